@@ -1,0 +1,19 @@
+//! The words of the domain: addresses, ids, places, limits, progress. Imports nothing of ours.
+
+mod addr;
+mod cursor;
+mod field;
+mod ids;
+mod issue;
+mod limits;
+mod progress;
+mod text;
+
+pub use addr::{PageSize, VirtAddr};
+pub use cursor::{ByteOrder, Cursor, CursorError};
+pub use field::{Absent, Field};
+pub use ids::{Fd, FileId, MntId, NsId, Pid};
+pub use issue::{Issue, Place};
+pub use limits::Limits;
+pub use progress::{Cancelled, Progress, Silent};
+pub use text::{escape, escape_controls, is_clean_utf8};

@@ -1,0 +1,3 @@
+//! The one program: a window, or a subcommand.
+
+fn main() {}
