@@ -1,6 +1,7 @@
 //! The words of the domain: addresses, ids, places, limits, progress. Imports nothing of ours.
 
 mod addr;
+mod bytes_text;
 mod cursor;
 mod field;
 mod ids;
@@ -10,10 +11,11 @@ mod progress;
 mod text;
 
 pub use addr::{PageSize, VirtAddr};
+pub use bytes_text::Text;
 pub use cursor::{ByteOrder, Cursor, CursorError};
 pub use field::{Absent, Field};
 pub use ids::{Fd, FileId, MntId, NsId, Pid};
 pub use issue::{Issue, Place};
 pub use limits::Limits;
 pub use progress::{Cancelled, Progress, Silent};
-pub use text::{escape, escape_controls, is_clean_utf8};
+pub use text::{escape, escape_controls, hex, is_clean_utf8};
