@@ -61,8 +61,9 @@ pub struct OpenFile {
     pub kind: FileKind,
     /// Where it is recorded.
     pub place: Place,
-    /// As the link in /proc/PID/fd reads, ` (deleted)` included.
-    pub target: Text,
+    /// As the link in /proc/PID/fd reads, ` (deleted)` included; `None` where a number in it is
+    /// not recorded (inode of a packet socket or of a namespace).
+    pub target: Option<Text>,
     /// `O_` flags of the open file description, in the numbers of the dump's architecture.
     pub flags: Option<u32>,
     /// File position, where the kind has one.
