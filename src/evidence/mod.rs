@@ -17,16 +17,25 @@
 mod compression;
 mod directory;
 mod error;
+mod find;
 mod hash;
 mod header;
 mod issues;
 mod map;
 mod member;
+mod oci;
 mod path_index;
 mod pax;
 mod sparse;
 mod spool;
 mod walk;
+
+#[cfg(test)]
+mod spool_tests;
+#[cfg(test)]
+mod tar_tests;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::fs::File;
@@ -38,11 +47,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Issue, Limits, Progress, escape};
+use crate::base::{Issue, Limits, Progress, Silent, escape};
 
 pub use compression::Compression;
 pub use error::{NotAnArchive, OpenError, ReadError};
+pub use find::{CheckpointRoot, find_checkpoints};
 pub use member::{Member, MemberKind, Xattr};
+pub use oci::OciImage;
 
 use directory::Root;
 use header::{BLOCK, Header};
@@ -308,6 +319,15 @@ impl Evidence {
         self.0.size_bytes
     }
 
+    /// Bytes of the archive when nothing packs it; 0 for a directory and for an archive that was not packed, which need
+    /// no place of their own.
+    pub fn unpacked_bytes(&self) -> u64 {
+        match &self.0.store {
+            Store::Archive(bytes) if self.0.compression != Compression::None => bytes.len() as u64,
+            _ => 0,
+        }
+    }
+
     /// All members, in the order of the archive (of a directory: by name, what lies in it after it), duplicates too.
     pub fn members(&self) -> &[Member] {
         &self.0.members
@@ -465,9 +485,10 @@ impl Evidence {
         options: &OpenOptions,
     ) -> Result<Evidence, OpenError> {
         let spool::Unpacked { data, walk, issue, .. } = unpacked;
-        if walk.is_hopeless() || data.is_empty() {
+        if walk.is_hopeless() || (data.len() as u64) < BLOCK {
             let content = match compression {
                 Compression::None => NotAnArchive::Unknown,
+                _ if issue.is_some() => NotAnArchive::CutOff,
                 _ => NotAnArchive::UnpacksToSomethingElse,
             };
             return Err(OpenError::NotAnArchive { name: origin.name.to_owned(), content });
@@ -644,4 +665,26 @@ fn check_head(name: &str, head: &[u8]) -> Result<(), OpenError> {
 fn display_path(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     escape(path.as_os_str().as_bytes()).into_owned()
+}
+
+/// Opens any bytes, reads every member whole and in part, and looks for checkpoints: the body of the property tests and
+/// of the fuzz target. Never panics, and takes memory and time in proportion to the input.
+#[doc(hidden)]
+pub fn fuzz_tar_index(bytes: &[u8]) {
+    let mut options = OpenOptions { max_spool_bytes: 8 << 20, ..OpenOptions::default() };
+    options.limits.max_owned_bytes = 1 << 20;
+    let Ok(evidence) = Evidence::open_bytes("fuzz", Bytes::copy_from_slice(bytes), &options, &Silent) else { return };
+    for member in evidence.members() {
+        let whole = evidence.read(member);
+        if let Ok(whole) = &whole {
+            let part = evidence.read_range(member, 0..whole.len() as u64 / 2);
+            assert!(part.is_ok_and(|part| whole.starts_with(&part)), "a part is not what the whole begins with");
+        }
+        if let Some(found) = evidence.get(&member.path) {
+            assert_eq!(found.path, member.path);
+        } else {
+            panic!("a listed member is not found by its path");
+        }
+    }
+    let _ = find_checkpoints(&evidence, &options, &Silent);
 }

@@ -421,6 +421,10 @@ impl<'a> Walk<'a> {
         }
 
         // From here on the step is taken.
+        if self.limits.max_members <= self.members.len() {
+            self.too_many(at);
+            return Ok(Step::Moved);
+        }
         let mut pax = std::mem::take(&mut self.next);
         self.next_at = None;
         self.at = next.min(available);
@@ -534,10 +538,8 @@ impl<'a> Walk<'a> {
 
     fn add(&mut self, member: Member, at: u64) {
         let bytes = self.list_bytes.saturating_add(heap_bytes(&member));
-        if self.limits.max_members <= self.members.len() || MAX_LIST_BYTES < bytes {
-            let what = format!("more than {} members are not listed", self.members.len());
-            self.issue("too many members", at, what);
-            self.state = State::Done;
+        if MAX_LIST_BYTES < bytes {
+            self.too_many(at);
             return;
         }
         self.list_bytes = bytes;
@@ -552,6 +554,12 @@ impl<'a> Walk<'a> {
             };
             self.issues.add("member twice", place);
         }
+    }
+
+    fn too_many(&mut self, at: u64) {
+        let what = format!("more than {} members are not listed", self.members.len());
+        self.issue("too many members", at, what);
+        self.state = State::Done;
     }
 
     /// Whether content follows a member whose kind has none by rights: not when a header or the end follows.
