@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::base::{Issue, Place, Progress};
 
-use super::header::Header;
+use super::header::{BLOCK, Header};
 use super::member::{MemberKind, join, normalise, parent};
 use super::oci::{self, OciImage};
 use super::{Compression, Evidence, Form, Member, OpenError, OpenOptions};
@@ -233,7 +233,7 @@ fn base_dir(evidence: &Evidence, images_dir: &[u8]) -> Vec<u8> {
 }
 
 fn is_archive(evidence: &Evidence, member: &Member) -> bool {
-    let len = member.available_bytes().min(super::BLOCK);
+    let len = member.available_bytes().min(BLOCK);
     let Ok(head) = evidence.read_range(member, 0..len) else { return false };
     Compression::detect(&head) != Compression::None
         || head.first_chunk().is_some_and(|block| Header::new(block).is_plausible())

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use super::header::Block;
 use super::testing::*;
 use super::*;
-use crate::base::Silent;
 
 /// Lists all members and issues, one a line, and compares.
 fn check(bytes: Vec<u8>, expected: &str) {

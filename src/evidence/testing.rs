@@ -160,3 +160,15 @@ pub(super) fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
         }
     }
 }
+
+/// Bytes that do not compress.
+pub(super) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    };
+    (0..len).map(next).collect()
+}
