@@ -14,7 +14,7 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::base::{self, ByteOrder};
 
-use super::crit_text::{base64_lines, quoted_printable};
+use super::crit_text::{base64_lines, quoted_printable, text};
 use super::error::Decoded;
 use super::img::{Ctx, Img};
 use super::netlink;
@@ -110,8 +110,8 @@ fn inner_records(parts: &[Part]) -> impl Iterator<Item = (&'static str, &Bytes, 
 /// A piece of a file without records, which crit cannot show.
 fn raw_part(part: &Part, ctx: &Ctx, entries: &mut Vec<Value>) {
     match &part.content {
-        Content::Text(text) => {
-            let lines = text.split(|byte| *byte == b'\n').map(|line| Value::from(base::escape(line)));
+        Content::Text(lines) => {
+            let lines = lines.split(|byte| *byte == b'\n').map(|line| Value::from(base::escape(line)));
             entries.extend(lines.filter(|line| line != ""));
         }
         Content::Netlink { bytes, align } => {
@@ -188,7 +188,7 @@ fn value_json(field: &FieldDescriptor, value: &Reflected, show: &Show, hex: bool
     match value {
         Reflected::Bool(value) => (*value).into(),
         Reflected::Message(message) => message_json(message, hex, ctx).into(),
-        Reflected::Bytes(bytes) if show.text() => base::escape(bytes).into(),
+        Reflected::Bytes(bytes) if show.text() => text(bytes).into(),
         Reflected::Bytes(bytes) if show.conv() == "unix_name" => quoted_printable(bytes).into(),
         Reflected::Bytes(bytes) => base64_lines(bytes).into(),
         Reflected::String(text) => text.as_str().into(),

@@ -1,5 +1,7 @@
 //! Bytes as text in the two spellings that crit has: base64 and quoted-printable, both in lines of at most 76.
 
+use std::borrow::Cow;
+
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const MAX_LINE: usize = 76;
 
@@ -67,6 +69,31 @@ pub(super) fn quoted_printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Text, or what crit shows of a text that is not UTF-8: the bytes as Python writes them, `b'caf\\xe9'`.
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
+    let mut out = format!("b{quote}");
+    for &byte in bytes {
+        match byte {
+            b'\t' => out.push_str("\\t"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\\' => out.push_str("\\\\"),
+            b' '..=b'~' if char::from(byte) == quote => {
+                out.push('\\');
+                out.push(quote);
+            }
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push(quote);
+    Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +105,14 @@ mod tests {
         assert_eq!(base64_lines(b"ab"), "YWI=\n");
         assert_eq!(base64_lines(b"abc"), "YWJj\n");
         assert_eq!(base64_lines(&[0; 58]), format!("{}\nAA==\n", "A".repeat(76)));
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_shown_as_python_bytes() {
+        assert_eq!(text("caf\u{e9}".as_bytes()), "caf\u{e9}");
+        assert_eq!(text(b"caf\xe9"), "b'caf\\xe9'");
+        assert_eq!(text(b"it's\xff\n"), "b\"it's\\xff\\n\"");
+        assert_eq!(text(b"'\"\xff\\"), "b'\\'\"\\xff\\\\'");
     }
 
     // Answers of Python 3.13's quopri.encodestring.
