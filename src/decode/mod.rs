@@ -7,11 +7,14 @@
 mod crit_json;
 mod crit_text;
 mod error;
+mod fuzz;
 mod img;
 pub mod kinds;
 mod kinds_table;
+pub mod lz4;
 pub mod names;
 pub mod netlink;
+pub mod pagemap;
 pub mod payload;
 mod raw;
 pub mod schema;
@@ -20,9 +23,11 @@ mod wire;
 
 pub use crit_json::crit_json;
 pub use error::{DecodeError, DecodeErrorKind, Decoded, FieldName, ImgName, UnknownField, WireError};
+pub use fuzz::fuzz_img;
 pub use img::{Ctx, Framed, Img, Records};
 pub use kinds::{Kind, kind_of};
 pub use kinds_table::KINDS;
+pub use names::Arch;
 pub use payload::{Content, Part};
 pub use raw::{RawImg, RawRecord, raw};
 pub use typed::{Ghost, GhostChunk, Record, ghost, ipc_messages, single, typed};
