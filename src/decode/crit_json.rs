@@ -19,28 +19,36 @@ use super::error::Decoded;
 use super::img::{Ctx, Img};
 use super::netlink;
 use super::payload::{self, Content, Part};
-use super::raw::{self, RawRecord};
+use super::raw::{self, RawImg, RawRecord};
 use super::schema::{self, Show};
-use super::wire::Findings;
 
 /// The document of an image.
 pub fn crit_json(img: &Img, ctx: &Ctx) -> Decoded<Value> {
-    let raw = raw::raw(img, ctx);
-    raw.map(|raw| {
-        let mut entries = Vec::new();
-        for record in &raw.records {
-            entry(record, ctx, &mut entries);
-        }
-        for part in &raw.parts {
-            raw_part(part, ctx, &mut entries);
-        }
+    raw::raw(img, ctx).map(|raw| {
+        let entries: Vec<Value> = crit_entries(&raw, ctx).collect();
         json!({"magic": raw.kind.crit_key, "entries": entries})
     })
 }
 
+/// The entries of the document one after the other, for an image that is larger as JSON than memory should be.
+pub fn crit_entries(raw: &RawImg, ctx: &Ctx) -> impl Iterator<Item = Value> {
+    let records = raw.records.iter().flat_map(|record| {
+        let mut entries = Vec::new();
+        entry(record, ctx, &mut entries);
+        entries
+    });
+    let parts = raw.parts.iter().flat_map(|part| {
+        let mut entries = Vec::new();
+        raw_part(part, ctx, &mut entries);
+        entries
+    });
+    records.chain(parts)
+}
+
 /// A record, and the chunks that follow it as entries of their own.
 fn entry(record: &RawRecord, ctx: &Ctx, entries: &mut Vec<Value>) {
-    let mut map = fields_or_bytes(record.fields.as_ref(), &record.body, ctx);
+    let fields = record.fields();
+    let mut map = fields_or_bytes(fields.as_ref(), &record.body, ctx);
     let extra = |name: &str| base64_of(payload::part(&record.payload, name));
     let mut chunks = Vec::new();
     match record.message {
@@ -65,22 +73,20 @@ fn entry(record: &RawRecord, ctx: &Ctx, entries: &mut Vec<Value>) {
         "ipc_msg_entry" => {
             let mut extra = Vec::new();
             for (name, body, parts) in inner_records(&record.payload) {
-                let fields = raw::message(name, body, ctx, &mut Findings::default()).ok().flatten();
+                let fields = raw::message(name, body);
                 extra.push(Value::Object(fields_or_bytes(fields.as_ref(), body, ctx)));
                 extra.push(base64_of(payload::part(parts, "data")).into());
             }
             map.insert("extra".to_owned(), extra.into());
         }
         "ghost_file_entry" => {
-            let is_chunked = record
-                .fields
-                .as_ref()
-                .and_then(|fields| fields.get_field_by_name("chunks").and_then(|value| value.as_bool()));
+            let is_chunked =
+                fields.as_ref().and_then(|fields| fields.get_field_by_name("chunks").and_then(|value| value.as_bool()));
             if is_chunked != Some(true) {
                 map.insert("extra".to_owned(), extra("data").into());
             }
             for (name, body, parts) in inner_records(&record.payload) {
-                let fields = raw::message(name, body, ctx, &mut Findings::default()).ok().flatten();
+                let fields = raw::message(name, body);
                 let mut chunk = fields_or_bytes(fields.as_ref(), body, ctx);
                 chunk.insert("extra".to_owned(), base64_of(payload::part(parts, "data")).into());
                 chunks.push(Value::Object(chunk));

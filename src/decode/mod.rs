@@ -21,7 +21,7 @@ pub mod schema;
 mod typed;
 mod wire;
 
-pub use crit_json::crit_json;
+pub use crit_json::{crit_entries, crit_json};
 pub use error::{DecodeError, DecodeErrorKind, Decoded, FieldName, ImgName, UnknownField, WireError};
 pub use fuzz::fuzz_img;
 pub use img::{Ctx, Framed, Img, Records};
