@@ -26,4 +26,7 @@
 
 pub mod base;
 pub mod evidence;
+
 pub mod decode;
+
+pub mod checkpoint;
