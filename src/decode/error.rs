@@ -155,9 +155,12 @@ pub enum DecodeErrorKind {
         /// Pages of the run.
         nr_pages: u64,
     },
-    /// Pages are compressed in a layout that we do not know.
-    #[error("pages are compressed in a layout that is newer than this program")]
-    UnknownCompression,
+    /// Runs of pages are described by fields that we do not know.
+    #[error("entries have field {number}, which is newer than this program: pages may lie elsewhere than it thinks")]
+    UnknownPageLayout {
+        /// Number of the field.
+        number: u32,
+    },
     /// `cipher.img`: the dump is encrypted.
     #[error("the checkpoint is encrypted; only the owner of the private key can read it")]
     Encrypted,
