@@ -335,7 +335,7 @@ impl Container {
             networks: networks(described),
             bind_mounts: bind_mounts(described),
             arch,
-            criu_version: log_version.or_else(|| oci_annotation("criu.version")),
+            criu_version: log_version.or_else(|| oci_annotation("criu.version").map(|version| dotted(&version))),
             criu_version_at_least: images.criu_at_least(),
             kernel: kernel.or_else(|| oci_annotation("host.kernel")),
             args: args.into_iter().flatten().filter_map(Value::as_str).map(Text::from).collect(),
@@ -449,6 +449,14 @@ fn log_versions(head: &str) -> (Option<String>, Option<String>) {
     (version, kernel)
 }
 
+/// Podman's annotation has the release as one number: 40101 is 4.1.1.
+fn dotted(version: &str) -> String {
+    match version.parse::<u32>() {
+        Ok(number) if number >= 10_000 => format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100),
+        _ => version.to_owned(),
+    }
+}
+
 fn inventory(images: &Images) -> Inventory {
     let Some(record) = images.inventory.values().flat_map(|records| &records.records).next() else {
         return Inventory::default();
@@ -475,6 +483,12 @@ mod tests {
         assert_eq!(short_name("k8s_counter_web-0_default_uid_2", Layout::CriO), "counter");
         assert_eq!(short_name("counter_web-0_default_uid_2", Layout::Containerd), "counter");
         assert_eq!(short_name("my_counter", Layout::Podman), "my_counter");
+    }
+
+    #[test]
+    fn releases_written_as_one_number_are_spelled_with_dots() {
+        assert_eq!(dotted("40101"), "4.1.1");
+        assert_eq!(dotted("4.2.1"), "4.2.1");
     }
 
     #[test]
