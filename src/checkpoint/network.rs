@@ -58,3 +58,68 @@ pub struct Route {
     /// The rest, as `ip route` prints it.
     pub detail: String,
 }
+
+use crate::base::Issue;
+
+use super::images::Images;
+use super::load::ns_id;
+
+/// Network namespaces that have images.
+pub(super) fn networks(images: &Images, _issues: &mut Vec<Issue>) -> Vec<NetNamespace> {
+    let mut keys: Vec<u64> = images.netns.keys().chain(images.netdev.keys()).copied().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into_iter()
+        .map(|key| {
+            let netns = images.netns.get(&key).and_then(|records| records.records.first());
+            let rules = |prefix: &str| {
+                let img = images.raw.get(&format!("{prefix}-{key}.img"))?;
+                Some(Text(img.bytes.clone())).filter(|text| !text.is_empty())
+            };
+            NetNamespace {
+                id: ns_id(key),
+                external_key: netns.and_then(|record| record.value.ext_key.clone()).map(Text),
+                interfaces: interfaces(images, key),
+                routes: Vec::new(),
+                rules: Vec::new(),
+                iptables: rules("iptables"),
+                ip6tables: rules("ip6tables"),
+                nftables: rules("nftables"),
+                conntrack: Vec::new(),
+            }
+        })
+        .collect()
+}
+
+fn interfaces(images: &Images, key: u64) -> Vec<Interface> {
+    let records = images.netdev.get(&key).into_iter().flat_map(|records| &records.records);
+    records
+        .map(|record| {
+            let entry = &record.value;
+            let kind = match entry.r#type {
+                1 => "loopback",
+                2 => "veth",
+                3 => "tun",
+                4 => "external",
+                5 => "venet",
+                6 => "bridge",
+                7 => "macvlan",
+                8 => "sit",
+                _ => "unknown",
+            };
+            let mac = entry
+                .address
+                .as_ref()
+                .map(|address| address.iter().take(32).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"));
+            Interface {
+                name: Text(entry.name.clone()),
+                ifindex: entry.ifindex,
+                kind,
+                mac,
+                mtu: entry.mtu,
+                flags: entry.flags,
+                addresses: Vec::new(),
+            }
+        })
+        .collect()
+}
