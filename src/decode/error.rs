@@ -170,6 +170,12 @@ pub enum DecodeErrorKind {
         /// The version.
         version: u32,
     },
+    /// Records that are left out of a document.
+    #[error("only the first {shown} records are in this document")]
+    DocumentTooLarge {
+        /// How many are in it.
+        shown: u64,
+    },
     /// Issues that were counted and not kept.
     #[error("{count} more issues of this image are not listed")]
     MoreIssues {
@@ -219,6 +225,12 @@ pub enum WireError {
         field: FieldName,
         /// Wire type that was found.
         found: u8,
+    },
+    /// More values than a record, or all records of an image together, are read with.
+    #[error("more than {max} values")]
+    TooManyValues {
+        /// The limit for one record.
+        max: u64,
     },
     /// Messages inside messages inside messages.
     #[error("messages are nested too deeply")]
