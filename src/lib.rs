@@ -25,5 +25,5 @@
 //! - A checkpoint is immutable once built; views borrow it.
 
 pub mod base;
-pub mod evidence;
 pub mod decode;
+pub mod evidence;
