@@ -25,3 +25,5 @@
 //! - A checkpoint is immutable once built; views borrow it.
 
 pub mod base;
+
+pub mod decode;
