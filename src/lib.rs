@@ -25,5 +25,8 @@
 //! - A checkpoint is immutable once built; views borrow it.
 
 pub mod base;
-
+pub mod evidence;
 pub mod decode;
+pub mod checkpoint;
+pub mod report;
+pub mod cli;
