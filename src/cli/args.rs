@@ -137,6 +137,9 @@ pub struct InspectArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
     /// Only this process, by its number inside the container
     #[arg(long, value_name = "N")]
     pub pid: Option<u32>,
@@ -169,6 +172,14 @@ pub struct InspectArgs {
     pub hash: bool,
 }
 
+/// Which checkpoint of an archive.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Which {
+    /// Where an archive holds several checkpoints: the directory of its images, or its number
+    #[arg(long, value_name = "DIR|N")]
+    pub checkpoint: Option<String>,
+}
+
 /// `images`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -183,6 +194,9 @@ pub struct ImagesArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
     /// Image file, as core-1.img
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
@@ -201,6 +215,9 @@ pub struct FilesArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
     /// What to do with the files; without it they are listed.
     #[command(subcommand)]
     pub action: Option<FilesAction>,

@@ -1,6 +1,6 @@
 //! Reading a file of a checkpoint piece by piece, so that its size does not matter.
 
-use crate::base::Progress;
+use crate::base::{Progress, VirtAddr};
 use crate::checkpoint::Checkpoint;
 use crate::evidence::{Evidence, Member, MemberKind};
 use crate::report::files::{FileContent, FileRow};
@@ -44,10 +44,22 @@ pub(super) fn read(
             member_pieces(archive, member, progress, sink)
         }
         FileContent::Shmem(id) => {
-            checkpoint.read_shmem(*id, &mut |offset, bytes| {
-                progress.step(offset, Some(size))?;
-                sink(offset, bytes)
-            })?;
+            let shared = checkpoint.shared_memory.get(id);
+            let shared = shared.ok_or_else(|| anyhow::anyhow!("{}: its pages are not in the checkpoint", row.name))?;
+            let pagemap = &shared.pagemap;
+            for run in &pagemap.runs {
+                let range = run.range(pagemap.page_size);
+                let mut at = range.start;
+                while at < range.end && at.0 < size {
+                    progress.step(at.0, Some(size))?;
+                    let left = range.end.0.min(size) - at.0;
+                    let read = pagemap.read_at(at, left);
+                    let read = read.map_err(|why| anyhow::anyhow!("{}: page at {at:#x}: {why}", row.name))?;
+                    let Some(bytes) = read.filter(|bytes| !bytes.is_empty()) else { break };
+                    sink(at.0, &bytes)?;
+                    at = VirtAddr(at.0.saturating_add(bytes.len() as u64));
+                }
+            }
             Ok(size)
         }
     }

@@ -2,16 +2,17 @@
 
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::base::Progress;
+use crate::base::{Progress, escape, escape_controls};
 use crate::checkpoint::{self, Checkpoint};
 use crate::evidence::{Evidence, OpenOptions};
 use crate::report::text::Style;
 
 use super::Streams;
-use super::args::{ColorChoice, Global};
+use super::args::{ColorChoice, Global, Which};
 use super::progress::Bar;
 
 /// Options and streams of one run.
@@ -67,16 +68,30 @@ impl<'a> Context<'a> {
         Ok(Evidence::open_reader("-", stdin, &self.options, &bar)?)
     }
 
-    /// Opens the checkpoint of an archive or directory.
-    pub(super) fn checkpoint(&mut self, path: &Path) -> anyhow::Result<Checkpoint> {
+    /// Opens all checkpoints of an archive or directory; there is at least one.
+    pub(super) fn checkpoints(&mut self, path: &Path) -> anyhow::Result<Vec<Arc<Checkpoint>>> {
         let evidence = self.evidence(path)?;
-        self.load(evidence)
+        let bar = self.progress();
+        Ok(checkpoint::load(&evidence, &self.options, &bar)?)
     }
 
-    /// The checkpoint in evidence that is open.
-    pub(super) fn load(&mut self, evidence: Evidence) -> anyhow::Result<Checkpoint> {
-        let bar = self.progress();
-        Ok(checkpoint::load(evidence, &self.options, &bar)?)
+    /// Opens the one checkpoint of an archive or directory, or the one that was asked for.
+    pub(super) fn one(&mut self, path: &Path, which: &Which) -> anyhow::Result<Arc<Checkpoint>> {
+        let mut checkpoints = self.checkpoints(path)?;
+        let archive = path.display();
+        let dirs: Vec<String> = checkpoints.iter().map(|it| escape(&it.images_dir).into_owned()).collect();
+        let list = || dirs.iter().enumerate().map(|(n, dir)| format!("{} {dir}", n + 1)).collect::<Vec<_>>().join(", ");
+        let at = match &which.checkpoint {
+            None if checkpoints.len() == 1 => 0,
+            None => anyhow::bail!("{archive}: holds several checkpoints, choose one by --checkpoint: {}", list()),
+            Some(wanted) => {
+                let by_dir = dirs.iter().position(|dir| dir == wanted.trim_matches('/'));
+                let by_number = || wanted.parse::<usize>().ok()?.checked_sub(1).filter(|at| *at < dirs.len());
+                let at = by_dir.or_else(by_number);
+                at.ok_or_else(|| anyhow::anyhow!("{archive}: has no checkpoint {wanted}; there are: {}", list()))?
+            }
+        };
+        Ok(checkpoints.swap_remove(at))
     }
 
     /// The SHA-256 of the evidence as delivered.
@@ -100,6 +115,6 @@ impl<'a> Context<'a> {
 
     /// A line on standard error, unless quiet.
     pub(super) fn note(&mut self, line: &str) -> io::Result<()> {
-        if self.quiet { Ok(()) } else { writeln!(self.err, "cryoscope: {}", crate::base::escape_controls(line)) }
+        if self.quiet { Ok(()) } else { writeln!(self.err, "cryoscope: {}", escape_controls(line)) }
     }
 }

@@ -1,7 +1,5 @@
 //! Shell completions and manual pages, made from the definitions in [`super::args`].
 
-use std::path::Path;
-
 use clap::CommandFactory;
 
 use super::args::{Cli, CompletionsArgs, ManArgs};
@@ -18,21 +16,8 @@ pub(super) fn man(args: &ManArgs, context: &mut Context<'_>) -> anyhow::Result<(
     use anyhow::Context as _;
     let dir = args.output.as_path();
     std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot be made", dir.display()))?;
-    let mut command = Cli::command().disable_help_subcommand(true);
-    command.build();
-    let mut nr_pages = 0;
-    pages(&command, "cryoscope", dir, &mut nr_pages)?;
-    context.note(&format!("{}: {nr_pages} manual pages written", dir.display()))?;
+    let written = clap_mangen::generate_to(Cli::command(), dir);
+    written.with_context(|| format!("{}: cannot be written to", dir.display()))?;
+    context.note(&format!("{}: manual pages written; `man {0}/cryoscope.1` shows the first", dir.display()))?;
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "writes the manual pages where the user asked for them")]
-fn pages(command: &clap::Command, name: &str, dir: &Path, nr_pages: &mut usize) -> anyhow::Result<()> {
-    use anyhow::Context as _;
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone().name(name.to_owned())).render(&mut page)?;
-    let path = dir.join(format!("{name}.1"));
-    std::fs::write(&path, page).with_context(|| format!("{}: cannot be written", path.display()))?;
-    *nr_pages += 1;
-    command.get_subcommands().try_for_each(|sub| pages(sub, &format!("{name}-{}", sub.get_name()), dir, nr_pages))
 }

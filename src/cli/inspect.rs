@@ -8,7 +8,7 @@ use super::args::InspectArgs;
 use super::context::Context;
 
 pub(super) fn run(args: &InspectArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.checkpoint(&args.archive)?;
+    let checkpoint = context.one(&args.archive, &args.which)?;
     let only = args.pid.map(Pid);
     if let Some(pid) = only.filter(|pid| checkpoint.process(*pid).is_none()) {
         let mut pids: Vec<String> = checkpoint.processes.iter().take(20).map(|it| it.pid.to_string()).collect();

@@ -9,6 +9,7 @@ use comfy_table::Cell;
 use serde::Serialize;
 
 use crate::base::Progress as _;
+use crate::checkpoint;
 use crate::evidence::{Compression, Evidence};
 use crate::report::overview::Overview;
 
@@ -43,10 +44,10 @@ pub(super) fn run(args: &ListArgs, context: &mut Context<'_>) -> anyhow::Result<
             is_empty = false;
             match peek(path, context) {
                 Err(error) if super::is_cancelled(&error) => return Err(error),
-                Ok(overview) if context.json => context.write_json_line(&overview)?,
+                Ok(found) if context.json => found.iter().try_for_each(|row| context.write_json_line(row))?,
                 Err(error) if context.json => context.write_json_line(&unreadable(path, &error))?,
-                Ok(overview) => {
-                    table.add_row(row(&overview));
+                Ok(found) => {
+                    table.add_rows(found.iter().map(|overview| row(overview, found.len())));
                 }
                 Err(error) => {
                     let it = unreadable(path, &error);
@@ -65,9 +66,9 @@ pub(super) fn run(args: &ListArgs, context: &mut Context<'_>) -> anyhow::Result<
     Ok(())
 }
 
-fn row(overview: &Overview) -> Vec<Cell> {
+fn row(overview: &Overview, nr_checkpoints: usize) -> Vec<Cell> {
     vec![
-        word(Some(&overview.evidence.path)),
+        word(Some(&show::archive_label(overview, nr_checkpoints))),
         size(Some(overview.evidence.size_bytes)),
         word(overview.engine.or(Some(overview.evidence.layout))),
         word(overview.container.as_deref()),
@@ -106,7 +107,7 @@ fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// What an archive is. A compressed one is not unpacked: its beginning tells.
 #[expect(clippy::disallowed_methods, reason = "hands the beginning of the file to src/evidence")]
-fn peek(path: &Path, context: &mut Context<'_>) -> anyhow::Result<Overview> {
+fn peek(path: &Path, context: &mut Context<'_>) -> anyhow::Result<Vec<Overview>> {
     let is_compressed = |file: &File| {
         let mut head = [0; 16];
         let read = file.take(head.len() as u64).read(&mut head)?;
@@ -119,10 +120,11 @@ fn peek(path: &Path, context: &mut Context<'_>) -> anyhow::Result<Overview> {
             let beginning = File::open(path).with_context(|| path.display().to_string())?.take(PEEK_BYTES);
             let name = path.display().to_string();
             let evidence = Evidence::open_reader(&name, Box::new(beginning), &context.options, &context.progress())?;
-            let checkpoint = context.load(evidence)?;
-            return Ok(Overview::from_checkpoint(&checkpoint, None).of_beginning(found.len()));
+            let found_in = checkpoint::load(&evidence, &context.options, &context.progress())?;
+            let rows = found_in.iter().map(|it| Overview::from_checkpoint(it, None).of_beginning(found.len()));
+            return Ok(rows.collect());
         }
     }
-    let checkpoint = context.checkpoint(path)?;
-    Ok(Overview::from_checkpoint(&checkpoint, None))
+    let checkpoints = context.checkpoints(path)?;
+    Ok(checkpoints.iter().map(|it| Overview::from_checkpoint(it, None)).collect())
 }

@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::base::{Cancelled, escape_controls};
-use crate::checkpoint;
+use crate::checkpoint::LoadError;
 use crate::evidence::OpenError;
 
 use args::{Cli, Command};
@@ -162,14 +162,17 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 fn is_cancelled(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<Cancelled>()
-            || matches!(cause.downcast_ref::<OpenError>(), Some(OpenError::Cancelled(_)))
-            || matches!(cause.downcast_ref::<checkpoint::LoadError>(), Some(checkpoint::LoadError::Cancelled(_)))
+            || matches!(cause.downcast_ref(), Some(OpenError::Cancelled(_)))
+            || matches!(cause.downcast_ref(), Some(LoadError::Cancelled(_) | LoadError::Open(OpenError::Cancelled(_))))
     })
 }
 
 /// The option that does what the message advises.
 fn hint(error: &anyhow::Error) -> &'static str {
-    let open = error.chain().find_map(|cause| cause.downcast_ref::<OpenError>());
+    let open = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(LoadError::Open(open)) => Some(open),
+        _ => cause.downcast_ref::<OpenError>(),
+    });
     match open {
         Some(OpenError::TooLarge { .. }) => " (--max-spool-size)",
         Some(OpenError::RatioTooHigh { .. }) => " (--max-ratio)",

@@ -1,12 +1,10 @@
 //! `show`: one table row for each archive.
 
-use std::io::Write as _;
-
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 
 use crate::base::escape_controls;
 use crate::report::overview::Overview;
-use crate::report::text::{Style, Tone, bytes, plural};
+use crate::report::text::{Style, bytes, plural};
 
 use super::args::ShowArgs;
 use super::context::Context;
@@ -17,24 +15,29 @@ const SHORT_ID: usize = 12;
 pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for archive in &args.archives {
-        let checkpoint = context.checkpoint(archive)?;
-        let sha256 = if args.hash { Some(context.sha256(&checkpoint.outer)?) } else { None };
-        let row = Overview::from_checkpoint(&checkpoint, sha256.as_ref().map(|it| &it[..]));
-        if context.json {
-            context.write_json_line(&row)?;
-        } else {
-            rows.push(row);
+        let checkpoints = context.checkpoints(archive)?;
+        let mut sha256 = None;
+        for checkpoint in &checkpoints {
+            if args.hash && sha256.is_none() {
+                sha256 = Some(context.sha256(&checkpoint.outer)?);
+            }
+            let row = Overview::from_checkpoint(checkpoint, sha256.as_ref().map(|it| &it[..]));
+            if context.json {
+                context.write_json_line(&row)?;
+            } else {
+                rows.push((row, checkpoints.len()));
+            }
         }
     }
     if context.json {
         return Ok(());
     }
-    let mut heads = vec!["CONTAINER", "IMAGE", "ID", "RUNTIME", "CREATED", "ENGINE", "ARCHIVE", "PAGES", "ROOTFS DIFF"];
+    let mut heads = vec!["CONTAINER", "IMAGE", "ID", "RUNTIME", "CREATED", "ENGINE", "SIZE", "PAGES", "ROOTFS DIFF", "ARCHIVE"];
     if args.hash {
         heads.push("SHA-256");
     }
     let mut table = table(context.style, &heads);
-    for row in &rows {
+    for (row, nr_checkpoints) in &rows {
         let mut cells = vec![
             word(row.container.as_deref()),
             word(row.image.as_deref()),
@@ -45,6 +48,7 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
             size(Some(row.evidence.size_bytes)),
             size(row.sizes.map(|sizes| sizes.pages_bytes)),
             size(row.sizes.and_then(|sizes| sizes.rootfs_diff_bytes)),
+            word(Some(&archive_label(row, *nr_checkpoints))),
         ];
         if args.hash {
             cells.push(word(row.evidence.sha256.as_deref()));
@@ -52,7 +56,7 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
         table.add_row(cells);
     }
     write_table(context, &table)?;
-    for row in &rows {
+    for (row, _) in &rows {
         let Some(issues @ 1..) = row.issues else { continue };
         let what = plural(issues, "issue", "issues");
         context.note(&format!("{}: {what}; `cryoscope inspect` lists what could not be read", row.evidence.path))?;
@@ -60,10 +64,19 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
     Ok(())
 }
 
+/// The archive, and where in it when it holds several checkpoints.
+pub(super) fn archive_label(row: &Overview, nr_checkpoints: usize) -> String {
+    let evidence = &row.evidence;
+    if nr_checkpoints > 1 { format!("{} [{}]", evidence.path, evidence.images_dir) } else { evidence.path.clone() }
+}
+
 /// A table without lines that wraps cells only on a terminal.
 pub(super) fn table(style: Style, heads: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).force_no_tty();
+    table.load_style(presets::NOTHING).force_no_tty();
+    if style.is_coloured {
+        table.enforce_styling();
+    }
     table.set_content_arrangement(match style.width {
         Some(_) => ContentArrangement::Dynamic,
         None => ContentArrangement::Disabled,
@@ -71,7 +84,7 @@ pub(super) fn table(style: Style, heads: &[&str]) -> Table {
     if let Some(width) = style.width {
         table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     }
-    table.set_header(heads.iter().map(|head| style.paint(Tone::Dim, head)));
+    table.set_header(heads.iter().map(|head| Cell::new(head).add_attribute(Attribute::Dim)));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

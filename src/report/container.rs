@@ -45,7 +45,7 @@ impl EvidenceReport {
 
 /// `container`: what the engine says of it.
 #[derive(Debug, Serialize)]
-pub struct ContainerReport<'a> {
+pub(super) struct ContainerReport<'a> {
     name: Option<&'a str>,
     id: Option<&'a str>,
     image: Option<&'a str>,
@@ -162,7 +162,7 @@ impl<'a> BindMountReport<'a> {
 
 /// `stats`: how the dump went; every field `null` where it is not recorded.
 #[derive(Debug, Serialize)]
-pub struct StatsReport {
+pub(super) struct StatsReport {
     freezing_time_us: Option<u64>,
     frozen_time_us: Option<u64>,
     memdump_time_us: Option<u64>,

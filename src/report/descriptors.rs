@@ -15,7 +15,7 @@ pub(super) const O_CLOEXEC: u32 = 0o2_000_000;
 
 /// One item of `fds`.
 #[derive(Debug, Serialize)]
-pub struct FdReport<'a> {
+pub(super) struct FdReport<'a> {
     fd: u32,
     kind: &'static str,
     target: Option<Cow<'a, str>>,
@@ -34,7 +34,7 @@ pub struct FdReport<'a> {
 
 /// A descriptor of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct OwnerReport {
+pub(super) struct OwnerReport {
     /// Process.
     pub pid: u32,
     /// Number in it.

@@ -11,7 +11,7 @@ use super::value::{address, text};
 
 /// One item of `maps`.
 #[derive(Debug, Serialize)]
-pub struct MapReport<'a> {
+pub(super) struct MapReport<'a> {
     start: String,
     end: String,
     perms: String,

@@ -18,7 +18,7 @@ use super::value::{Limit, Map, TextAndHex, bit_set, octal_mode, optional_text, o
 
 /// One item of `processes`.
 #[derive(Debug, Serialize)]
-pub struct ProcessReport<'a> {
+pub(super) struct ProcessReport<'a> {
     pid: u32,
     ppid: u32,
     pgid: u32,

@@ -17,7 +17,7 @@ use super::value::{Map, octal_mode, optional_text, text, texts};
 
 /// One item of `sockets`.
 #[derive(Debug, Serialize)]
-pub struct SocketReport<'a> {
+pub(super) struct SocketReport<'a> {
     proto: &'static str,
     state: Option<&'static str>,
     local: Option<String>,
@@ -84,7 +84,7 @@ fn address_hex(address: Option<&SocketAddress>) -> Option<String> {
 
 /// One item of `mounts`.
 #[derive(Debug, Serialize)]
-pub struct MountReport<'a> {
+pub(super) struct MountReport<'a> {
     mnt_id: u32,
     parent_mnt_id: u32,
     mountpoint: Cow<'a, str>,
@@ -144,7 +144,7 @@ impl<'a> MountReport<'a> {
 
 /// One item of `namespaces`.
 #[derive(Debug, Serialize)]
-pub struct NamespaceReport<'a> {
+pub(super) struct NamespaceReport<'a> {
     kind: &'static str,
     id: u32,
     pids: Vec<u32>,
@@ -166,7 +166,7 @@ impl<'a> NamespaceReport<'a> {
 
 /// One item of `net_namespaces`: the network inside.
 #[derive(Debug, Serialize)]
-pub struct NetNamespaceReport<'a> {
+pub(super) struct NetNamespaceReport<'a> {
     id: u32,
     external_key: Option<Cow<'a, str>>,
     interfaces: Vec<InterfaceReport<'a>>,
@@ -232,7 +232,7 @@ impl<'a> NetNamespaceReport<'a> {
 
 /// One item of `locks`.
 #[derive(Debug, Serialize)]
-pub struct LockReport<'a> {
+pub(super) struct LockReport<'a> {
     kind: &'a str,
     access: &'a str,
     pid: u32,
@@ -257,7 +257,7 @@ impl<'a> LockReport<'a> {
 
 /// `rootfs_diff`. `archive` is `null` where the checkpoint has no archive of changed files.
 #[derive(Debug, Serialize)]
-pub struct RootfsReport<'a> {
+pub(super) struct RootfsReport<'a> {
     archive: Option<&'a str>,
     entries: Vec<RootfsEntryReport<'a>>,
     deleted: Vec<Cow<'a, str>>,
@@ -267,7 +267,7 @@ pub struct RootfsReport<'a> {
 
 /// One item of `rootfs_diff.entries`.
 #[derive(Debug, Serialize)]
-pub struct RootfsEntryReport<'a> {
+pub(super) struct RootfsEntryReport<'a> {
     path: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_hex: Option<String>,
@@ -319,7 +319,7 @@ impl<'a> RootfsEntryReport<'a> {
 
 /// One item of `issues`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct IssueReport {
+pub(super) struct IssueReport {
     /// Member and offset.
     pub r#where: String,
     /// What could not be read.
@@ -328,14 +328,14 @@ pub struct IssueReport {
 
 impl IssueReport {
     /// Of an issue.
-    pub fn new(issue: &Issue) -> IssueReport {
+    pub(super) fn new(issue: &Issue) -> IssueReport {
         IssueReport { r#where: issue.place.to_string(), what: issue.what.clone() }
     }
 }
 
 /// One item of `coverage`: what this checkpoint cannot show.
 #[derive(Debug, Serialize)]
-pub struct GapReport<'a> {
+pub(super) struct GapReport<'a> {
     what: &'a str,
     why: &'a str,
 }

@@ -6,6 +6,7 @@
 mod card;
 mod columns;
 mod human;
+mod images;
 mod inspect;
 mod process;
 mod style;
@@ -14,5 +15,6 @@ mod tree;
 
 pub use columns::{Align, Cell, Columns};
 pub use human::{bytes, plural, unix_time};
+pub use images::{images, records};
 pub use inspect::{Sections, inspect};
 pub use style::{Style, Tone};
