@@ -54,18 +54,18 @@ impl Compression {
             Compression::Xz => {
                 let stream =
                     liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY_BYTES, liblzma::stream::CONCATENATED)?;
-                Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
+                Box::new(Xz { inner: liblzma::bufread::XzDecoder::new_stream(input, stream), given: 0, failure: None })
             }
             Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
         })
     }
 
     /// How much to ask of the decompressor at a time. One that fails takes what it had of the last request with it,
-    /// and only zstd hands out what it has before it fails.
+    /// only zstd and [`Xz`] hand out what they have before they fail.
     pub(super) fn request_bytes(self) -> usize {
         match self {
-            Compression::None | Compression::Zstd => usize::MAX,
-            Compression::Gzip | Compression::Xz | Compression::Bzip2 => 16 << 10,
+            Compression::None | Compression::Zstd | Compression::Xz => usize::MAX,
+            Compression::Gzip | Compression::Bzip2 => 16 << 10,
         }
     }
 }
@@ -79,5 +79,31 @@ impl fmt::Display for Compression {
             Compression::Xz => "xz",
             Compression::Bzip2 => "bzip2",
         })
+    }
+}
+
+/// Hands out what was decoded before a failure, and then the failure.
+struct Xz<R> {
+    inner: liblzma::bufread::XzDecoder<R>,
+    given: u64,
+    failure: Option<io::Error>,
+}
+
+impl<R: BufRead> Read for Xz<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        let result = self.inner.read(buf);
+        // Also what the failing call wrote is counted.
+        let decoded = usize::try_from(self.inner.total_out().saturating_sub(self.given)).unwrap_or(0).min(buf.len());
+        self.given = self.inner.total_out();
+        match result {
+            Err(failure) if decoded != 0 => {
+                self.failure = Some(failure);
+                Ok(decoded)
+            }
+            result => result,
+        }
     }
 }

@@ -154,6 +154,9 @@ pub enum NotAnArchive {
     /// The stream was unpacked, and what came out is no tar.
     #[error("unpacks, but what comes out is not a tar archive and thus no checkpoint")]
     UnpacksToSomethingElse,
+    /// The stream breaks off before the first member.
+    #[error("the compressed stream is damaged or cut off before its first member; fetch the archive again")]
+    CutOff,
 }
 
 /// Why the content of a member cannot be had.

@@ -57,7 +57,8 @@ fn sha256sum_path(path: &[u8]) -> (bool, Vec<u8>) {
     (escaped.len() != path.len(), escaped)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower case, without a prefix.
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");

@@ -4,9 +4,16 @@
 
 use tar::Header as Layout;
 
+use super::sparse_map::Pairs;
+
 /// Headers and the padding of contents come in blocks of this size.
 pub(super) const BLOCK: u64 = 512;
 pub(super) type Block = [u8; BLOCK as usize];
+
+/// The size up to the next block.
+pub(super) fn padded(size: u64) -> Option<u64> {
+    size.checked_next_multiple_of(BLOCK)
+}
 
 /// A view of a header block that makes no promise about it.
 #[derive(Clone, Copy)]
@@ -139,21 +146,25 @@ impl<'a> Header<'a> {
         (narrow(major), narrow(minor))
     }
 
-    /// Of an old GNU sparse member: its real size, the first pairs of its map (offset, length), and whether blocks
-    /// with more pairs follow.
-    pub(super) fn gnu_sparse(&self) -> Option<(u64, Vec<(u64, u64)>, bool)> {
+    /// Of an old GNU sparse member: its real size and the first pairs of its map (offset, length).
+    pub(super) fn gnu_sparse(&self) -> Option<(u64, Pairs)> {
         let gnu = self.layout.as_gnu()?;
         let real_size = u64::try_from(number(&gnu.realsize)?).ok()?;
         let mut pairs = Vec::new();
         for pair in &gnu.sparse {
             push_pair(&mut pairs, &pair.offset, &pair.numbytes)?;
         }
-        Some((real_size, pairs, gnu.isextended[0] != 0))
+        Some((real_size, pairs))
+    }
+
+    /// Whether blocks with more pairs follow.
+    pub(super) fn has_gnu_sparse_extension(&self) -> bool {
+        self.layout.as_gnu().is_some_and(|gnu| gnu.isextended[0] != 0)
     }
 }
 
 /// A block of more pairs of a GNU sparse map: 21 of them, then whether another block follows.
-pub(super) fn gnu_sparse_extension(block: &Block, pairs: &mut Vec<(u64, u64)>) -> Option<bool> {
+pub(super) fn gnu_sparse_extension(block: &Block, pairs: &mut Pairs) -> Option<bool> {
     let (entries, rest) = block.split_at_checked(21 * 24)?;
     for entry in entries.chunks_exact(24) {
         let (offset, len) = entry.split_at_checked(12)?;
@@ -163,7 +174,7 @@ pub(super) fn gnu_sparse_extension(block: &Block, pairs: &mut Vec<(u64, u64)>) -
 }
 
 /// An unused pair is all zeros.
-fn push_pair(pairs: &mut Vec<(u64, u64)>, offset: &[u8], len: &[u8]) -> Option<()> {
+fn push_pair(pairs: &mut Pairs, offset: &[u8], len: &[u8]) -> Option<()> {
     if offset.first() == Some(&0) && len.first() == Some(&0) {
         return Some(());
     }

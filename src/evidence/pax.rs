@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn values_with_newlines_and_equal_signs_are_whole() {
         let mut pax = Pax::default();
-        pax.read(b"12 path=a=b\n26 SCHILY.xattr.user.a=1\n2\n").unwrap();
+        pax.read(b"12 path=a=b\n27 SCHILY.xattr.user.a=1\n2\n").unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"a=b"[..]));
         assert_eq!(pax.xattrs, [(b"user.a"[..].into(), b"1\n2"[..].into())]);
     }

@@ -3,22 +3,18 @@
 use std::ops::Range;
 
 use super::member::Extent;
-use super::pax::decimal;
+use super::sparse_map::SparseMap;
 
-/// Turns pairs of offset and length into extents, whose bytes follow each other from `start` on.
+/// Turns the pairs of a map into extents, whose bytes follow each other. `stored` bytes are there for them.
 ///
 /// # Errors
-/// Pairs that overlap, go backwards, leave the real size or need more than `stored` bytes, in words.
-pub(super) fn extents(
-    pairs: &[(u64, u64)],
-    real_size: u64,
-    mut start: u64,
-    stored: u64,
-) -> Result<Vec<Extent>, String> {
+/// Pairs that overlap, go backwards, leave the real size or need more than is stored, in words.
+pub(super) fn extents(map: &SparseMap, stored: u64) -> Result<Vec<Extent>, String> {
+    let (real_size, mut start) = (map.real_size, map.start);
     let mut left = stored;
     let mut done = 0;
     let mut extents = Vec::new();
-    for &(offset, len) in pairs {
+    for &(offset, len) in &map.pairs {
         let end = offset.checked_add(len).filter(|end| *end <= real_size);
         let Some(end) = end.filter(|_| done <= offset) else {
             return Err(format!(
@@ -37,39 +33,6 @@ pub(super) fn extents(
         done = end;
     }
     Ok(extents)
-}
-
-/// The map of PAX 1.0: decimal numbers, each on a line: how many pairs, then the pairs.
-///
-/// `None` when `text` ends before the map does; otherwise the pairs and the bytes that the map takes, not yet padded.
-///
-/// # Errors
-/// A line that is no number, or more pairs than `max_pairs`, in words.
-pub(super) fn pairs_in_content(text: &[u8], max_pairs: u64) -> Result<Option<(Vec<(u64, u64)>, u64)>, String> {
-    let mut at = 0_usize;
-    let mut next = || -> Result<Option<u64>, String> {
-        let rest = text.get(at..).unwrap_or_default();
-        let Some(len) = rest.iter().take(24).position(|byte| *byte == b'\n') else {
-            return if rest.len() < 24 { Ok(None) } else { Err("sparse map holds a line that is no number".into()) };
-        };
-        at = at.saturating_add(len).saturating_add(1);
-        rest.get(..len)
-            .and_then(decimal)
-            .map(Some)
-            .ok_or_else(|| "sparse map holds a line that is no number".to_owned())
-    };
-    let Some(count) = next()? else { return Ok(None) };
-    if max_pairs < count {
-        return Err(format!("sparse map has {count} pieces, the limit is {max_pairs}"));
-    }
-    let mut pairs = Vec::new();
-    for _ in 0..count {
-        match (next()?, next()?) {
-            (Some(offset), Some(len)) => pairs.push((offset, len)),
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some((pairs, at as u64)))
 }
 
 /// Fills `out`, the bytes `range` of the content, from the pieces; what lies between them is zeros.
@@ -117,10 +80,14 @@ fn to_usize(number: u64) -> usize {
 mod tests {
     use super::*;
 
+    fn map(pairs: &[(u64, u64)], real_size: u64, start: u64) -> SparseMap {
+        SparseMap { real_size, pairs: pairs.to_vec(), start }
+    }
+
     #[test]
     fn pieces_are_put_together_with_zeros_between() {
         let archive = b"....abcdef";
-        let extents = extents(&[(2, 3), (8, 3)], 12, 4, 6).unwrap();
+        let extents = extents(&map(&[(2, 3), (8, 3)], 12, 4), 6).unwrap();
         let read = |range: Range<u64>| {
             let mut out = vec![0; (range.end - range.start) as usize];
             assemble(archive, &extents, &range, &mut out);
@@ -137,20 +104,8 @@ mod tests {
 
     #[test]
     fn maps_that_overlap_wrap_or_need_too_much_are_refused() {
-        assert!(extents(&[(2, 3), (4, 3)], 12, 0, 6).is_err());
-        assert!(extents(&[(u64::MAX, 3)], u64::MAX, 0, 6).is_err());
-        assert!(extents(&[(0, 7)], 12, 0, 6).unwrap_err().contains("more than the 6 bytes"));
-    }
-
-    #[test]
-    fn a_map_in_the_content_asks_for_more_until_it_is_whole() {
-        let map = b"2\n0\n5\n100\n7\n\0\0";
-        for cut in 0..12 {
-            assert_eq!(pairs_in_content(&map[..cut], 10), Ok(None), "{cut}");
-        }
-        assert_eq!(pairs_in_content(map, 10), Ok(Some((vec![(0, 5), (100, 7)], 12))));
-        assert!(pairs_in_content(map, 1).is_err());
-        assert!(pairs_in_content(b"x\n", 10).is_err());
-        assert!(pairs_in_content(&[b'1'; 64], 10).is_err());
+        assert!(extents(&map(&[(2, 3), (4, 3)], 12, 0), 6).is_err());
+        assert!(extents(&map(&[(u64::MAX, 3)], u64::MAX, 0), 6).is_err());
+        assert!(extents(&map(&[(0, 7)], 12, 0), 6).unwrap_err().contains("more than the 6 bytes"));
     }
 }

@@ -18,7 +18,8 @@ use crate::base::{Issue, Place, Progress};
 
 use super::map::Mapped;
 use super::member::{Content, Member};
-use super::walk::{Source, Walk, WalkError};
+use super::source::Source;
+use super::walk::{Walk, WalkError};
 use super::{Compression, OpenError, OpenOptions};
 
 /// How much stays in memory before a file is made.
@@ -45,22 +46,30 @@ pub(super) struct Unpacked<'a> {
     pub(super) sha256: Option<[u8; 32]>,
 }
 
-/// Unpacks `input` (with `Compression::None`: copies it) and walks over what comes out.
-///
-/// `total` is its length where known. With `hashes` the digest of the input is taken along.
+/// A stream to unpack.
+#[derive(Debug)]
+pub(super) struct Stream<R> {
+    pub(super) input: R,
+    /// `None` copies.
+    pub(super) compression: Compression,
+    /// Length of the input in bytes, where known.
+    pub(super) total: Option<u64>,
+    /// Whether the digest of the input is taken along.
+    pub(super) hashes: bool,
+}
+
+/// Unpacks a stream and walks over what comes out.
 ///
 /// # Errors
 /// Limits, a full disk, a cache directory that cannot be used, cancel; damage only when nothing came out before it.
 pub(super) fn unpack<'a>(
     mut walk: Walk<'a>,
-    name: &str,
-    input: impl BufRead,
-    compression: Compression,
-    total: Option<u64>,
-    hashes: bool,
+    stream: Stream<impl BufRead>,
     options: &OpenOptions,
     progress: &dyn Progress,
 ) -> Result<Unpacked<'a>, OpenError> {
+    let name = walk.name();
+    let Stream { input, compression, total, hashes } = stream;
     progress.stage(if compression == Compression::None { "reading" } else { "decompressing" });
     let count = Cell::new(0);
     let hasher = hashes.then(|| RefCell::new(Sha256::new()));

@@ -14,51 +14,24 @@ use std::io;
 
 use crate::base::{Cancelled, Limits, Place, escape, escape_controls};
 
-use super::header::{BLOCK, Block, Flavour, Header, gnu_sparse_extension};
+use super::header::{BLOCK, Flavour, Header, padded};
 use super::issues::IssueLog;
 use super::member::{Content, Extent, Member, MemberKind, normalise};
 use super::path_index::PathIndex;
 use super::pax::Pax;
-use super::sparse;
+use super::source::{Got, Source, block};
+use super::{sparse, sparse_map};
 
 /// Longest extended header that is read: attributes are at most 64 KiB each, sparse maps may be long.
-const MAX_EXTENSION_BYTES: u64 = 8 << 20;
+pub(super) const MAX_EXTENSION_BYTES: u64 = 8 << 20;
 /// What the list of members may take in memory, whatever `Limits::max_members` says.
-const MAX_LIST_BYTES: u64 = 800 << 20;
+pub(super) const MAX_LIST_BYTES: u64 = 800 << 20;
 /// How far into a file the first header is looked for before it is called no archive.
 const MAX_SEARCH_BYTES: u64 = 64 << 20;
 /// How far behind the end of the archive other bytes than zeros are looked for.
 const MAX_TAIL_BYTES: u64 = 16 << 20;
 /// Steps between two reports of progress.
 const STEPS_PER_TICK: u32 = 1024;
-
-/// The bytes of an archive, as far as they are there.
-pub(super) trait Source {
-    /// Bytes from the start that can be read.
-    fn available(&self) -> u64;
-    /// Whether no more will come.
-    fn is_complete(&self) -> bool;
-    /// Fills `buf` from `at`; the caller stays within `available`.
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<()>;
-}
-
-/// A whole archive in memory.
-impl Source for &[u8] {
-    fn available(&self) -> u64 {
-        self.len() as u64
-    }
-
-    fn is_complete(&self) -> bool {
-        true
-    }
-
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
-        let from = usize::try_from(at).unwrap_or(usize::MAX);
-        let found = self.get(from..).and_then(|rest| rest.get(..buf.len()));
-        buf.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
 
 /// Why a walk stopped.
 #[derive(Debug)]
@@ -96,13 +69,6 @@ enum Step {
     Moved,
     /// More bytes are needed.
     Pending,
-}
-
-enum Got {
-    Block(Box<Block>),
-    Pending,
-    /// The archive ends, with fewer bytes left than a block.
-    End(u64),
 }
 
 /// A walk under way, and what it found.
@@ -152,6 +118,11 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Name of the archive, for messages.
+    pub(super) fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// Goes as far as the source reaches, and to the end of a complete one.
     ///
     /// `found` gets every member when all of its content is there. `tick` gets the offset now and then.
@@ -198,16 +169,6 @@ impl<'a> Walk<'a> {
         (self.members, self.index, self.issues)
     }
 
-    fn block<S: Source>(&self, source: &S, at: u64) -> io::Result<Got> {
-        let left = source.available().saturating_sub(at);
-        if left < BLOCK {
-            return Ok(if source.is_complete() { Got::End(left) } else { Got::Pending });
-        }
-        let mut block = Box::new([0; BLOCK as usize]);
-        source.read_at(at, &mut block[..])?;
-        Ok(Got::Block(block))
-    }
-
     fn issue(&mut self, kind: &'static str, at: u64, what: String) {
         let name = self.name;
         self.issues.add(kind, || (Place::at(name, at), what));
@@ -215,7 +176,7 @@ impl<'a> Walk<'a> {
 
     fn header<S: Source>(&mut self, source: &S) -> io::Result<Step> {
         let at = self.at;
-        let block = match self.block(source, at)? {
+        let block = match block(source, at)? {
             Got::Block(block) => block,
             Got::Pending => return Ok(Step::Pending),
             Got::End(left) => {
@@ -275,7 +236,7 @@ impl<'a> Walk<'a> {
         let Some(next) = padded(size).and_then(|size| at.checked_add(BLOCK)?.checked_add(size)) else {
             return Ok(Some(false));
         };
-        Ok(match self.block(source, next)? {
+        Ok(match block(source, next)? {
             Got::Pending => None,
             Got::End(_) => Some(source.available() == next),
             Got::Block(block) => Some(Header::new(&block).is_zero() || Header::new(&block).is_certain()),
@@ -398,7 +359,7 @@ impl<'a> Walk<'a> {
         // An old sparse member keeps the rest of its map in blocks before the content.
         let mut old_sparse = None;
         if letter == b'S' {
-            match self.old_sparse_map(source, header, start)? {
+            match sparse_map::old(source, header, start)? {
                 None => return Ok(Step::Pending),
                 Some((map, content_start)) => {
                     start = content_start;
@@ -414,13 +375,17 @@ impl<'a> Walk<'a> {
             _ => stated,
         };
         let next = padded(stored).and_then(|size| start.checked_add(size)).unwrap_or(u64::MAX);
-        let end = start.checked_add(stored).unwrap_or(u64::MAX);
+        let end = start.saturating_add(stored);
         let available = source.available();
         if available < end && !source.is_complete() {
             return Ok(Step::Pending);
         }
 
         // From here on the step is taken.
+        if self.limits.max_members <= self.members.len() {
+            self.too_many(at);
+            return Ok(Step::Moved);
+        }
         let mut pax = std::mem::take(&mut self.next);
         self.next_at = None;
         self.at = next.min(available);
@@ -453,7 +418,7 @@ impl<'a> Walk<'a> {
         };
         let map = match old_sparse {
             Some(map) => Some(map),
-            None if pax.sparse.is_used() && has_content => Some(pax_sparse_map(source, &pax, start, stored)?),
+            None if pax.sparse.is_used() && has_content => Some(sparse_map::pax(source, &pax, start, stored)?),
             None => None,
         };
         if let Some(map) = map {
@@ -462,8 +427,7 @@ impl<'a> Walk<'a> {
                 if max_pairs < map.pairs.len() as u64 {
                     return Err("sparse map is too long to keep".to_owned());
                 }
-                let stored = end.saturating_sub(map.start);
-                Ok((sparse::extents(&map.pairs, map.real_size, map.start, stored)?, map.real_size))
+                Ok((sparse::extents(&map, end.saturating_sub(map.start))?, map.real_size))
             });
             match checked {
                 Ok((extents, real_size)) => {
@@ -534,10 +498,8 @@ impl<'a> Walk<'a> {
 
     fn add(&mut self, member: Member, at: u64) {
         let bytes = self.list_bytes.saturating_add(heap_bytes(&member));
-        if self.limits.max_members <= self.members.len() || MAX_LIST_BYTES < bytes {
-            let what = format!("more than {} members are not listed", self.members.len());
-            self.issue("too many members", at, what);
-            self.state = State::Done;
+        if MAX_LIST_BYTES < bytes {
+            self.too_many(at);
             return;
         }
         self.list_bytes = bytes;
@@ -554,9 +516,15 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn too_many(&mut self, at: u64) {
+        let what = format!("more than {} members are not listed", self.members.len());
+        self.issue("too many members", at, what);
+        self.state = State::Done;
+    }
+
     /// Whether content follows a member whose kind has none by rights: not when a header or the end follows.
     fn has_content<S: Source>(&self, source: &S, start: u64) -> io::Result<Option<bool>> {
-        Ok(match self.block(source, start)? {
+        Ok(match block(source, start)? {
             Got::Pending => None,
             Got::End(left) => Some(left != 0),
             Got::Block(block) => {
@@ -564,31 +532,6 @@ impl<'a> Walk<'a> {
                 Some(!header.is_zero() && !header.is_plausible())
             }
         })
-    }
-
-    /// The map of an old GNU sparse member and where its content starts. `None`: not there yet.
-    fn old_sparse_map<S: Source>(
-        &self,
-        source: &S,
-        header: &Header<'_>,
-        mut start: u64,
-    ) -> io::Result<Option<(Result<SparseMap, String>, u64)>> {
-        let bad = |start| Ok(Some((Err("sparse map is not made of numbers or is cut off".to_owned()), start)));
-        let Some((real_size, mut pairs, mut is_extended)) = header.gnu_sparse() else { return bad(start) };
-        let max_pairs = (MAX_LIST_BYTES / size_of::<Extent>() as u64) as usize;
-        while is_extended {
-            let block = match self.block(source, start)? {
-                Got::Pending => return Ok(None),
-                Got::End(_) => return bad(start),
-                Got::Block(block) => block,
-            };
-            start = start.saturating_add(BLOCK);
-            match gnu_sparse_extension(&block, &mut pairs).filter(|_| pairs.len() <= max_pairs) {
-                Some(more) => is_extended = more,
-                None => return bad(start),
-            }
-        }
-        Ok(Some((Ok(SparseMap { real_size, pairs, start }), start)))
     }
 
     fn tail<S: Source>(&mut self, source: &S) -> io::Result<Step> {
@@ -606,7 +549,7 @@ impl<'a> Walk<'a> {
             if let Some(first) = chunk.iter().position(|byte| *byte != 0) {
                 let first = at.saturating_add(first as u64);
                 let bytes = source.available().saturating_sub(first);
-                let is_archive = match self.block(source, first)? {
+                let is_archive = match block(source, first)? {
                     Got::Block(block) => Header::new(&block).is_certain(),
                     _ => false,
                 };
@@ -643,38 +586,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A sparse map as read: pairs of offset and length, whose bytes lie from `start` on.
-struct SparseMap {
-    real_size: u64,
-    pairs: Vec<(u64, u64)>,
-    start: u64,
-}
-
-/// The map of a PAX sparse member; the content is complete or the archive is.
-fn pax_sparse_map<S: Source>(source: &S, pax: &Pax, start: u64, stored: u64) -> io::Result<Result<SparseMap, String>> {
-    let Some(real_size) = pax.sparse.real_size else { return Ok(Err("sparse member without its real size".into())) };
-    if !pax.sparse.map_in_content {
-        let pairs = pax.sparse.pairs.clone().unwrap_or_default();
-        return Ok(Ok(SparseMap { real_size, pairs, start }));
-    }
-    let there = stored.min(source.available().saturating_sub(start)).min(MAX_EXTENSION_BYTES);
-    let mut len = BLOCK;
-    loop {
-        let take = len.min(there);
-        let mut text = vec![0; usize::try_from(take).unwrap_or(0)];
-        source.read_at(start, &mut text)?;
-        match sparse::pairs_in_content(&text, MAX_EXTENSION_BYTES) {
-            Ok(Some((pairs, map_bytes))) => {
-                let start = start.saturating_add(padded(map_bytes).unwrap_or(map_bytes));
-                return Ok(Ok(SparseMap { real_size, pairs, start }));
-            }
-            Ok(None) if take == there => return Ok(Err("sparse map is cut off or too long".into())),
-            Ok(None) => len = len.saturating_mul(4),
-            Err(what) => return Ok(Err(what)),
-        }
-    }
-}
-
 /// Bytes of the content that are there when the archive ends at `available`.
 fn cut(content: &Content, start: u64, available: u64) -> Option<u64> {
     match content {
@@ -682,10 +593,6 @@ fn cut(content: &Content, start: u64, available: u64) -> Option<u64> {
         Content::Sparse(extents) => sparse::available(extents, available),
         Content::None | Content::BadSparse | Content::OnDisk => None,
     }
-}
-
-fn padded(size: u64) -> Option<u64> {
-    size.checked_next_multiple_of(BLOCK)
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {

@@ -1,0 +1,335 @@
+//! Opening: what a file, a directory, a stream or a run of bytes is, and the way to its list of members.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::{Issue, Progress};
+
+use super::header::{BLOCK, Header};
+use super::map::Mapped;
+use super::spool::Stream;
+use super::walk::{Walk, WalkError};
+use super::{
+    Compression, Delivered, Evidence, Inner, Member, NotAnArchive, OpenError, OpenOptions, Store, directory,
+    display_path, spool,
+};
+
+/// Name and origin of what is being opened.
+struct Origin<'a> {
+    name: &'a str,
+    path: Option<&'a Path>,
+    /// Inside other evidence, where links may lead to the root of a container.
+    is_nested: bool,
+}
+
+impl Evidence {
+    /// Opens a file or a directory. A named pipe is read like standard input.
+    ///
+    /// # Errors
+    /// It is not there, may not be read, is no archive, goes over a limit, or cancel; see [`OpenError`]. Damage is not
+    /// an error but among the [`issues`](Evidence::issues).
+    pub fn open(path: &Path, options: &OpenOptions, progress: &dyn Progress) -> Result<Evidence, OpenError> {
+        let from_io = |source| OpenError::from_io(path, source);
+        let file_type = std::fs::metadata(path).map_err(from_io)?.file_type();
+        let special = |what| Err(OpenError::SpecialFile { path: path.to_owned(), what });
+        let name = display_path(path);
+        if file_type.is_dir() {
+            return Evidence::open_dir(path, name, options, progress);
+        }
+        if file_type.is_char_device() {
+            return special("character device");
+        }
+        if file_type.is_block_device() {
+            return special("block device");
+        }
+        if file_type.is_socket() {
+            return special("socket");
+        }
+        let file = directory::open_named_file(path).map_err(from_io)?;
+        let origin = Origin { name: &name, path: Some(path), is_nested: false };
+        if file_type.is_fifo() {
+            return Evidence::open_stream(&origin, Box::new(file), options, progress);
+        }
+        let len = file.metadata().map_err(from_io)?.len();
+        let mut head = [0; HEAD_BYTES];
+        let head = read_head(&file, &mut head).map_err(from_io)?;
+        let compression = Compression::detect(head);
+        if compression == Compression::None {
+            check_head(&name, head)?;
+            if let Ok(mapped) = Mapped::new(&file) {
+                return Evidence::index(&origin, mapped, Delivered::File(file), options, progress);
+            }
+        }
+        // Compressed, or on a file system that cannot map.
+        let input = BufReader::with_capacity(BUFFER_BYTES, &file);
+        let unpacked = Evidence::unpack(
+            &origin,
+            Stream { input, compression, total: Some(len), hashes: false },
+            options,
+            progress,
+        )?;
+        Evidence::unpacked(&origin, unpacked, compression, len, Delivered::File(file), options)
+    }
+
+    /// Reads a stream to its end, such as standard input.
+    ///
+    /// # Errors
+    /// As [`Evidence::open`].
+    pub fn open_reader(
+        name: &str,
+        reader: Box<dyn Read + Send>,
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Evidence, OpenError> {
+        Evidence::open_stream(&Origin { name, path: None, is_nested: false }, reader, options, progress)
+    }
+
+    /// Opens an archive that is in memory.
+    ///
+    /// # Errors
+    /// As [`Evidence::open`].
+    pub fn open_bytes(
+        name: &str,
+        bytes: Bytes,
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Evidence, OpenError> {
+        Evidence::open_in_memory(&Origin { name, path: None, is_nested: false }, bytes, options, progress)
+    }
+
+    /// Opens an archive that lies inside this one (a rootfs diff, the contents of a tmpfs, a layer), whatever its
+    /// compression. Its name is this one's, `!`, and the member's path.
+    ///
+    /// # Errors
+    /// As [`Evidence::open`], or the member cannot be read.
+    pub fn open_nested(
+        &self,
+        member: &Member,
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Evidence, OpenError> {
+        let bytes = self.read(member)?;
+        let name = format!("{}!{}", self.name(), member.display_path());
+        Evidence::open_in_memory(&Origin { name: &name, path: None, is_nested: true }, bytes, options, progress)
+    }
+
+    fn open_dir(
+        path: &Path,
+        name: String,
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Evidence, OpenError> {
+        let listing = directory::list(path, &options.limits, progress)?;
+        Ok(Evidence(Arc::new(Inner {
+            issues: listing.issues.finish(&name),
+            name,
+            path: Some(path.to_owned()),
+            compression: Compression::None,
+            size_bytes: listing.size_bytes,
+            members: listing.members,
+            index: listing.index,
+            store: Store::Directory(listing.root),
+            delivered: Delivered::Directory,
+            limits: options.limits.clone(),
+        })))
+    }
+
+    fn open_stream(
+        origin: &Origin<'_>,
+        reader: Box<dyn Read + Send>,
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Evidence, OpenError> {
+        let io_error = |source| OpenError::Io { name: origin.name.to_owned(), source };
+        // The head is needed before the stream is given away, and a pipe may bring it in pieces.
+        let mut reader = reader;
+        let mut head = Vec::new();
+        reader.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(io_error)?;
+        let compression = Compression::detect(&head);
+        if compression == Compression::None {
+            check_head(origin.name, &head)?;
+        }
+        let input = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(head).chain(reader));
+        let hashes = compression != Compression::None;
+        let unpacked = Evidence::unpack(origin, Stream { input, compression, total: None, hashes }, options, progress)?;
+        let len = unpacked.read_bytes;
+        let delivered = match unpacked.sha256 {
+            Some(sha256) => Delivered::Stream(sha256),
+            None => Delivered::Bytes(unpacked.data.clone()),
+        };
+        Evidence::unpacked(origin, unpacked, compression, len, delivered, options)
+    }
+
+    fn open_in_memory(
+        origin: &Origin<'_>,
+        bytes: Bytes,
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Evidence, OpenError> {
+        let compression = Compression::detect(&bytes);
+        if compression == Compression::None {
+            check_head(origin.name, bytes.get(..HEAD_BYTES).unwrap_or(&bytes))?;
+            return Evidence::index(origin, bytes.clone(), Delivered::Bytes(bytes), options, progress);
+        }
+        let len = bytes.len() as u64;
+        let unpacked = Evidence::unpack(
+            origin,
+            Stream { input: &bytes[..], compression, total: Some(len), hashes: false },
+            options,
+            progress,
+        )?;
+        Evidence::unpacked(origin, unpacked, compression, len, Delivered::Bytes(bytes), options)
+    }
+
+    /// Indexes an archive that is there as a whole.
+    fn index(
+        origin: &Origin<'_>,
+        archive: impl Archive,
+        delivered: Delivered,
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Evidence, OpenError> {
+        progress.stage("indexing");
+        let mut walk = Walk::new(origin.name, &options.limits, !origin.is_nested);
+        archive.expect_jumps();
+        let whole = archive.as_ref();
+        let len = whole.len() as u64;
+        walk.advance(&whole, &mut |at| progress.step(at, Some(len)), &mut |_, _| {}).map_err(|error| match error {
+            WalkError::Io(source) => OpenError::Io { name: origin.name.to_owned(), source },
+            WalkError::Cancelled(cancelled) => OpenError::Cancelled(cancelled),
+        })?;
+        if walk.is_hopeless() {
+            return Err(OpenError::NotAnArchive { name: origin.name.to_owned(), content: NotAnArchive::Unknown });
+        }
+        let data = archive.into_bytes();
+        Ok(Evidence::assemble(origin, walk, data, None, Compression::None, len, delivered, options))
+    }
+
+    fn unpack<'a>(
+        origin: &Origin<'a>,
+        stream: Stream<impl BufRead>,
+        options: &'a OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<spool::Unpacked<'a>, OpenError> {
+        spool::unpack(Walk::new(origin.name, &options.limits, !origin.is_nested), stream, options, progress)
+    }
+
+    fn unpacked(
+        origin: &Origin<'_>,
+        unpacked: spool::Unpacked<'_>,
+        compression: Compression,
+        size_bytes: u64,
+        delivered: Delivered,
+        options: &OpenOptions,
+    ) -> Result<Evidence, OpenError> {
+        let spool::Unpacked { data, walk, issue, .. } = unpacked;
+        if walk.is_hopeless() || (data.len() as u64) < BLOCK {
+            let content = match compression {
+                Compression::None => NotAnArchive::Unknown,
+                _ if issue.is_some() => NotAnArchive::CutOff,
+                _ => NotAnArchive::UnpacksToSomethingElse,
+            };
+            return Err(OpenError::NotAnArchive { name: origin.name.to_owned(), content });
+        }
+        Ok(Evidence::assemble(origin, walk, data, issue, compression, size_bytes, delivered, options))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of the value it makes")]
+    fn assemble(
+        origin: &Origin<'_>,
+        walk: Walk<'_>,
+        data: Bytes,
+        stream_issue: Option<Issue>,
+        compression: Compression,
+        size_bytes: u64,
+        delivered: Delivered,
+        options: &OpenOptions,
+    ) -> Evidence {
+        let (members, index, log) = walk.finish();
+        let mut issues: Vec<Issue> = stream_issue.into_iter().collect();
+        issues.extend(log.finish(origin.name));
+        Evidence(Arc::new(Inner {
+            name: origin.name.to_owned(),
+            path: origin.path.map(Path::to_owned),
+            compression,
+            size_bytes,
+            members,
+            index,
+            issues,
+            store: Store::Archive(data),
+            delivered,
+            limits: options.limits.clone(),
+        }))
+    }
+}
+
+/// Read before anything is decided about a file.
+const HEAD_BYTES: usize = 2 * BLOCK as usize;
+/// Of reading compressed files and streams.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The bytes of an archive that is there as a whole.
+trait Archive: AsRef<[u8]> {
+    fn expect_jumps(&self) {}
+    fn into_bytes(self) -> Bytes;
+}
+
+impl Archive for Bytes {
+    fn into_bytes(self) -> Bytes {
+        self
+    }
+}
+
+impl Archive for Mapped {
+    fn expect_jumps(&self) {
+        Mapped::expect_jumps(self);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        Mapped::into_bytes(self)
+    }
+}
+
+fn read_head<'a>(file: &File, head: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(head.get(..filled).unwrap_or_default())
+}
+
+/// Says at once what is certainly no archive. What is not certain is left to the walk, which may find a header behind
+/// a damaged start.
+fn check_head(name: &str, head: &[u8]) -> Result<(), OpenError> {
+    let name = || name.to_owned();
+    let not = |content| Err(OpenError::NotAnArchive { name: name(), content });
+    if head.is_empty() {
+        return Err(OpenError::Empty { name: name() });
+    }
+    if let Some(block) = head.first_chunk() {
+        let header = Header::new(block);
+        if header.is_plausible() || header.is_zero() {
+            return Ok(());
+        }
+    }
+    match head {
+        // Head magics of img_version 2, and the magic of inventory.img, which has no other.
+        [0x19, 0x43, 0x56, 0x54, ..] | [0x40, 0x59, 0x10, 0x55, ..] | [0x16, 0x31, 0x31, 0x58, ..] => {
+            not(NotAnArchive::CriuImage)
+        }
+        [b'P', b'K', 3, 4, ..] => not(NotAnArchive::Zip),
+        [0x7f, b'E', b'L', b'F', ..] => not(NotAnArchive::Elf),
+        _ if head.len() < BLOCK as usize => not(NotAnArchive::Unknown),
+        _ => Ok(()),
+    }
+}
