@@ -1,6 +1,5 @@
 //! Compiles `assets/schema/*.proto` to Rust types, and to the descriptors that the raw view reads.
 #![expect(clippy::disallowed_methods, reason = "a build script reads the schema and writes what Cargo asks for")]
-#![expect(clippy::print_stdout, reason = "this is how a build script speaks to Cargo")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

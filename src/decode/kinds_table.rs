@@ -133,3 +133,6 @@ pub static KINDS: [Kind; 91] = [
     plugin("AMDGPU_PAGES", "amdgpu-pages-<N>-<X>.img", Framing::SizedBytes, ""),
     plugin("AMDGPU_DRM_PAGES", "amdgpu-drm-pages-<N>-<N>-<X>.img", Framing::SizedBytes, ""),
 ];
+
+/// A file that begins as an image does and is of no kind we know: records, whatever they are.
+pub(super) static UNKNOWN: Kind = records("UNKNOWN", "", ANY_MAGIC, Framing::Array, "unknown_entry");
