@@ -319,7 +319,7 @@ impl<'a> RootfsEntryReport<'a> {
 
 /// One item of `issues`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct IssueReport {
+pub struct IssueReport {
     /// Member and offset.
     pub r#where: String,
     /// What could not be read.

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::base::escape_controls;
 use crate::decode::payload::{Content, Part};
-use crate::decode::raw::{RawImg, raw};
-use crate::decode::{Ctx, Img, crit_json};
+
+use crate::decode::{Ctx, Img, RawImg, crit_json, raw};
 
 use super::super::images::{ImageList, magic};
 use super::human::{bytes, or_dash, plural};
