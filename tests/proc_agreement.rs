@@ -117,8 +117,8 @@ impl Comparison {
         let theirs = by_start(&proc["maps"]);
         let maps = by_start(&ours["maps"]);
         for start in theirs.keys().chain(maps.keys()).collect::<BTreeSet<_>>() {
-            let null = Value::Null;
-            let (theirs, ours) = (theirs.get(start).unwrap_or(&&null), maps.get(start).unwrap_or(&&null));
+            let (theirs, ours) = (theirs.get(start).copied(), maps.get(start).copied());
+            let (theirs, ours) = (theirs.unwrap_or(&Value::Null), ours.unwrap_or(&Value::Null));
             let at = format!("{at} map {start:#x}");
             if theirs.is_null() || ours.is_null() {
                 self.differs(&at, theirs, ours);

@@ -8,3 +8,120 @@ pub struct Gap {
     /// Why, with numbers where there are any, and what would help.
     pub why: String,
 }
+
+use super::container::Layout;
+use super::memory_map::VmaKind;
+use super::process::Process;
+use super::sockets::Socket;
+use super::{Checkpoint, network::NetNamespace};
+
+/// The gaps of one checkpoint, the ones that always hold first.
+pub(super) fn gaps(checkpoint: &Checkpoint) -> Vec<Gap> {
+    let mut gaps = vec![
+        Gap {
+            what: "kernel memory",
+            why: "CRIU saves processes, not the kernel: modules, rootkits and hidden processes cannot be seen".into(),
+        },
+        Gap { what: "process start times", why: "CRIU does not write them down".into() },
+        Gap {
+            what: "running or sleeping",
+            why: "CRIU does not write down what a live task was doing in the kernel".into(),
+        },
+    ];
+    memory(&checkpoint.processes, &mut gaps);
+    sockets(&checkpoint.sockets, &mut gaps);
+    networks(&checkpoint.networks, &mut gaps);
+    files(checkpoint, &mut gaps);
+    gaps
+}
+
+fn memory(processes: &[Process], gaps: &mut Vec<Gap>) {
+    let (mut clean, mut lazy, mut parent, mut lost) = (0u64, 0u64, 0u64, 0u64);
+    for memory in processes.iter().filter_map(|process| process.memory.known()) {
+        for vma in &memory.vmas {
+            if matches!(vma.kind, VmaKind::FilePrivate | VmaKind::FileShared) {
+                clean += vma.pages.total.saturating_sub(vma.pages.dumped + vma.pages.parent + vma.pages.lazy);
+            }
+            lazy += vma.pages.lazy;
+            parent += vma.pages.parent;
+        }
+        if memory.pagemap.parent.is_none() {
+            lost = parent;
+        }
+    }
+    if clean != 0 {
+        gaps.push(Gap {
+            what: "clean pages of mapped files",
+            why: format!("{clean} pages were the same as the file on disk and are not in the dump; the container's image has them"),
+        });
+    }
+    if lazy != 0 {
+        gaps.push(Gap {
+            what: "lazy pages",
+            why: format!("{lazy} pages were left to a page server and are not in the dump"),
+        });
+    }
+    if lost != 0 {
+        gaps.push(Gap {
+            what: "pages of the parent checkpoint",
+            why: format!("{parent} pages are in an earlier checkpoint, which is not here; open the directory or archive that holds both"),
+        });
+    }
+}
+
+fn sockets(sockets: &[Socket], gaps: &mut Vec<Gap>) {
+    let without = sockets
+        .iter()
+        .filter(|socket| socket.recv_queue.is_none() && !matches!(socket.proto, "tcp" | "tcp6" | "unix"))
+        .count();
+    if without != 0 {
+        gaps.push(Gap {
+            what: "queues of datagram sockets",
+            why: format!("unread packets of {without} UDP, raw, netlink or packet sockets are not saved by CRIU"),
+        });
+    }
+    let closed = sockets.iter().filter(|socket| socket.was_connecting).count();
+    if closed != 0 {
+        gaps.push(Gap {
+            what: "connections being made",
+            why: format!("{closed} sockets were connecting; CRIU stores them as closed, with their destination"),
+        });
+    }
+}
+
+fn networks(networks: &[NetNamespace], gaps: &mut Vec<Gap>) {
+    if networks.iter().any(|network| network.external_key.is_some() && network.interfaces.is_empty()) {
+        gaps.push(Gap {
+            what: "interfaces, routes, packet filters",
+            why: "the network namespace belongs to the engine or the pod and was not dumped".into(),
+        });
+    }
+}
+
+fn files(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
+    let has_diff = checkpoint.rootfs.archive.is_some();
+    match checkpoint.container.layout {
+        Layout::Podman => gaps.push(Gap {
+            what: "some modified files",
+            why: "Podman packs a modified file only if the machine that checkpoints has a file at the same path: a file missing from the changes is not proof that it is unchanged".into(),
+        }),
+        Layout::CriO | Layout::OciImage => gaps.push(Gap {
+            what: "volumes, /run, /dev/shm",
+            why: "CRI-O leaves bind mounts, /dev, /dev/shm, /proc, /run and /sys out of the changes".into(),
+        }),
+        Layout::Containerd => gaps.push(Gap { what: "volumes", why: "containerd leaves the contents of volumes out".into() }),
+        Layout::Docker | Layout::Runc | Layout::Criu => {}
+    }
+    if !has_diff {
+        gaps.push(Gap {
+            what: "changes of the root file system",
+            why: "there is no rootfs-diff.tar with this checkpoint: files on disk are not shown".into(),
+        });
+    }
+    if checkpoint.container.inventory.tcp_close == Some(true) {
+        gaps.push(Gap {
+            what: "TCP connections",
+            why: "the dump was made with tcp-close: established connections are recorded as closed".into(),
+        });
+    }
+}

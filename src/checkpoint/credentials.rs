@@ -28,3 +28,27 @@ pub struct Credentials {
     /// SELinux context or AppArmor profile.
     pub lsm_profile: Option<Text>,
 }
+
+use crate::decode::schema;
+
+impl Credentials {
+    pub(super) fn from_entry(entry: &schema::CredsEntry) -> Credentials {
+        let set = |words: &[u32]| {
+            let word = |at: usize| u64::from(words.get(at).copied().unwrap_or_default());
+            word(0) | word(1) << 32
+        };
+        Credentials {
+            uids: [entry.uid, entry.euid, entry.suid, entry.fsuid],
+            gids: [entry.gid, entry.egid, entry.sgid, entry.fsgid],
+            groups: entry.groups.clone(),
+            cap_inh: set(&entry.cap_inh),
+            cap_prm: set(&entry.cap_prm),
+            cap_eff: set(&entry.cap_eff),
+            cap_bnd: set(&entry.cap_bnd),
+            cap_amb: (!entry.cap_amb.is_empty()).then(|| set(&entry.cap_amb)),
+            securebits: entry.secbits,
+            no_new_privs: entry.no_new_privs.map(|value| value != 0),
+            lsm_profile: entry.lsm_profile.clone().map(Text::from),
+        }
+    }
+}

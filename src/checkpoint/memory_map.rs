@@ -159,3 +159,273 @@ impl Vma {
         self.end.0.saturating_sub(self.start.0)
     }
 }
+
+use std::collections::BTreeMap;
+
+use crate::base::{Absent, Issue, Limits, Place};
+use crate::decode::schema;
+
+use super::files::{FileDetail, OpenFile};
+use super::pages::SharedMemory;
+
+/// Status bits of CRIU, `VMA_AREA_*` and `VMA_*`.
+mod status {
+    pub(super) const VSYSCALL: u32 = 1 << 2;
+    pub(super) const VDSO: u32 = 1 << 3;
+    pub(super) const HEAP: u32 = 1 << 5;
+    pub(super) const FILE_PRIVATE: u32 = 1 << 6;
+    pub(super) const FILE_SHARED: u32 = 1 << 7;
+    pub(super) const ANON_SHARED: u32 = 1 << 8;
+    pub(super) const ANON_PRIVATE: u32 = 1 << 9;
+    pub(super) const SYSVIPC: u32 = 1 << 10;
+    pub(super) const SOCKET: u32 = 1 << 11;
+    pub(super) const VVAR: u32 = 1 << 12;
+    pub(super) const AIORING: u32 = 1 << 13;
+    pub(super) const MEMFD: u32 = 1 << 14;
+    pub(super) const SHSTK: u32 = 1 << 15;
+    /// Stands alone: a guard region inside another vma.
+    pub(super) const GUARD: u32 = 1 << 16;
+    pub(super) const UPROBES: u32 = 1 << 17;
+    pub(super) const EXT_PLUGIN: u32 = 1 << 27;
+}
+
+/// `MAP_SHARED`, the same number on every architecture.
+const MAP_SHARED: u32 = 1;
+
+/// What the vmas of a process are looked up in.
+pub(super) struct Surroundings<'a> {
+    /// Open files by id, of any kind.
+    pub(super) file: &'a dyn Fn(u32) -> Option<&'a OpenFile>,
+    /// Pagemaps of shared-memory objects by their id.
+    pub(super) shmem: &'a BTreeMap<u64, SharedMemory>,
+    /// Keys of System V segments by their id.
+    pub(super) sysv_keys: &'a BTreeMap<u64, u32>,
+}
+
+impl MemoryMap {
+    /// Joins `mm-PID.img` with its pagemap. `img` is the name of the image, for issues.
+    pub(super) fn build(
+        img: &str,
+        mm: &schema::MmEntry,
+        vmas: &[schema::VmaEntry],
+        pagemap: Pagemap,
+        around: &Surroundings<'_>,
+    ) -> (MemoryMap, Vec<Issue>) {
+        let mut issues = Vec::new();
+        let page_size = pagemap.page_size;
+        let mut map = MemoryMap {
+            vmas: Vec::with_capacity(vmas.len()),
+            guards: Vec::new(),
+            pagemap,
+            code: VirtAddr(mm.mm_start_code)..VirtAddr(mm.mm_end_code),
+            data: VirtAddr(mm.mm_start_data)..VirtAddr(mm.mm_end_data),
+            brk: VirtAddr(mm.mm_start_brk)..VirtAddr(mm.mm_brk),
+            start_stack: VirtAddr(mm.mm_start_stack),
+            args: VirtAddr(mm.mm_arg_start)..VirtAddr(mm.mm_arg_end),
+            env: VirtAddr(mm.mm_env_start)..VirtAddr(mm.mm_env_end),
+            auxv: mm
+                .mm_saved_auxv
+                .chunks_exact(2)
+                .map(|pair| (pair[0], pair[1]))
+                .take_while(|(key, _)| *key != 0)
+                .collect(),
+            dumpable: mm.dumpable,
+        };
+        for entry in vmas {
+            let (start, end) = (VirtAddr(entry.start), VirtAddr(entry.end));
+            if end <= start || !page_size.is_aligned(entry.start) || !page_size.is_aligned(entry.end) {
+                issues.push(Issue::new(Place::member(img), format!("vma {start}-{end} is not a range of pages")));
+                continue;
+            }
+            if entry.status == status::GUARD {
+                map.guards.push(start..end);
+                continue;
+            }
+            map.vmas.push(vma(entry, &map, around));
+        }
+        if !map.vmas.is_sorted_by_key(|vma| vma.start) {
+            issues.push(Issue::new(Place::member(img), "vmas are not in ascending order"));
+            map.vmas.sort_by_key(|vma| vma.start);
+        }
+        let mut end_of_last = VirtAddr(0);
+        map.vmas.retain(|vma| {
+            if vma.start < end_of_last {
+                let what = format!("vma {}-{} overlaps the one before it and is left out", vma.start, vma.end);
+                issues.push(Issue::new(Place::member(img), what));
+                return false;
+            }
+            end_of_last = vma.end;
+            true
+        });
+        count_pages(&mut map.vmas, &map.pagemap);
+        for vma in &mut map.vmas {
+            if let Some(shmem) = vma.shmid.and_then(|shmid| around.shmem.get(&shmid)) {
+                vma.pages.shared = shmem.pages_in(vma.pgoff..vma.pgoff.saturating_add(vma.len_bytes()));
+            }
+        }
+        (map, issues)
+    }
+
+    /// The vma that holds `addr`.
+    pub fn vma_at(&self, addr: VirtAddr) -> Option<&Vma> {
+        let after = self.vmas.partition_point(|vma| vma.start <= addr);
+        self.vmas.get(after.checked_sub(1)?).filter(|vma| addr < vma.end)
+    }
+
+    /// Value of an entry of the auxiliary vector.
+    pub fn auxv_value(&self, key: u64) -> Option<u64> {
+        self.auxv.iter().find(|(found, _)| *found == key).map(|(_, value)| *value)
+    }
+
+    /// Private memory of `range`, copied. A page that was never written reads as zeros, as the
+    /// kernel has it.
+    ///
+    /// # Errors
+    /// Why a part of the range is not there; longer than `limits.max_args_bytes` is `Unparsable`.
+    pub fn read_private(&self, range: Range<VirtAddr>, limits: &Limits) -> Result<Vec<u8>, Absent> {
+        let len = range.end.0.checked_sub(range.start.0).ok_or(Absent::Unparsable)?;
+        if len > limits.max_args_bytes {
+            return Err(Absent::Unparsable);
+        }
+        let mut out = Vec::new();
+        let mut addr = range.start;
+        while addr < range.end {
+            let left = range.end.0 - addr.0;
+            let step = match self.pagemap.read_at(addr, left)? {
+                Some(bytes) => {
+                    out.extend_from_slice(&bytes);
+                    bytes.len() as u64
+                }
+                None => {
+                    let vma = self.vma_at(addr).ok_or(Absent::Unreadable)?;
+                    if !matches!(vma.kind, VmaKind::Stack | VmaKind::AnonPrivate | VmaKind::Heap) {
+                        return Err(Absent::NotRecorded);
+                    }
+                    let page = self.pagemap.page_size.bytes();
+                    let step = (page - addr.0 % page).min(left);
+                    out.resize(out.len() + usize::try_from(step).map_err(|_too_big| Absent::Unparsable)?, 0);
+                    step
+                }
+            };
+            addr = addr.checked_add(step).ok_or(Absent::Unparsable)?;
+        }
+        Ok(out)
+    }
+}
+
+fn vma(entry: &schema::VmaEntry, map: &MemoryMap, around: &Surroundings<'_>) -> Vma {
+    let has = |bit: u32| entry.status & bit != 0;
+    let (start, end) = (VirtAddr(entry.start), VirtAddr(entry.end));
+    let file = if has(status::FILE_PRIVATE | status::FILE_SHARED | status::SOCKET) {
+        u32::try_from(entry.shmid).ok().and_then(|id| (around.file)(id))
+    } else {
+        None
+    };
+    let memfd = file.and_then(|file| match &file.detail {
+        FileDetail::Memfd(memfd) => Some(memfd),
+        _ => None,
+    });
+    // The kernel's own test for `[stack]`: no status bit is ever set for it.
+    let is_stack = start <= map.start_stack && map.start_stack <= end;
+    let kind = if has(status::VSYSCALL) {
+        VmaKind::Vsyscall
+    } else if has(status::VDSO) {
+        VmaKind::Vdso
+    } else if has(status::VVAR) {
+        VmaKind::Vvar
+    } else if has(status::UPROBES) {
+        VmaKind::Uprobes
+    } else if has(status::EXT_PLUGIN) {
+        VmaKind::Device
+    } else if has(status::SYSVIPC) {
+        VmaKind::Sysv
+    } else if has(status::SOCKET) {
+        VmaKind::Socket
+    } else if has(status::AIORING) {
+        VmaKind::AioRing
+    } else if has(status::SHSTK) {
+        VmaKind::ShadowStack
+    } else if has(status::MEMFD) {
+        // Since 3.18 shared anonymous memory is written as a memfd named /dev/zero.
+        if memfd.is_some_and(|memfd| memfd.is_shared_anonymous) { VmaKind::AnonShared } else { VmaKind::Memfd }
+    } else if has(status::FILE_PRIVATE) {
+        VmaKind::FilePrivate
+    } else if has(status::FILE_SHARED) {
+        VmaKind::FileShared
+    } else if has(status::ANON_SHARED) {
+        VmaKind::AnonShared
+    } else if has(status::HEAP) {
+        VmaKind::Heap
+    } else if is_stack {
+        VmaKind::Stack
+    } else if has(status::ANON_PRIVATE) {
+        VmaKind::AnonPrivate
+    } else {
+        VmaKind::Other
+    };
+    let shmid = match kind {
+        VmaKind::Sysv => Some(entry.shmid),
+        VmaKind::AnonShared | VmaKind::Memfd => Some(memfd.and_then(|memfd| memfd.shmid).unwrap_or(entry.shmid)),
+        _ => None,
+    };
+    let path = match kind {
+        VmaKind::Vsyscall => Text::from("[vsyscall]"),
+        VmaKind::Vdso => Text::from("[vdso]"),
+        VmaKind::Vvar => Text::from("[vvar]"),
+        VmaKind::Uprobes => Text::from("[uprobes]"),
+        VmaKind::Heap => Text::from("[heap]"),
+        VmaKind::Stack => Text::from("[stack]"),
+        VmaKind::AioRing => Text::from("/[aio] (deleted)"),
+        VmaKind::Sysv => {
+            let key = around.sysv_keys.get(&entry.shmid).copied();
+            key.map_or_else(Text::default, |key| Text::from(format!("/SYSV{key:08x} (deleted)")))
+        }
+        VmaKind::AnonShared => Text::from("/dev/zero (deleted)"),
+        _ => file.and_then(|file| file.target.clone()).unwrap_or_default(),
+    };
+    let build_id = file.and_then(|file| match &file.detail {
+        FileDetail::Reg(reg) => reg.build_id.clone(),
+        _ => None,
+    });
+    Vma {
+        start,
+        end,
+        prot: entry.prot,
+        flags: entry.flags,
+        status: entry.status,
+        madv: entry.madv.unwrap_or_default(),
+        pgoff: entry.pgoff,
+        is_shared: entry.flags & MAP_SHARED != 0,
+        kind,
+        path,
+        file: file.map(|file| file.id),
+        shmid,
+        build_id,
+        pages: PageCounts { total: (end.0 - start.0) / map.pagemap.page_size.bytes(), ..PageCounts::default() },
+    }
+}
+
+/// Counts the pages of every vma in one sweep: both lists are sorted and do not overlap.
+fn count_pages(vmas: &mut [Vma], pagemap: &Pagemap) {
+    let mut first = 0;
+    for vma in vmas {
+        while pagemap.runs.get(first).is_some_and(|run| pagemap.range(run).end <= vma.start) {
+            first += 1;
+        }
+        for run in pagemap.runs.get(first..).unwrap_or_default() {
+            if vma.end <= run.vaddr {
+                break;
+            }
+            let range = pagemap.range(run);
+            let overlap = range.end.min(vma.end).0.saturating_sub(range.start.max(vma.start).0);
+            let pages = overlap / pagemap.page_size.bytes();
+            if run.stored.is_some() {
+                vma.pages.dumped += pages;
+            } else if run.flags.is_in_parent() {
+                vma.pages.parent += pages;
+            } else {
+                vma.pages.lazy += pages;
+            }
+        }
+    }
+}

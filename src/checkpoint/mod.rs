@@ -14,10 +14,13 @@ pub mod coverage;
 pub mod credentials;
 pub mod documents;
 pub mod files;
+mod images;
+mod load;
 pub mod memory_map;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
+mod open_files;
 pub mod pages;
 pub mod process;
 pub mod recovered;
@@ -28,15 +31,17 @@ pub mod signals;
 pub mod sockets;
 pub mod stats;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::base::{FileId, Fd, Issue, MntId, Pid};
+use crate::base::{Fd, FileId, Issue, MntId, Pid};
 use crate::evidence::{Evidence, OciImage};
 
-pub use container::{Arch, Container, Layout};
+pub use crate::decode::Arch;
+pub use container::{Container, Layout};
 pub use coverage::Gap;
 pub use documents::Document;
 pub use files::{FdEntry, FileDetail, OpenFile};
+pub use load::{LoadError, load};
 pub use memory_map::{MemoryMap, Vma};
 pub use mounts::Mount;
 pub use process::Process;
@@ -78,6 +83,8 @@ pub struct Checkpoint {
     pub networks: Vec<network::NetNamespace>,
     /// Cgroups of the processes.
     pub cgroups: cgroups::Cgroups,
+    /// Shared-memory objects by the id that vmas and memfds name them with.
+    pub shared_memory: BTreeMap<u64, pages::SharedMemory>,
     /// Seccomp filters, indexed as in `seccomp.img`.
     pub seccomp_filters: Vec<seccomp::Filter>,
     /// What the container changed in its root file system.

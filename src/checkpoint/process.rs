@@ -1,6 +1,6 @@
 //! Processes and threads.
 
-use crate::base::{FileId, Field, NsId, Pid, Text};
+use crate::base::{Field, FileId, NsId, Pid, Text};
 
 use super::credentials::Credentials;
 use super::files::FdEntry;
@@ -189,5 +189,472 @@ impl Process {
     /// Whether the process has exited and waits for its parent.
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, Field::Known(TaskState::Zombie { .. }))
+    }
+}
+
+use std::collections::HashMap;
+
+use crate::base::{Absent, Issue, Limits, Place, VirtAddr};
+use crate::decode::names;
+use crate::decode::{Arch, schema};
+
+use super::images::Images;
+use super::registers;
+use super::seccomp::{self, Filter};
+use super::signals;
+
+/// What processes are joined with.
+pub(super) struct Around<'a> {
+    pub(super) images: &'a Images,
+    pub(super) arch: Arch,
+    pub(super) limits: &'a Limits,
+    pub(super) filters: &'a [Filter],
+    /// Path of an open file, as a link of /proc reads.
+    pub(super) link: &'a (dyn Fn(u32) -> Option<Link> + Sync),
+    /// Address space of a process.
+    pub(super) memory: &'a (dyn Fn(u32, &mut Vec<Issue>) -> Field<MemoryMap> + Sync),
+    /// Descriptor table by CRIU's number.
+    pub(super) fds: &'a (dyn Fn(u32, &mut Vec<Issue>) -> Vec<FdEntry> + Sync),
+}
+
+/// One node of the tree, in the order in which processes are listed.
+pub(super) struct Node<'a> {
+    pub(super) entry: &'a schema::PstreeEntry,
+    pub(super) place: Place,
+    pub(super) depth: u32,
+    pub(super) children: Vec<usize>,
+}
+
+/// Orders `pstree.img` so that a parent stands before its children, whatever the file says.
+///
+/// Unknown parents, second roots, cycles and duplicate pids become issues; no process is lost but
+/// the second of two with one pid, which the raw view still has.
+pub(super) fn tree(images: &Images) -> (Vec<Node<'_>>, Vec<Issue>) {
+    let mut issues = Vec::new();
+    let mut entries: Vec<(&schema::PstreeEntry, Place)> = Vec::new();
+    let mut by_pid: HashMap<u32, usize> = HashMap::new();
+    for records in images.pstree.values() {
+        for record in &records.records {
+            let place = records.place(record);
+            if let Some(first) = by_pid.get(&record.value.pid) {
+                let what = format!("pid {} was already listed as process {}", record.value.pid, first + 1);
+                issues.push(Issue::new(place, what));
+                continue;
+            }
+            by_pid.insert(record.value.pid, entries.len());
+            entries.push((&record.value, place));
+        }
+    }
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); entries.len()];
+    let mut roots = Vec::new();
+    for (at, (entry, place)) in entries.iter().enumerate() {
+        match by_pid.get(&entry.ppid) {
+            Some(parent) if *parent != at => children[*parent].push(at),
+            Some(_) => {
+                issues.push(Issue::new(place.clone(), format!("process {} is its own parent", entry.pid)));
+                roots.push(at);
+            }
+            None => {
+                if entry.ppid != 0 {
+                    let what = format!("parent {} of process {} is not in the tree", entry.ppid, entry.pid);
+                    issues.push(Issue::new(place.clone(), what));
+                } else if !roots.is_empty() {
+                    issues.push(Issue::new(place.clone(), format!("process {} is a second root", entry.pid)));
+                }
+                roots.push(at);
+            }
+        }
+    }
+    let mut order: Vec<(usize, u32)> = Vec::with_capacity(entries.len());
+    let mut is_listed = vec![false; entries.len()];
+    let mut next_unlisted = 0;
+    loop {
+        let mut stack: Vec<(usize, u32)> = roots.drain(..).rev().map(|root| (root, 0)).collect();
+        while let Some((at, depth)) = stack.pop() {
+            if std::mem::replace(&mut is_listed[at], true) {
+                continue;
+            }
+            order.push((at, depth));
+            stack.extend(children[at].iter().rev().map(|child| (*child, depth.saturating_add(1))));
+        }
+        // Whoever is left is in a cycle, or below one.
+        while is_listed.get(next_unlisted) == Some(&true) {
+            next_unlisted += 1;
+        }
+        let Some((entry, place)) = entries.get(next_unlisted) else { break };
+        issues.push(Issue::new(place.clone(), format!("process {} is its own ancestor", entry.pid)));
+        roots.push(next_unlisted);
+    }
+    let mut position = vec![0; entries.len()];
+    for (new, (old, _)) in order.iter().enumerate() {
+        position[*old] = new;
+    }
+    let nodes = order
+        .iter()
+        .map(|(old, depth)| Node {
+            entry: entries[*old].0,
+            place: entries[*old].1.clone(),
+            depth: *depth,
+            children: children[*old]
+                .iter()
+                .map(|child| position[*child])
+                .filter(|child| position[*old] < *child)
+                .collect(),
+        })
+        .collect();
+    (nodes, issues)
+}
+
+impl Process {
+    /// Joins everything that is recorded of one process.
+    pub(super) fn build(node: &Node<'_>, around: &Around<'_>) -> (Process, Vec<Issue>) {
+        let mut issues = Vec::new();
+        let Around { images, arch, limits, .. } = *around;
+        let order = images.ctx.order;
+        let pid = node.entry.pid;
+        let key = u64::from(pid);
+        let core = images.core.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);
+        if core.is_none() {
+            let what = format!("process {pid} is in the tree and its core image is missing or damaged");
+            issues.push(Issue::new(Place::member(format!("core-{pid}.img")), what));
+        }
+        let task = core.and_then(|core| core.tc.as_deref());
+        let missing = if core.is_some() { Absent::NotRecorded } else { Absent::Unreadable };
+        let from_task = |field: Option<Field<u32>>| field.unwrap_or(Field::Absent(missing));
+        let state = task.map_or(Field::Absent(missing), |task| Field::Known(task_state(task)));
+        let is_zombie = matches!(state, Field::Known(TaskState::Zombie { .. }));
+        let gone = if is_zombie { Absent::NotApplicable } else { Absent::Unreadable };
+
+        let ids = images
+            .ids
+            .get(&key)
+            .and_then(|records| records.records.first())
+            .map(|record| &record.value)
+            .or_else(|| core.and_then(|core| core.ids.as_ref()));
+        let fs = images.fs.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);
+        let link = |id: Option<u32>| match id {
+            Some(id) => (around.link)(id).map_or_else(
+                || {
+                    let what = format!("process {pid} names file {id:#x}, which is not recorded");
+                    issues.push(Issue::new(node.place.clone(), what));
+                    Field::Absent(Absent::Unreadable)
+                },
+                Field::Known,
+            ),
+            None => Field::Absent(gone),
+        };
+        let mut link = link;
+        let cwd = link(fs.map(|fs| fs.cwd_id));
+        let root = link(fs.map(|fs| fs.root_id));
+        let mm = images.mm.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);
+        let exe = link(mm.map(|mm| mm.exe_file_id));
+        let memory = if is_zombie { Field::Absent(Absent::NotApplicable) } else { (around.memory)(pid, &mut issues) };
+        let cmdline = if is_zombie { Field::Known(Vec::new()) } else { read_cmdline(&memory, limits, gone) };
+        let environ = match memory.known() {
+            Some(memory) => into_field(memory.read_private(memory.env.clone(), limits)).map(split_at_nul),
+            None => Field::Absent(gone),
+        };
+        if let (Field::Absent(why), false) = (&cmdline, is_zombie) {
+            let what = format!("arguments of process {pid}: the pages {why}");
+            issues.push(Issue::new(Place::member(format!("pagemap-{pid}.img")), what));
+        }
+
+        let files_id = ids.map(|ids| ids.files_id).filter(|_| images.fdinfo_is_per_id());
+        let fds = match files_id.or((!is_zombie).then_some(pid)) {
+            Some(table) if !is_zombie => (around.fds)(table, &mut issues),
+            _ => Vec::new(),
+        };
+
+        let threads = if is_zombie { Vec::new() } else { threads(node, core, around, &mut issues) };
+        let sigacts = images.sigacts.get(&key).map(|records| records.records.as_slice()).unwrap_or_default();
+        let signal_actions = match task {
+            Some(task) if !task.sigactions.is_empty() => signals::actions(task.sigactions.iter(), arch),
+            _ => signals::actions(sigacts.iter().map(|record| &record.value), arch),
+        };
+        let timers = match task.and_then(|task| task.timers.as_ref()) {
+            Some(timers) => Timers::new([&timers.real, &timers.virt, &timers.prof].into_iter(), timers.posix.iter()),
+            None => Timers::new(
+                images.itimers.get(&key).into_iter().flat_map(|records| &records.records).map(|record| &record.value),
+                images
+                    .posix_timers
+                    .get(&key)
+                    .into_iter()
+                    .flat_map(|records| &records.records)
+                    .map(|record| &record.value),
+            ),
+        };
+        let rlimits = match task.and_then(|task| task.rlimits.as_ref()) {
+            Some(rlimits) => Field::Known(rlimits_by_name(rlimits.rlimits.iter(), arch)),
+            None => match images.rlimits.get(&key) {
+                Some(records) => {
+                    Field::Known(rlimits_by_name(records.records.iter().map(|record| &record.value), arch))
+                }
+                None => Field::Absent(if is_zombie { Absent::NotApplicable } else { missing }),
+            },
+        };
+        let process = Process {
+            pid: Pid(pid),
+            ppid: Pid(node.entry.ppid),
+            pgid: Pid(node.entry.pgid),
+            sid: Pid(node.entry.sid),
+            depth: node.depth,
+            children: node.children.clone(),
+            state,
+            comm: task.map_or(Field::Absent(missing), |task| Field::Known(Text(task.comm.clone()))),
+            cmdline,
+            environ,
+            exe,
+            cwd,
+            root,
+            umask: fs.map_or(Field::Absent(gone), |fs| Field::recorded(fs.umask)),
+            threads,
+            rlimits,
+            oom_score_adj: task.map_or(Field::Absent(missing), |task| Field::recorded(task.oom_score_adj)),
+            personality: from_task(task.map(|task| Field::Known(task.personality))),
+            loginuid: from_task(task.map(|task| Field::recorded(task.loginuid))),
+            child_subreaper: task.map_or(Field::Absent(missing), |task| Field::recorded(task.child_subreaper)),
+            kernel_flags: from_task(task.map(|task| Field::Known(task.flags))),
+            signal_actions,
+            pending: signals::pending(task.and_then(|task| task.signals_s.as_ref()), order, arch),
+            timers,
+            namespaces: ids.map(namespaces_of).unwrap_or_default(),
+            cg_set: core
+                .and_then(|core| core.thread_core.as_deref())
+                .and_then(|thread| thread.cg_set)
+                .or_else(|| task.and_then(|task| task.cg_set)),
+            files_id,
+            fds,
+            memory,
+        };
+        (process, issues)
+    }
+}
+
+fn into_field<T>(result: Result<T, Absent>) -> Field<T> {
+    match result {
+        Ok(value) => Field::Known(value),
+        Err(why) => Field::Absent(why),
+    }
+}
+
+fn task_state(task: &schema::TaskCoreEntry) -> TaskState {
+    match task.task_state {
+        1 => TaskState::Alive,
+        3 => TaskState::Stopped { signal: task.stop_signo },
+        2 | 6 => TaskState::Zombie { wait_status: Some(task.exit_code) },
+        other => TaskState::Unknown(other),
+    }
+}
+
+/// Argument bytes as procfs gives them.
+///
+/// A process that has overwritten its title may have run on into the environment: where the last
+/// byte of the area is not NUL, the kernel gives what stands from its start to the first NUL, at
+/// most a page.
+fn read_cmdline(memory: &Field<MemoryMap>, limits: &Limits, gone: Absent) -> Field<Vec<Text>> {
+    let Some(memory) = memory.known() else { return Field::Absent(gone) };
+    let args = memory.args.clone();
+    if args.is_empty() {
+        return Field::Known(Vec::new());
+    }
+    let bytes = match memory.read_private(args.clone(), limits) {
+        Ok(bytes) => bytes,
+        Err(why) => return Field::Absent(why),
+    };
+    if bytes.last() == Some(&0) {
+        return Field::Known(split_at_nul(bytes));
+    }
+    let page = memory.pagemap.page_size.bytes();
+    let runs_on = memory.env.start == args.end && memory.env.start <= memory.env.end;
+    let end = if runs_on { memory.env.end } else { args.end };
+    let end = VirtAddr(end.0.min(args.start.0.saturating_add(page)));
+    let mut title = match memory.read_private(args.start..end, limits) {
+        Ok(title) => title,
+        Err(_) => bytes,
+    };
+    if let Some(nul) = title.iter().position(|byte| *byte == 0) {
+        title.truncate(nul + 1);
+    }
+    Field::Known(split_at_nul(title))
+}
+
+/// Pieces between NULs; the last NUL ends the last piece.
+fn split_at_nul(mut bytes: Vec<u8>) -> Vec<Text> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    if bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    let bytes = bytes::Bytes::from(bytes);
+    bytes.split(|byte| *byte == 0).map(|piece| Text(bytes.slice_ref(piece))).collect()
+}
+
+fn rlimits_by_name<'a>(entries: impl Iterator<Item = &'a schema::RlimitEntry>, arch: Arch) -> Vec<Rlimit> {
+    let limit = |value: u64| (value != u64::MAX).then_some(value);
+    let name = |number: u64| Some(names::RLIMIT.value(arch, number)?.trim_start_matches("RLIMIT_"));
+    (0..)
+        .map_while(name)
+        .zip(entries)
+        .map(|(name, entry)| Rlimit { name, soft: limit(entry.cur), hard: limit(entry.max) })
+        .collect()
+}
+
+fn namespaces_of(ids: &schema::TaskKobjIdsEntry) -> Vec<(NsKind, NsId)> {
+    [
+        (NsKind::Pid, ids.pid_ns_id),
+        (NsKind::Net, ids.net_ns_id),
+        (NsKind::Ipc, ids.ipc_ns_id),
+        (NsKind::Uts, ids.uts_ns_id),
+        (NsKind::Mnt, ids.mnt_ns_id),
+        (NsKind::User, ids.user_ns_id),
+        (NsKind::Cgroup, ids.cgroup_ns_id),
+        (NsKind::Time, ids.time_ns_id),
+    ]
+    .into_iter()
+    .filter_map(|(kind, id)| id.filter(|id| *id != 0).map(|id| (kind, NsId(id))))
+    .collect()
+}
+
+fn threads(
+    node: &Node<'_>,
+    leader: Option<&schema::CoreEntry>,
+    around: &Around<'_>,
+    issues: &mut Vec<Issue>,
+) -> Vec<Thread> {
+    let pid = node.entry.pid;
+    let mut tids = node.entry.threads.clone();
+    if tids.first() != Some(&pid) {
+        if !tids.is_empty() {
+            let what = format!("the first thread of process {pid} is {}", tids.first().copied().unwrap_or_default());
+            issues.push(Issue::new(node.place.clone(), what));
+        }
+        tids.retain(|tid| *tid != pid);
+        tids.insert(0, pid);
+    }
+    let task = leader.and_then(|core| core.tc.as_deref());
+    let leader_thread = leader.and_then(|core| core.thread_core.as_deref());
+    let leader_seccomp = seccomp_of(leader_thread, task, None, around, &node.place, issues);
+    tids.iter()
+        .map(|tid| {
+            let is_leader = *tid == pid;
+            let core = if is_leader {
+                leader
+            } else {
+                around
+                    .images
+                    .core
+                    .get(&u64::from(*tid))
+                    .and_then(|records| records.records.first())
+                    .map(|record| &record.value)
+            };
+            if core.is_none() && !is_leader {
+                let what = format!("thread {tid} of process {pid}: its core image is missing or damaged");
+                issues.push(Issue::new(Place::member(format!("core-{tid}.img")), what));
+            }
+            let thread = core.and_then(|core| core.thread_core.as_deref());
+            let seccomp = if is_leader {
+                leader_seccomp.clone()
+            } else {
+                seccomp_of(thread, None, leader_seccomp.known(), around, &node.place, issues)
+            };
+            build_thread(*tid, core, task.filter(|_| is_leader), seccomp, node, around)
+        })
+        .collect()
+}
+
+fn build_thread(
+    tid: u32,
+    core: Option<&schema::CoreEntry>,
+    task: Option<&schema::TaskCoreEntry>,
+    seccomp: Field<Seccomp>,
+    node: &Node<'_>,
+    around: &Around<'_>,
+) -> Thread {
+    let Around { images, arch, .. } = *around;
+    let thread = core.and_then(|core| core.thread_core.as_deref());
+    let missing = if core.is_some() { Absent::NotRecorded } else { Absent::Unreadable };
+    let creds = thread.and_then(|thread| thread.creds.as_ref()).or_else(|| {
+        let records = images.creds.get(&u64::from(node.entry.pid))?;
+        records.records.first().map(|record| &record.value)
+    });
+    let comm = thread.and_then(|thread| thread.comm.clone()).or_else(|| task.map(|task| task.comm.clone()));
+    let blocked = task.map(|task| task.blk_sigset).or_else(|| thread.and_then(|thread| thread.blk_sigset));
+    let nonzero = |value: u64| (value != 0).then_some(value);
+    Thread {
+        tid: Pid(tid),
+        comm: comm.map_or(Field::Absent(missing), |comm| Field::Known(Text(comm))),
+        credentials: creds.map_or(Field::Absent(missing), |creds| Field::Known(Credentials::from_entry(creds))),
+        seccomp,
+        registers: core.and_then(Registers::from_core).map_or(Field::Absent(missing), Field::Known),
+        blocked: blocked.map_or(Field::Absent(missing), Field::Known),
+        pending: signals::pending(thread.and_then(|thread| thread.signals_p.as_ref()), images.ctx.order, arch),
+        sched: thread.map_or(Field::Absent(missing), |thread| Field::Known(sched(thread))),
+        pdeath_sig: thread.and_then(|thread| thread.pdeath_sig).filter(|signal| *signal != 0),
+        alt_stack: thread
+            .and_then(|thread| thread.sas.as_ref())
+            .filter(|sas| sas.ss_flags & 2 == 0)
+            .map(|sas| (sas.ss_sp, sas.ss_size)),
+        robust_list: thread.and_then(|thread| nonzero(thread.futex_rla)),
+        rseq: thread.and_then(|thread| thread.rseq_entry.as_ref()).and_then(|rseq| nonzero(rseq.rseq_abi_pointer)),
+        clear_tid: core.and_then(registers::clear_tid),
+        cg_set: thread.and_then(|thread| thread.cg_set),
+    }
+}
+
+fn sched(thread: &schema::ThreadCoreEntry) -> Sched {
+    // 0x40000000 is SCHED_RESET_ON_FORK.
+    let policy = thread.sched_policy.unwrap_or_default();
+    let policy_name = names::SCHED_POLICY.value(Arch::default(), u64::from(policy & !0x4000_0000));
+    Sched { policy, policy_name, nice: thread.sched_nice.unwrap_or_default(), priority: thread.sched_prio }
+}
+
+/// Seccomp state of a thread.
+///
+/// When all threads have the same chain only the leader's record has it, and the others look
+/// unfiltered (flag TSYNC): they get the leader's.
+fn seccomp_of(
+    thread: Option<&schema::ThreadCoreEntry>,
+    task: Option<&schema::TaskCoreEntry>,
+    leader: Option<&Seccomp>,
+    around: &Around<'_>,
+    place: &Place,
+    issues: &mut Vec<Issue>,
+) -> Field<Seccomp> {
+    const TSYNC: u32 = 1;
+    let Some(thread) = thread else { return Field::Absent(Absent::Unreadable) };
+    let mode = thread.seccomp_mode.or_else(|| task.and_then(|task| task.old_seccomp_mode)).unwrap_or_default();
+    let mode = u32::try_from(mode).unwrap_or_default();
+    if mode == 0
+        && let Some(leader) = leader
+        && leader.filters.iter().any(|at| around.filters.get(*at).is_some_and(|filter| filter.flags & TSYNC != 0))
+    {
+        return Field::Known(leader.clone());
+    }
+    let oldest = thread.seccomp_filter.or_else(|| task.and_then(|task| task.old_seccomp_filter));
+    let filters = match oldest {
+        Some(oldest) if mode == 2 => match seccomp::chain(around.filters, oldest, around.limits) {
+            Ok(chain) => chain,
+            Err(what) => {
+                issues.push(Issue::new(place.clone(), what));
+                Vec::new()
+            }
+        },
+        _ => Vec::new(),
+    };
+    Field::Known(Seccomp { mode, filters })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_keep_empty_pieces_and_the_unterminated_last_one() {
+        let pieces = |bytes: &[u8]| split_at_nul(bytes.to_vec()).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(pieces(b"a\0\0b\0"), ["a", "", "b"]);
+        assert_eq!(pieces(b"a\0b"), ["a", "b"]);
+        assert_eq!(pieces(b"\0"), [""]);
+        assert!(pieces(b"").is_empty());
     }
 }

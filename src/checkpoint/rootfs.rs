@@ -38,3 +38,95 @@ pub struct RootfsEntry {
     /// The directory hides what the image had in it.
     pub is_opaque: bool,
 }
+
+use crate::base::{Issue, Place};
+use crate::evidence::{Member, MemberKind};
+
+/// Name before a removed path in a layer.
+const WHITEOUT: &[u8] = b".wh.";
+/// Marks a directory that hides what the image had in it.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// Words for what a member is.
+pub(super) fn kind_word(kind: &MemberKind) -> &'static str {
+    match kind {
+        MemberKind::File => "file",
+        MemberKind::Directory => "directory",
+        MemberKind::Symlink { .. } => "symlink",
+        MemberKind::HardLink { .. } => "hardlink",
+        MemberKind::CharDevice { .. } => "chardev",
+        MemberKind::BlockDevice { .. } => "blockdev",
+        MemberKind::Fifo => "fifo",
+        MemberKind::Socket => "socket",
+        MemberKind::Other(_) => "other",
+    }
+}
+
+/// Where a link leads.
+pub(super) fn link_target(kind: &MemberKind) -> Option<Text> {
+    match kind {
+        MemberKind::Symlink { target } => Some(Text(target.clone().into())),
+        MemberKind::HardLink { target } => Some(Text([b"/", &target[..]].concat().into())),
+        _ => None,
+    }
+}
+
+impl RootfsDiff {
+    /// Reads the archive of changes and the list of removed paths.
+    pub(super) fn build(
+        archive: Option<Evidence>,
+        deleted_files: Option<&[u8]>,
+        issues: &mut Vec<Issue>,
+    ) -> RootfsDiff {
+        let mut diff = RootfsDiff::default();
+        if let Some(json) = deleted_files {
+            match serde_json::from_slice::<Option<Vec<String>>>(json) {
+                Ok(paths) => diff.deleted.extend(paths.into_iter().flatten().map(|path| absolute(path.as_bytes()))),
+                Err(err) => issues
+                    .push(Issue::new(Place::member("deleted.files"), format!("is not a JSON list of paths: {err}"))),
+            }
+        }
+        let Some(archive) = archive else { return diff };
+        let mut opaque: Vec<Vec<u8>> = Vec::new();
+        for (index, member) in archive.members().iter().enumerate() {
+            let name = member.file_name();
+            if name == OPAQUE {
+                opaque.push(member.parent().to_vec());
+            } else if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+                let parent = member.parent();
+                let path = if parent.is_empty() { hidden.to_vec() } else { [parent, b"/", hidden].concat() };
+                diff.deleted.push(absolute(&path));
+            } else if member.kind == (MemberKind::CharDevice { major: 0, minor: 0 }) {
+                diff.deleted.push(absolute(&member.path));
+            } else if !member.path.is_empty() {
+                diff.entries.push(entry(member, index));
+            }
+        }
+        opaque.sort();
+        for entry in &mut diff.entries {
+            let path = entry.path.as_bytes().get(1..).unwrap_or_default();
+            entry.is_opaque = opaque.binary_search_by(|dir| dir.as_slice().cmp(path)).is_ok();
+        }
+        diff.archive = Some(archive);
+        diff
+    }
+}
+
+fn absolute(path: &[u8]) -> Text {
+    if path.first() == Some(&b'/') { Text(path.to_vec().into()) } else { Text([b"/", path].concat().into()) }
+}
+
+fn entry(member: &Member, index: usize) -> RootfsEntry {
+    RootfsEntry {
+        path: absolute(&member.path),
+        kind: kind_word(&member.kind),
+        mode: member.mode,
+        uid: member.uid,
+        gid: member.gid,
+        size_bytes: member.size_bytes,
+        mtime: member.mtime,
+        link_target: link_target(&member.kind),
+        member: index,
+        is_opaque: false,
+    }
+}

@@ -266,3 +266,201 @@ impl Iterator for Records<'_> {
         self.record(kind)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: [u8; 4] = COMMON_MAGIC.to_le_bytes();
+
+    /// Frames an image and writes down what comes of it.
+    fn check(name: &str, bytes: &[u8], expected: &str) {
+        check_with(name, bytes, &Ctx::default(), expected);
+    }
+
+    fn check_with(name: &str, bytes: &[u8], ctx: &Ctx, expected: &str) {
+        let img = Img::new(name, Bytes::copy_from_slice(bytes));
+        let mut out = String::new();
+        for framed in Records::new(&img, ctx) {
+            match framed {
+                Ok(framed) => {
+                    out.push_str(&format!("{} {} bytes", framed.message, framed.body.len()));
+                    for part in framed.payload {
+                        let len = part.content.bytes().len();
+                        out.push_str(&format!(", {} {len} at {:#x}", part.name, part.offset));
+                    }
+                    out.push('\n');
+                }
+                Err(err) => out.push_str(&format!("issue {err}\n")),
+            }
+        }
+        assert_eq!(out, expected);
+    }
+
+    fn with_head(own: u32, rest: &[u8]) -> Vec<u8> {
+        [&HEAD, &own.to_le_bytes(), rest].concat()
+    }
+
+    #[test]
+    fn record_length_past_end_keeps_earlier_records() {
+        let pstree = with_head(0x5027_3030, b"\x02\0\0\0\x08\x01\x09\0\0\0c");
+        check(
+            "pstree.img",
+            &pstree,
+            "pstree_entry 2 bytes\nissue pstree.img+0x12: record body needs 9 bytes, 1 left\n",
+        );
+        check(
+            "pstree.img",
+            &pstree[..16],
+            "pstree_entry 2 bytes\nissue pstree.img+0xe: record length needs 4 bytes, 2 left\n",
+        );
+    }
+
+    #[test]
+    fn a_length_of_four_gigabytes_is_not_believed() {
+        let pstree = with_head(0x5027_3030, &[0xff; 8]);
+        check("pstree.img", &pstree, "issue pstree.img+0x8: record of 4294967295 bytes, at most 67108864 are read\n");
+    }
+
+    #[test]
+    fn files_without_records_are_told_apart_from_truncated_ones() {
+        check("pstree.img", b"", "issue pstree.img+0x0: magic needs 4 bytes, 0 left\n");
+        check("pstree.img", &HEAD, "issue pstree.img+0x4: magic needs 4 bytes, 0 left\n");
+        check("pstree.img", &with_head(0x5027_3030, b""), "");
+        check(
+            "seccomp.img",
+            &with_head(0x6441_3049, b""),
+            "issue seccomp.img+0x8: record length needs 4 bytes, 0 left\n",
+        );
+        check(
+            "pagemap-1.img",
+            &with_head(0x5608_4025, b""),
+            "issue pagemap-1.img+0x8: record length needs 4 bytes, 0 left\n",
+        );
+        check("pages-1.img", b"\x01\x02", "");
+        check("pstree.img", &with_head(0x5027_3030, &[0; 8]), "pstree_entry 0 bytes\npstree_entry 0 bytes\n");
+    }
+
+    #[test]
+    fn images_before_1_6_have_their_own_magic_alone() {
+        check(
+            "pstree.img",
+            &[&0x5027_3030_u32.to_le_bytes()[..], &[2, 0, 0, 0, 8, 1]].concat(),
+            "pstree_entry 2 bytes\n",
+        );
+    }
+
+    #[test]
+    fn a_wrong_magic_is_said_and_the_records_are_read() {
+        let bytes = with_head(0x1111_1111, &[2, 0, 0, 0, 8, 1]);
+        let issue = "issue pstree.img+0x4: magic is 0x11111111, that of PSTREE is 0x50273030\n";
+        check("pstree.img", &bytes, &format!("{issue}pstree_entry 2 bytes\n"));
+        check(
+            "pstree.img",
+            b"\x7fELF....",
+            "issue pstree.img+0x0: magic is 0x464c457f, that of PSTREE is 0x50273030\n",
+        );
+    }
+
+    #[test]
+    fn big_endian_dumps_are_read_as_such() {
+        let inventory = [0x58, 0x31, 0x31, 0x16, 0, 0, 0, 2, 8, 2];
+        let inventory = Img::new("inventory.img", Bytes::copy_from_slice(&inventory));
+        let (ctx, issues) = Ctx::detect(&inventory, &Limits::default());
+        assert_eq!((ctx.order, issues), (ByteOrder::Big, vec![]));
+        let pstree = [0x54, 0x56, 0x43, 0x19, 0x50, 0x27, 0x30, 0x30, 0, 0, 0, 2, 8, 1];
+        check_with("pstree.img", &pstree, &ctx, "pstree_entry 2 bytes\n");
+        assert_eq!(Ctx::order_of(&pstree), Some(ByteOrder::Big));
+    }
+
+    #[test]
+    fn an_unknown_image_version_is_said() {
+        let inventory = [0x16, 0x31, 0x31, 0x58, 2, 0, 0, 0, 8, 9];
+        let (_, issues) =
+            Ctx::detect(&Img::new("inventory.img", Bytes::copy_from_slice(&inventory)), &Limits::default());
+        assert_eq!(issues[0].to_string(), "inventory.img+0x4: image version 9, 1 to 3 are known");
+    }
+
+    #[test]
+    fn the_kind_comes_from_the_magic_when_the_name_says_nothing() {
+        let img = Img::new("lost+found/#1234", with_head(0x5027_3030, &[2, 0, 0, 0, 8, 1]).into());
+        assert_eq!(img.kind.map(|kind| kind.key), Some("PSTREE"));
+        assert_eq!(Img::new("notes.txt", Bytes::from_static(b"hello")).kind, None);
+    }
+
+    #[test]
+    fn trailing_bytes_of_a_single_record_are_said() {
+        let bytes = with_head(0x6441_3049, b"\0\0\0\0xyz");
+        check("seccomp.img", &bytes, "seccomp_entry 0 bytes\nissue seccomp.img+0xc: 3 bytes after the last record\n");
+    }
+
+    #[test]
+    fn payloads_follow_their_record() {
+        // Two pipes, the second one cut short.
+        let pipes = with_head(0x5645_3709, b"\x04\0\0\0\x08\x01\x10\x03abc\x04\0\0\0\x08\x02\x10\x09xy");
+        check(
+            "pipes-data.img",
+            &pipes,
+            "pipe_data_entry 4 bytes, data 3 at 0x10\npipe_data_entry 4 bytes, data 2 at 0x1b\n\
+             issue pipes-data.img+0x1b: data needs 9 bytes, 2 left\n",
+        );
+        let queues = with_head(0x5146_5506, b"\x04\0\0\0\x08\x02\x18\x01abc");
+        check("tcp-stream-1f.img", &queues, "tcp_stream_entry 4 bytes, inq 2 at 0x10, outq 1 at 0x12\n");
+        // Three semaphores, padded to 8 bytes.
+        let sems = with_head(0x5957_3019, b"\x02\0\0\0\x10\x03\x01\0\x02\0\x03\0\0\0\0\0\0\0");
+        check(
+            "ipcns-sem-9.img",
+            &sems,
+            "ipc_sem_entry 2 bytes, values 6 at 0xe\nipc_sem_entry 0 bytes, values 0 at 0x1a\n",
+        );
+    }
+
+    #[test]
+    fn shared_memory_in_a_pagemap_has_no_bytes_here() {
+        let shm = with_head(0x4628_3044, b"\x04\0\0\0\x10\x05\x18\x01\x02\0\0\0\x10\x05abcde\0\0\0");
+        check("ipcns-shm-9.img", &shm, "ipc_shm_entry 4 bytes\nipc_shm_entry 2 bytes, data 5 at 0x16\n");
+    }
+
+    #[test]
+    fn ghosts_have_chunks_or_a_rest() {
+        let chunks = with_head(0x5258_3605, b"\x02\0\0\0\x48\x01\x04\0\0\0\x08\x03\x10\x40abc\x02\0\0\0\x08\x7f");
+        check(
+            "ghost-file-1.img",
+            &chunks,
+            "ghost_file_entry 2 bytes, ghost_chunk_entry 4 at 0xe, ghost_chunk_entry 2 at 0x19\n\
+             issue ghost-file-1.img+0x1f: data needs 127 bytes, 0 left\n",
+        );
+        let rest = with_head(0x5258_3605, b"\0\0\0\0whole file");
+        check("ghost-file-1.img", &rest, "ghost_file_entry 0 bytes, data 10 at 0xc\n");
+    }
+
+    #[test]
+    fn a_count_of_messages_that_lies_ends_with_the_file() {
+        let queue = with_head(0x5545_3737, b"\x06\0\0\0\x18\xff\xff\xff\xff\x0f\x02\0\0\0\x10\x02hi\0\0\0\0\0\0");
+        check(
+            "ipcns-msg-9.img",
+            &queue,
+            "ipc_msg_entry 6 bytes, ipc_msg 2 at 0x12\n\
+             issue ipcns-msg-9.img+0x20: record length needs 4 bytes, 0 left\n",
+        );
+    }
+
+    #[test]
+    fn the_number_of_records_is_limited() {
+        let limits = Limits { max_records_per_img: 2, ..Limits::default() };
+        let ctx = Ctx { limits, ..Ctx::default() };
+        let expected = "pstree_entry 0 bytes\npstree_entry 0 bytes\nissue pstree.img+0x10: more than 2 records, the rest is not read\n";
+        check_with("pstree.img", &with_head(0x5027_3030, &[0; 40]), &ctx, expected);
+    }
+
+    #[test]
+    fn plugin_files_have_a_64_bit_length() {
+        check("amdgpu-kfd-7.img", b"\x02\0\0\0\0\0\0\0\x08\x01", "criu_kfd 2 bytes\n");
+        check("amdgpu-pages-7-1002.img", b"\x03\0\0\0\0\0\0\0abc", " 0 bytes, data 3 at 0x8\n");
+        check(
+            "amdgpu-kfd-7.img",
+            &[0xff; 9],
+            "issue amdgpu-kfd-7.img+0x0: record of 18446744073709551615 bytes, at most 67108864 are read\n",
+        );
+    }
+}

@@ -5,12 +5,15 @@
 //! none. Forms that are read: `nr_pages` of 32 and of 64 bits, entries without flags (before CRIU 3.5), and the two
 //! layouts of LZ4 blocks of CRIU's development of 2026. Source: CRIU `images/pagemap.proto`, `criu/pagemap.c`.
 
+use prost::Name;
+
 use crate::base::{PageSize, VirtAddr};
 
 use super::error::{DecodeErrorKind, Decoded, Issues};
-use super::img::{Ctx, Img};
+use super::img::{Ctx, Img, Records};
 use super::schema::{PagemapEntry, PagemapHead};
-use super::typed::{Record, single, typed};
+use super::typed;
+use super::wire::{self, Findings};
 
 /// What is known of the pages of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -76,7 +79,7 @@ pub struct Stored {
     /// Bytes that it takes there.
     pub len_bytes: u64,
     /// How the pages are compressed; `None` where they are stored as they are.
-    pub blocks: Option<Blocks>,
+    pub blocks: Option<Box<Blocks>>,
 }
 
 /// Compressed pages of a run, block by block.
@@ -142,22 +145,39 @@ pub struct Pagemap {
 
 /// The runs of a pagemap, with their places in the pages file.
 ///
-/// The walk ends at a run that leaves the address space or whose sizes do not add up, because the places of all later
-/// runs depend on it.
+/// The walk ends at an entry that cannot be read, leaves the address space, or whose sizes do not add up: the places of
+/// all later runs depend on it.
 pub fn pagemap(img: &Img, ctx: &Ctx, page: PageSize) -> Decoded<Pagemap> {
-    let head = single::<PagemapHead>(img, ctx);
-    let entries = typed::<PagemapEntry>(img, ctx);
     let mut issues = Issues::new(ctx.limits.max_issues_per_img);
-    // Errors in the framing are seen by both readings.
-    let is_new = |issue: &&super::DecodeError| !entries.issues.contains(issue);
-    head.issues.iter().filter(is_new).chain(&entries.issues).cloned().for_each(|issue| issues.push(issue));
-
-    let mut value = Pagemap { pages_id: head.value.map(|head| head.value.pages_id), ..Pagemap::default() };
-    value.runs.reserve_exact(entries.value.len());
+    let mut findings = Findings::default();
+    let mut value = Pagemap::default();
     let mut previous_end = 0_u64;
-    for record in entries.value {
-        let offset = record.offset;
-        let run = match run(record, &mut value.pages_len_bytes, page) {
+    let rules =
+        |message| wire::rules(message).filter(|_| img.kind.is_some_and(|kind| kind.entry == PagemapEntry::NAME));
+    let (Some(head_rules), Some(entry_rules)) = (rules(PagemapHead::NAME), rules(PagemapEntry::NAME)) else {
+        let found = img.kind.map_or("records of an unknown kind", |kind| kind.entry);
+        let kind = DecodeErrorKind::WrongKind { wanted: PagemapEntry::NAME, found };
+        return Decoded { value, issues: vec![img.error(0, kind)], unknown: Vec::new() };
+    };
+    // Not through `typed`: a pagemap may have millions of entries, and a run is half as large as a record.
+    for framed in Records::new(img, ctx) {
+        let framed = match framed {
+            Ok(framed) => framed,
+            Err(err) => {
+                issues.push(err);
+                continue;
+            }
+        };
+        let offset = framed.offset;
+        if framed.message == PagemapHead::NAME {
+            match typed::decode::<PagemapHead>(&framed.body, head_rules, ctx, &mut findings) {
+                Ok(head) => value.pages_id = Some(head.pages_id),
+                Err(kind) => issues.push(img.error(offset, kind)),
+            }
+            continue;
+        }
+        let entry = typed::decode::<PagemapEntry>(&framed.body, entry_rules, ctx, &mut findings);
+        let run = match entry.and_then(|entry| run(entry, &mut value.pages_len_bytes, page)) {
             Ok(run) => run,
             Err(kind) => {
                 issues.push(img.error(offset, kind));
@@ -171,12 +191,14 @@ pub fn pagemap(img: &Img, ctx: &Ctx, page: PageSize) -> Decoded<Pagemap> {
         previous_end = run.vaddr.range_of_pages(run.nr_pages, page).map_or(previous_end, |range| range.end.0);
         value.runs.push(run);
     }
-    Decoded { value, issues: issues.finish(), unknown: entries.unknown }
+    if let Some(unknown) = findings.unknown.iter().find(|unknown| unknown.message != PagemapHead::NAME) {
+        issues.push(img.error(0, DecodeErrorKind::UnknownPageLayout { number: unknown.number }));
+    }
+    Decoded { value, issues: issues.finish(), unknown: findings.unknown }
 }
 
 /// A run and its place; `next` is where it would begin in the pages file.
-fn run(record: Record<PagemapEntry>, next: &mut u64, page: PageSize) -> Result<Run, DecodeErrorKind> {
-    let entry = record.value;
+fn run(entry: PagemapEntry, next: &mut u64, page: PageSize) -> Result<Run, DecodeErrorKind> {
     let (vaddr, nr_pages, flags) = (VirtAddr(entry.vaddr), nr_pages(&entry), flags(&entry));
     let too_long = DecodeErrorKind::RunTooLong { vaddr: vaddr.0, nr_pages };
     if vaddr.range_of_pages(nr_pages, page).is_none() {
@@ -195,7 +217,7 @@ fn run(record: Record<PagemapEntry>, next: &mut u64, page: PageSize) -> Result<R
         return Err(too_long);
     };
     *next = offset.checked_add(len_bytes).ok_or(too_long)?;
-    Ok(Run { vaddr, nr_pages, flags, stored: Some(Stored { offset, len_bytes, blocks }) })
+    Ok(Run { vaddr, nr_pages, flags, stored: Some(Stored { offset, len_bytes, blocks: blocks.map(Box::new) }) })
 }
 
 /// The blocks of an entry in either layout.
@@ -322,6 +344,16 @@ mod tests {
         let blocks = PagemapBlocks { block_sizes: vec![1], pages_per_block: 0, ..PagemapBlocks::default() };
         let entry = PagemapEntry { flags: Some(4), nr_pages: Some(5), blocks: Some(blocks.into()), ..entry(0, 0) };
         check(&[entry], "issue pagemap-1.img+0xe: 1 compressed blocks of 0 pages do not make 5 pages\n");
+    }
+
+    #[test]
+    fn a_layout_newer_than_ours_is_said() {
+        let newer = vec![8, 0, 16, 0, 32, 4, 40, 1, 72, 1];
+        check_bytes(
+            &[newer],
+            "0x0 x1 0x0+0x1000\nissue pagemap-1.img+0x0: entries have field 9, which is newer than this program: \
+             pages may lie elsewhere than it thinks\n",
+        );
     }
 
     #[test]

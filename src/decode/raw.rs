@@ -36,10 +36,18 @@ pub struct RawRecord {
     pub message: &'static str,
     /// Its protobuf bytes.
     pub body: Bytes,
-    /// Its fields, unknown ones included; `None` if the bytes are no such message.
-    pub fields: Option<DynamicMessage>,
     /// What follows it.
     pub payload: Vec<Part>,
+}
+
+impl RawRecord {
+    /// Its fields, unknown ones included; `None` if the bytes are no such message, and for files of a plugin that hold
+    /// none.
+    ///
+    /// Decoded at each call: an image may have millions of records, and a window shows fifty.
+    pub fn fields(&self) -> Option<DynamicMessage> {
+        message(self.message, &self.body)
+    }
 }
 
 /// All of an image by reflection.
@@ -68,13 +76,11 @@ pub fn raw(img: &Img, ctx: &Ctx) -> Decoded<RawImg> {
     for framed in Records::new(&as_kind, ctx) {
         match framed {
             Ok(framed) => {
-                let fields = match message(framed.message, &framed.body, ctx, &mut findings) {
-                    Ok(fields) => fields,
-                    Err(err) => {
-                        issues.push(img.error(framed.offset, err));
-                        None
-                    }
-                };
+                if let Some(rules) = wire::rules(framed.message)
+                    && let Err(err) = typed::checked(&framed.body, rules, ctx, &mut findings)
+                {
+                    issues.push(img.error(framed.offset, err));
+                }
                 if let Some(field) = findings.missing.take() {
                     issues.push(img.error(framed.offset, DecodeErrorKind::MissingField { field }));
                 }
@@ -82,7 +88,6 @@ pub fn raw(img: &Img, ctx: &Ctx) -> Decoded<RawImg> {
                     offset: framed.offset,
                     message: framed.message,
                     body: framed.body,
-                    fields,
                     payload: framed.payload,
                 });
             }
@@ -92,19 +97,10 @@ pub fn raw(img: &Img, ctx: &Ctx) -> Decoded<RawImg> {
     Decoded { value, issues: issues.finish(), unknown: findings.unknown }
 }
 
-/// A message by reflection; `Ok(None)` for files of a plugin that hold no message.
-pub(super) fn message(
-    name: &'static str,
-    body: &Bytes,
-    ctx: &Ctx,
-    findings: &mut Findings,
-) -> Result<Option<DynamicMessage>, DecodeErrorKind> {
-    let (Some(rules), Some(descriptor)) = (wire::rules(name), schema::message(name)) else {
-        return Ok(None);
-    };
-    let body = typed::checked(body, rules, ctx, findings)?;
-    let message = DynamicMessage::decode(descriptor, body.into_owned());
-    message.map(Some).map_err(DecodeErrorKind::Protobuf)
+/// A message by reflection; `None` if the bytes are no such message.
+pub(super) fn message(name: &'static str, body: &Bytes) -> Option<DynamicMessage> {
+    let body = typed::checked(body, wire::rules(name)?, &Ctx::default(), &mut Findings::default()).ok()?;
+    DynamicMessage::decode(schema::message(name)?, body.into_owned()).ok()
 }
 
 /// What a file without records holds. An empty file is normal: the tool that should have filled it said nothing.
@@ -142,7 +138,7 @@ mod tests {
     fn a_record_without_a_required_field_stays_with_an_issue() {
         let raw = raw(&image("rlimit-1.img", 0x5711_3925, &[&[8, 1], &[8, 1, 16, 2]]), &Ctx::default());
         assert_eq!(raw.value.records.len(), 2);
-        assert!(raw.value.records[0].fields.is_some());
+        assert!(raw.value.records[0].fields().is_some());
         assert_eq!(raw.issues.len(), 1);
         assert_eq!(
             raw.issues[0].to_string(),
@@ -154,7 +150,7 @@ mod tests {
     fn an_unknown_kind_shows_its_fields() {
         let raw = raw(&image("future.img", 0x1234_5678, &[&[8, 7]]), &Ctx::default());
         assert_eq!(raw.value.kind.key, "UNKNOWN");
-        let fields = raw.value.records[0].fields.as_ref().unwrap();
+        let fields = raw.value.records[0].fields().unwrap();
         assert_eq!(fields.unknown_fields().count(), 1);
         assert_eq!(raw.issues[0].to_string(), "future.img+0x4: unknown kind of image, magic 0x12345678");
         assert_eq!(raw.unknown[0].number, 1);

@@ -115,7 +115,7 @@ pub(super) fn checked<'a>(
     ctx: &Ctx,
     findings: &mut Findings,
 ) -> Result<Cow<'a, Bytes>, DecodeErrorKind> {
-    findings.missing = None;
+    findings.next_record();
     let Err(err) = wire::check(body, rules, ctx.limits.max_nesting, findings) else {
         return Ok(Cow::Borrowed(body));
     };
@@ -123,7 +123,7 @@ pub(super) fn checked<'a>(
     let moved = moved.and_then(|_| wire::renumber(body, 6, 60)).map(Bytes::from);
     match moved {
         Some(body) => {
-            findings.missing = None;
+            findings.next_record();
             wire::check(&body, rules, ctx.limits.max_nesting, findings).map_err(DecodeErrorKind::Wire)?;
             Ok(Cow::Owned(body))
         }
@@ -196,4 +196,85 @@ pub fn ipc_messages(queue: &Record<IpcMsgEntry>) -> Vec<(IpcMsg, Bytes)> {
         _ => None,
     });
     messages.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::schema::{PagemapHead, PipeDataEntry, PstreeEntry, RegFileEntry, RlimitEntry};
+
+    fn image(name: &str, own: u32, rest: &[u8]) -> Img {
+        Img::new(name, [&0x5456_4319_u32.to_le_bytes(), &own.to_le_bytes(), rest].concat().into())
+    }
+
+    #[test]
+    fn one_bad_record_keeps_the_rest() {
+        let records = b"\x04\0\0\0\x08\x01\x10\x02\x02\0\0\0\x08\x01\x01\0\0\0\x08\x04\0\0\0\x08\x03\x10\x04";
+        let found = typed::<RlimitEntry>(&image("rlimit-1.img", 0x5711_3925, records), &Ctx::default());
+        let limits: Vec<(u64, u64)> = found.value.iter().map(|record| (record.value.cur, record.value.max)).collect();
+        assert_eq!(limits, [(1, 2), (3, 4)]);
+        let issues: Vec<String> = found.issues.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            issues,
+            [
+                "rlimit-1.img+0x10: record lacks rlimit_entry.max, which is always written",
+                "rlimit-1.img+0x16: message ends inside a number"
+            ]
+        );
+        assert_eq!(found.value[1].offset, 0x1b);
+    }
+
+    #[test]
+    fn numbers_may_come_packed() {
+        let records = b"\x0c\0\0\0\x08\x01\x10\0\x18\x01\x20\x01\x2a\x02\x07\x08";
+        let found = typed::<PstreeEntry>(&image("pstree.img", 0x5027_3030, records), &Ctx::default());
+        assert_eq!(found.value[0].value.threads, [7, 8]);
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_and_unknown_fields_are_kept_apart() {
+        let fown = b"\x2a\x0a\x08\0\x10\0\x18\0\x20\0\x28\0";
+        let body = [&b"\x08\x01\x10\0\x18\0"[..], fown, b"\x32\x03/\xff\xfe\xa0\x06\x01"].concat();
+        let records = [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], &body].concat();
+        let found = typed::<RegFileEntry>(&image("reg-files.img", 0x5036_3636, &records), &Ctx::default());
+        assert_eq!(found.issues, []);
+        assert_eq!(&found.value[0].value.name[..], b"/\xff\xfe");
+        assert_eq!(
+            (found.unknown[0].message, found.unknown[0].number, found.unknown[0].count),
+            ("reg_file_entry", 100, 1)
+        );
+    }
+
+    #[test]
+    fn bytes_of_the_payload_are_slices_of_the_image() {
+        let img = image("pipes-data.img", 0x5645_3709, b"\x04\0\0\0\x08\x01\x10\x03abc");
+        let found = typed::<PipeDataEntry>(&img, &Ctx::default());
+        let data = found.value[0].bytes("data").unwrap();
+        assert_eq!(data, "abc");
+        assert!(img.bytes.as_ptr_range().contains(&data.as_ptr()));
+        assert_eq!(found.value[0].bytes("inq"), None);
+    }
+
+    #[test]
+    fn the_head_of_a_pagemap_is_no_entry() {
+        let img = image("pagemap-1.img", 0x5608_4025, b"\x02\0\0\0\x08\x07\x04\0\0\0\x08\0\x10\x01");
+        assert_eq!(typed::<PagemapHead>(&img, &Ctx::default()).value[0].value.pages_id, 7);
+        assert_eq!(typed::<PagemapEntry>(&img, &Ctx::default()).value[0].value.compat_nr_pages, 1);
+    }
+
+    #[test]
+    fn records_of_another_kind_are_not_taken_for_these() {
+        let found = typed::<RlimitEntry>(&image("pstree.img", 0x5027_3030, b""), &Ctx::default());
+        assert_eq!(found.issues[0].to_string(), "pstree.img+0x0: holds pstree_entry, not rlimit_entry");
+    }
+
+    #[test]
+    fn a_chunked_ghost_has_offsets() {
+        let entry = b"\x0a\0\0\0\x08\0\x10\0\x18\0\x48\x01\x50\x64";
+        let img = image("ghost-file-1.img", 0x5258_3605, &[&entry[..], b"\x04\0\0\0\x08\x03\x10\x40abc"].concat());
+        let found = ghost(&img, &Ctx::default());
+        let ghost = found.value.unwrap();
+        assert_eq!(ghost.entry.size, Some(100));
+        assert_eq!((ghost.chunks[0].file_offset, ghost.chunks[0].bytes.as_ref()), (64, &b"abc"[..]));
+    }
 }
