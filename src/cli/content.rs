@@ -48,7 +48,7 @@ pub(super) fn read(
             let shared = shared.ok_or_else(|| anyhow::anyhow!("{}: its pages are not in the checkpoint", row.name))?;
             let pagemap = &shared.pagemap;
             for run in &pagemap.runs {
-                let range = run.range(pagemap.page_size);
+                let range = pagemap.range(run);
                 let mut at = range.start;
                 while at < range.end && at.0 < size {
                     progress.step(at.0, Some(size))?;

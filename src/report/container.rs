@@ -121,7 +121,7 @@ impl<'a> ContainerReport<'a> {
             labels: pairs(&container.labels),
             networks: container.networks.iter().map(NetworkReport::new).collect(),
             bind_mounts: container.bind_mounts.iter().map(BindMountReport::new).collect(),
-            arch: container.arch.word(),
+            arch: container.arch.map(|arch| arch.name()),
             criu_version: container.criu_version.as_deref(),
             criu_version_at_least: container.criu_version_at_least,
             kernel: container.kernel.as_deref(),

@@ -175,7 +175,6 @@ pub(super) struct NetNamespaceReport<'a> {
     iptables: Option<Cow<'a, str>>,
     ip6tables: Option<Cow<'a, str>>,
     nftables: Option<Cow<'a, str>>,
-    conntrack: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -225,7 +224,6 @@ impl<'a> NetNamespaceReport<'a> {
             iptables: network.iptables.as_ref().map(|it| it.to_lossless()),
             ip6tables: network.ip6tables.as_ref().map(|it| it.to_lossless()),
             nftables: network.nftables.as_ref().map(|it| it.to_lossless()),
-            conntrack: &network.conntrack,
         }
     }
 }

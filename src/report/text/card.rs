@@ -73,7 +73,7 @@ pub(super) fn write(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
     let dumped: Vec<String> = criu
         .map(|criu| format!("CRIU {criu}"))
         .into_iter()
-        .chain(container.arch.word().map(str::to_owned))
+        .chain(container.arch.map(|arch| arch.name().to_owned()))
         .chain(container.kernel.as_ref().map(|kernel| format!("kernel {kernel}")))
         .collect();
     line("dumped by", Some(&dumped.join(", ")))?;

@@ -106,7 +106,16 @@ pub(super) fn state_note(state: &Field<TaskState>) -> Option<String> {
 /// Arguments with blanks between, quoted where an argument would be taken for several.
 pub(super) fn command(process: &Process) -> String {
     match &process.cmdline {
-        Field::Known(args) => args.iter().map(quoted).collect::<Vec<_>>().join(" "),
+        Field::Known(args) => {
+            // A process that overwrote its arguments leaves the rest of their room empty.
+            let nr_empty = args.iter().rev().take_while(|arg| arg.is_empty()).count();
+            let shown = if nr_empty > 2 { args.len() - nr_empty } else { args.len() };
+            let mut words: Vec<String> = args.iter().take(shown).map(quoted).collect();
+            if shown < args.len() {
+                words.push(format!("(and {nr_empty} empty arguments)"));
+            }
+            words.join(" ")
+        }
         Field::Absent(why) => format!("(arguments: {why})"),
     }
 }
