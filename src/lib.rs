@@ -27,7 +27,8 @@
 pub mod base;
 
 pub mod evidence;
-
 pub mod decode;
 
 pub mod checkpoint;
+pub mod report;
+pub mod cli;

@@ -1,3 +1,5 @@
 //! The one program: a window, or a subcommand.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    cryoscope::cli::main()
+}
