@@ -30,3 +30,10 @@ pub mod evidence;
 pub mod decode;
 
 pub mod checkpoint;
+
+pub mod jobs;
+
+pub mod session;
+
+#[cfg(feature = "gui")]
+pub mod ui;
