@@ -1,59 +1,14 @@
 //! `crit_json` of every image of every fixture equals what crit 4.1.1 printed for it.
-#![expect(clippy::disallowed_methods, reason = "tests read the fixtures")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read the fixtures")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod images;
+
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
-use std::path::Path;
 
-use bytes::Bytes;
 use cryoscope::base::Limits;
 use cryoscope::decode::{Ctx, Img, crit_json};
 use serde_json::{Map, Value};
-
-/// The images in a fixture, by base name: a directory, or an archive, with the archives in it.
-fn images(path: &Path) -> BTreeMap<String, Bytes> {
-    let mut out = BTreeMap::new();
-    if path.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            let path = entry.unwrap().path();
-            out.insert(path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap().into());
-        }
-    } else {
-        unpack(fs::read(path).unwrap(), &mut out);
-    }
-    out
-}
-
-fn unpack(packed: Vec<u8>, out: &mut BTreeMap<String, Bytes>) {
-    let plain = if packed.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        zstd::decode_all(packed.as_slice()).unwrap()
-    } else if packed.starts_with(&[0x1f, 0x8b]) {
-        let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut plain).unwrap();
-        plain
-    } else {
-        packed
-    };
-    if plain.get(257..262) != Some(b"ustar") {
-        return;
-    }
-    let mut archive = tar::Archive::new(plain.as_slice());
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).unwrap();
-        if path.contains("blobs/sha256/") {
-            unpack(bytes, out);
-        } else {
-            out.insert(path.rsplit('/').next().unwrap().to_owned(), bytes.into());
-        }
-    }
-}
 
 /// crit's answer with its listed defects put right.
 fn corrected(document: &mut Value) {
@@ -89,7 +44,7 @@ fn difference(ours: &Value, crit: &Value, at: &str) -> Option<String> {
 
 #[test]
 fn every_image_of_every_fixture_equals_crit() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let fixtures = images::fixtures();
     let (mut n_compared, mut different) = (0, Vec::new());
     for entry in fs::read_dir(&fixtures).unwrap() {
         let golden = entry.unwrap().path();
@@ -101,7 +56,7 @@ fn every_image_of_every_fixture_equals_crit() {
         let golden = zstd::decode_all(fs::read(&golden).unwrap().as_slice()).unwrap();
         let golden: Map<String, Value> = serde_json::from_slice(&golden).unwrap();
         let evidence = ["", ".tar", ".tar.zst"].map(|suffix| fixtures.join(format!("{name}{suffix}")));
-        let images = images(evidence.iter().find(|path| path.exists()).unwrap());
+        let images = images::images(evidence.iter().find(|path| path.exists()).unwrap());
         let inventory = Img::new("inventory.img", images["inventory.img"].clone());
         let (ctx, issues) = Ctx::detect(&inventory, &Limits::default());
         assert_eq!(issues, []);

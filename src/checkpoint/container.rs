@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::base::Text;
+use crate::decode::Arch;
 
 /// Who laid the files out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,62 +42,6 @@ impl Layout {
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
-    }
-}
-
-/// Architecture of the dump.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Arch {
-    /// Not told by any image.
-    #[default]
-    Unknown,
-    /// x86-64, also its 32-bit tasks.
-    X86_64,
-    /// 32-bit ARM.
-    Arm,
-    /// 64-bit ARM.
-    Aarch64,
-    /// 64-bit PowerPC.
-    Ppc64,
-    /// IBM Z, big-endian.
-    S390,
-    /// 64-bit MIPS.
-    Mips,
-    /// 64-bit LoongArch.
-    Loongarch64,
-    /// 64-bit RISC-V.
-    Riscv64,
-}
-
-impl Arch {
-    /// From `core_entry.mtype`.
-    pub fn from_mtype(mtype: i32) -> Arch {
-        match mtype {
-            1 => Arch::X86_64,
-            2 => Arch::Arm,
-            3 => Arch::Aarch64,
-            4 => Arch::Ppc64,
-            5 => Arch::S390,
-            6 => Arch::Mips,
-            7 => Arch::Loongarch64,
-            8 => Arch::Riscv64,
-            _ => Arch::Unknown,
-        }
-    }
-
-    /// The word of the JSON, as `uname -m` has it.
-    pub fn word(self) -> Option<&'static str> {
-        match self {
-            Arch::Unknown => None,
-            Arch::X86_64 => Some("x86_64"),
-            Arch::Arm => Some("arm"),
-            Arch::Aarch64 => Some("aarch64"),
-            Arch::Ppc64 => Some("ppc64le"),
-            Arch::S390 => Some("s390x"),
-            Arch::Mips => Some("mips64"),
-            Arch::Loongarch64 => Some("loongarch64"),
-            Arch::Riscv64 => Some("riscv64"),
-        }
     }
 }
 
@@ -141,8 +86,8 @@ pub struct Container {
     pub networks: Vec<EngineNetwork>,
     /// Bind mounts that the engine made.
     pub bind_mounts: Vec<BindMount>,
-    /// Architecture of the dump.
-    pub arch: Arch,
+    /// Architecture of the dump; `None` when no image tells.
+    pub arch: Option<Arch>,
     /// CRIU's release, from the log or from annotations.
     pub criu_version: Option<String>,
     /// Lowest release whose fields are in the images, where the release itself is not recorded.
@@ -201,6 +146,7 @@ pub struct Inventory {
 use serde_json::Value;
 
 use crate::base::escape;
+use crate::decode::names;
 use crate::evidence::OciImage;
 
 use super::documents::{Document, DocumentKind};
@@ -304,7 +250,7 @@ impl Container {
     pub(super) fn build(
         described: &Descriptions,
         images: &Images,
-        arch: Arch,
+        arch: Option<Arch>,
         images_dir: &[u8],
         oci: Option<&OciImage>,
     ) -> Container {
@@ -389,7 +335,7 @@ impl Container {
             networks: networks(described),
             bind_mounts: bind_mounts(described),
             arch,
-            criu_version: log_version.or_else(|| oci_annotation("criu.version")),
+            criu_version: log_version.or_else(|| oci_annotation("criu.version").map(|version| dotted(&version))),
             criu_version_at_least: images.criu_at_least(),
             kernel: kernel.or_else(|| oci_annotation("host.kernel")),
             args: args.into_iter().flatten().filter_map(Value::as_str).map(Text::from).collect(),
@@ -503,6 +449,14 @@ fn log_versions(head: &str) -> (Option<String>, Option<String>) {
     (version, kernel)
 }
 
+/// Podman's annotation has the release as one number: 40101 is 4.1.1.
+fn dotted(version: &str) -> String {
+    match version.parse::<u32>() {
+        Ok(number) if number >= 10_000 => format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100),
+        _ => version.to_owned(),
+    }
+}
+
 fn inventory(images: &Images) -> Inventory {
     let Some(record) = images.inventory.values().flat_map(|records| &records.records).next() else {
         return Inventory::default();
@@ -515,7 +469,7 @@ fn inventory(images: &Images) -> Inventory {
         tcp_close: entry.tcp_close,
         network_lock: entry
             .network_lock_method
-            .and_then(|method| ["iptables", "nftables", "skip"].get(usize::try_from(method).ok()?).copied()),
+            .and_then(|method| names::NETWORK_LOCK_METHOD.value(Arch::default(), u64::from(method))),
         run_id: entry.dump_criu_run_id.as_ref().map(|id| escape(id).into_owned()),
     }
 }
@@ -529,6 +483,12 @@ mod tests {
         assert_eq!(short_name("k8s_counter_web-0_default_uid_2", Layout::CriO), "counter");
         assert_eq!(short_name("counter_web-0_default_uid_2", Layout::Containerd), "counter");
         assert_eq!(short_name("my_counter", Layout::Podman), "my_counter");
+    }
+
+    #[test]
+    fn releases_written_as_one_number_are_spelled_with_dots() {
+        assert_eq!(dotted("40101"), "4.1.1");
+        assert_eq!(dotted("4.2.1"), "4.2.1");
     }
 
     #[test]

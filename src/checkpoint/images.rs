@@ -44,19 +44,16 @@ macro_rules! images {
             pub(super) ctx: Ctx,
             /// What could not be read.
             pub(super) issues: Vec<Issue>,
-            /// Images whose bytes the model keeps, by base name.
-            pub(super) raw: BTreeMap<String, Img>,
+            /// Images that are decoded when they are joined, by base name.
+            pub(super) kept: BTreeMap<String, Img>,
             /// Deleted files by base name of their image.
             pub(super) ghosts: BTreeMap<String, decode::Ghost>,
-            /// Pagemaps of processes and of shared memory, by base name.
-            pub(super) pagemaps: BTreeMap<String, RawPagemap>,
             $(pub(super) $field: Table<schema::$message>,)*
         }
 
         enum Part {
-            Raw(String, Img),
+            Kept(String, Img),
             Ghost(String, decode::Ghost),
-            Pagemap(String, RawPagemap),
             Skipped,
             $(#[expect(non_camel_case_types, reason = "one variant for each field, named like it")] $field(u64, Records<schema::$message>),)*
         }
@@ -75,14 +72,11 @@ macro_rules! images {
         impl Images {
             fn add(&mut self, part: Part) {
                 match part {
-                    Part::Raw(name, img) => {
-                        self.raw.insert(name, img);
+                    Part::Kept(name, img) => {
+                        self.kept.insert(name, img);
                     }
                     Part::Ghost(name, ghost) => {
                         self.ghosts.insert(name, ghost);
-                    }
-                    Part::Pagemap(name, pagemap) => {
-                        self.pagemaps.insert(name, pagemap);
                     }
                     Part::Skipped => {}
                     $(Part::$field(id, records) => {
@@ -241,8 +235,10 @@ impl Images {
             table.values().flat_map(|records| &records.records).map(|record| &record.value)
         }
         let threads = || all(&self.core).filter_map(|core| core.thread_core.as_ref());
-        let any_pagemap = self.pagemaps.values().flat_map(|pagemap| pagemap.entries.iter().take(1));
-        if any_pagemap.clone().any(|record| record.value.nr_pages.is_some()) {
+        let pagemap = self.kept.values().find(|img| img.kind.is_some_and(|kind| kind.key == "PAGEMAP"));
+        let entries =
+            pagemap.map(|img| decode::typed::<schema::PagemapEntry>(img, &self.ctx).value).unwrap_or_default();
+        if entries.iter().any(|record| record.value.nr_pages.is_some()) {
             Some("4.2")
         } else if all(&self.inventory).any(|entry| entry.plugins_entry.is_some() || entry.dump_criu_run_id.is_some()) {
             Some("4.1")
@@ -267,9 +263,10 @@ impl Images {
     }
 }
 
-/// Images whose content the model keeps as bytes: netlink dumps and rule texts.
-const RAW: [&str; 9] =
-    ["IFADDR", "ROUTE", "ROUTE6", "RULE", "IPTABLES", "IP6TABLES", "NFTABLES", "NETNF_CT", "NETNF_EXP"];
+/// Images that are decoded when they are joined: pagemaps want the page size, which other images
+/// tell; netlink dumps and rule texts have no records.
+const KEPT: [&str; 10] =
+    ["PAGEMAP", "SHMEM_PAGEMAP", "IFADDR", "ROUTE", "ROUTE6", "RULE", "IPTABLES", "IP6TABLES", "NFTABLES", "NETNF_CT"];
 
 fn is_typed(kind: Option<&str>) -> bool {
     kind.is_some_and(|kind| !matches!(kind, "PAGES" | "TMPFS_DEV" | "TMPFS_IMG"))
@@ -279,8 +276,8 @@ fn decode_one(img: Img, ctx: &Ctx) -> (Part, Vec<Issue>) {
     let Some(kind) = img.kind else { return (Part::Skipped, Vec::new()) };
     let id = img.id.unwrap_or_default();
     let name = img.name.to_string();
-    if RAW.contains(&kind.key) {
-        return (Part::Raw(name, img), Vec::new());
+    if KEPT.contains(&kind.key) {
+        return (Part::Kept(name, img), Vec::new());
     }
     match kind.key {
         "GHOST_FILE" => {
@@ -288,38 +285,6 @@ fn decode_one(img: Img, ctx: &Ctx) -> (Part, Vec<Issue>) {
             let part = decoded.value.map_or(Part::Skipped, |ghost| Part::Ghost(name, ghost));
             (part, decoded.issues.into_iter().map(Issue::from).collect())
         }
-        "PAGEMAP" | "SHMEM_PAGEMAP" => {
-            let entries = decode::typed::<schema::PagemapEntry>(&img, ctx);
-            // Framing errors show up in both passes; the second pass is for the head alone.
-            let head = decode::single::<schema::PagemapHead>(&img, ctx);
-            let pagemap = RawPagemap { head: head.value.map(|head| head.value.pages_id), entries: entries.value };
-            (Part::Pagemap(name, pagemap), entries.issues.into_iter().map(Issue::from).collect())
-        }
         key => decode_part(img, key, id, ctx),
-    }
-}
-
-/// One pagemap before it is laid over its pages file.
-#[derive(Debug)]
-pub(super) struct RawPagemap {
-    /// Number of the pages file.
-    pub(super) head: Option<u32>,
-    /// Its runs.
-    pub(super) entries: Vec<Record<schema::PagemapEntry>>,
-}
-
-/// Reads a pagemap that lies outside the image directory: one of a parent checkpoint.
-pub(super) fn read_pagemap(
-    evidence: &Evidence,
-    member: &Member,
-    name: &str,
-    ctx: &Ctx,
-) -> (Option<RawPagemap>, Vec<Issue>) {
-    match evidence.read(member) {
-        Ok(bytes) => match decode_one(Img::new(name, bytes), ctx) {
-            (Part::Pagemap(_, pagemap), issues) => (Some(pagemap), issues),
-            (_, issues) => (None, issues),
-        },
-        Err(err) => (None, vec![Issue::new(member.place(), err.to_string())]),
     }
 }

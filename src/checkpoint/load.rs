@@ -7,15 +7,15 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use crate::base::{Absent, Cancelled, Field, FileId, Issue, Limits, NsId, PageSize, Pid, Place, Progress, Text};
-use crate::decode::{Ctx, schema};
+use crate::decode::{Arch, Ctx, Img, schema};
 use crate::evidence::{self, CheckpointRoot, Evidence, MemberKind, OpenError, OpenOptions};
 
-use super::container::{Arch, Container, Descriptions};
+use super::container::{Container, Descriptions};
 use super::files::{FileDetail, Hold, Relation};
-use super::images::{Images, RawPagemap};
+use super::images::Images;
 use super::memory_map::{MemoryMap, Surroundings};
 use super::open_files::{self, OpenFiles};
-use super::pages::{self, Pagemap, SharedMemory};
+use super::pages::{Pagemap, SharedMemory};
 use super::process::{self, Link, Process};
 use super::recovered::{self, Source, Tree};
 use super::rootfs::RootfsDiff;
@@ -98,7 +98,8 @@ fn load_root(
     let shared_memory = pages.shared_memory(&images, &parents, &mut issues);
     let filters = filters(&images, &mut issues);
 
-    let (mut processes, found) = processes(&images, arch, limits, &filters, &files, &pages, &parents, &shared_memory)?;
+    let (mut processes, found) =
+        processes(&images, arch.unwrap_or_default(), limits, &filters, &files, &pages, &parents, &shared_memory)?;
     issues.extend(found);
     note_users(&mut processes, &mut files);
     let mut sockets = open_files::sockets(&images, &files, &mut issues);
@@ -159,13 +160,12 @@ fn index<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, u
     index
 }
 
-fn arch(images: &Images) -> Arch {
-    let cores = images.core.values().flat_map(|records| &records.records);
-    cores.map(|record| Arch::from_mtype(record.value.mtype)).find(|arch| *arch != Arch::Unknown).unwrap_or_default()
+fn arch(images: &Images) -> Option<Arch> {
+    images.core.values().flat_map(|records| &records.records).find_map(|record| Arch::from_mtype(record.value.mtype))
 }
 
 /// Page size of the dump: `AT_PAGESZ` of any process, which all share.
-fn page_size(images: &Images, arch: Arch, issues: &mut Vec<Issue>) -> PageSize {
+fn page_size(images: &Images, arch: Option<Arch>, issues: &mut Vec<Issue>) -> PageSize {
     const AT_PAGESZ: u64 = 6;
     for (records, record) in
         images.mm.values().flat_map(|records| records.records.iter().map(move |record| (records, record)))
@@ -178,7 +178,7 @@ fn page_size(images: &Images, arch: Arch, issues: &mut Vec<Issue>) -> PageSize {
             }
         }
     }
-    if !matches!(arch, Arch::Unknown | Arch::X86_64 | Arch::Arm | Arch::S390) {
+    if !matches!(arch, None | Some(Arch::X86 | Arch::Arm | Arch::S390)) {
         let what = "no process tells the page size; 4096 bytes are assumed";
         issues.push(Issue::new(Place::member("mm-*.img"), what));
     }
@@ -242,24 +242,20 @@ struct PageSource<'a> {
 type Parents = HashMap<String, Arc<Pagemap>>;
 
 impl PageSource<'_> {
-    /// Lays a pagemap over its pages file.
-    fn pagemap(&self, dir: &[u8], name: &str, raw: &RawPagemap, parents: &Parents, issues: &mut Vec<Issue>) -> Pagemap {
-        let pages_name = raw.head.map(|id| format!("pages-{id}.img")).unwrap_or_default();
-        let pages = match (raw.head, self.evidence.get(&join(dir, pages_name.as_bytes()))) {
-            (Some(_), Some(member)) => self.evidence.read(member).unwrap_or_else(|err| {
-                issues.push(Issue::new(member.place(), err.to_string()));
-                Bytes::new()
-            }),
-            (Some(_), None) => {
-                let what = format!("its pages file {pages_name} is missing");
-                issues.push(Issue::new(Place::member(name), what));
-                Bytes::new()
-            }
-            (None, _) => Bytes::new(),
+    /// Decodes a pagemap and lays it over its pages file.
+    fn pagemap(&self, dir: &[u8], img: &Img, parents: &Parents, issues: &mut Vec<Issue>) -> Pagemap {
+        let pages = |name: &str, issues: &mut Vec<Issue>| {
+            let read = self.evidence.get(&join(dir, name.as_bytes())).map(|member| self.evidence.read(member));
+            let what = match read {
+                Some(Ok(bytes)) => return bytes,
+                Some(Err(err)) => err.to_string(),
+                None => format!("is missing, and {} names it", img.name),
+            };
+            issues.push(Issue::new(Place::member(name), what));
+            Bytes::new()
         };
-        let entries = raw.entries.iter().map(|record| pages::Entry { offset: record.offset, entry: &record.value });
-        let parent = parents.get(name).cloned();
-        let (pagemap, found) = Pagemap::build(name, entries, self.page_size, pages, pages_name, parent);
+        let parent = parents.get(&*img.name).cloned();
+        let (pagemap, found) = Pagemap::build(img, self.ctx, self.page_size, pages, parent);
         issues.extend(found);
         pagemap
     }
@@ -270,14 +266,10 @@ impl PageSource<'_> {
         parents: &Parents,
         issues: &mut Vec<Issue>,
     ) -> BTreeMap<u64, SharedMemory> {
-        let mut shared = BTreeMap::new();
-        for (name, raw) in &images.pagemaps {
-            let id = name.strip_prefix("pagemap-shmem-").and_then(|rest| rest.strip_suffix(".img"));
-            if let Some(id) = id.and_then(|id| id.parse().ok()) {
-                shared.insert(id, SharedMemory::new(self.pagemap(self.images_dir, name, raw, parents, issues)));
-            }
-        }
-        shared
+        let objects = images.kept.values().filter(|img| img.kind.is_some_and(|kind| kind.key == "SHMEM_PAGEMAP"));
+        objects
+            .filter_map(|img| Some((img.id?, SharedMemory::new(self.pagemap(self.images_dir, img, parents, issues)))))
+            .collect()
     }
 
     /// Pagemaps of the chain of parents that lies in the same evidence, oldest laid first.
@@ -310,10 +302,12 @@ impl PageSource<'_> {
                 if !name.starts_with("pagemap-") {
                     continue;
                 }
-                let (raw, found) = super::images::read_pagemap(self.evidence, member, name, self.ctx);
-                issues.extend(found);
-                if let Some(raw) = raw {
-                    of_this.insert(name.to_owned(), Arc::new(self.pagemap(dir, name, &raw, &parents, issues)));
+                match self.evidence.read(member) {
+                    Ok(bytes) => {
+                        let pagemap = self.pagemap(dir, &Img::new(name, bytes), &parents, issues);
+                        of_this.insert(name.to_owned(), Arc::new(pagemap));
+                    }
+                    Err(err) => issues.push(Issue::new(member.place(), err.to_string())),
                 }
             }
             if of_this.is_empty() {
@@ -377,8 +371,8 @@ fn processes(
             return Field::Absent(Absent::Unreadable);
         };
         let name = format!("pagemap-{pid}.img");
-        let pagemap = match images.pagemaps.get(&name) {
-            Some(raw) => pages.pagemap(pages.images_dir, &name, raw, parents, issues),
+        let pagemap = match images.kept.get(&name) {
+            Some(img) => pages.pagemap(pages.images_dir, img, parents, issues),
             None => Pagemap { page_size: pages.page_size, ..Pagemap::default() },
         };
         // Before 1.2 vmas had a file of their own.

@@ -162,11 +162,11 @@ impl Vma {
 
 use std::collections::BTreeMap;
 
-use crate::base::{Absent, Issue, Limits, PageSize, Place};
+use crate::base::{Absent, Issue, Limits, Place};
 use crate::decode::schema;
 
 use super::files::{FileDetail, OpenFile};
-use super::pages::{PageOrigin, PageRun, SharedMemory};
+use super::pages::SharedMemory;
 
 /// Status bits of CRIU, `VMA_AREA_*` and `VMA_*`.
 mod status {
@@ -257,7 +257,7 @@ impl MemoryMap {
             end_of_last = vma.end;
             true
         });
-        count_pages(&mut map.vmas, &map.pagemap.runs, page_size);
+        count_pages(&mut map.vmas, &map.pagemap);
         for vma in &mut map.vmas {
             if let Some(shmem) = vma.shmid.and_then(|shmid| around.shmem.get(&shmid)) {
                 vma.pages.shared = shmem.pages_in(vma.pgoff..vma.pgoff.saturating_add(vma.len_bytes()));
@@ -405,23 +405,26 @@ fn vma(entry: &schema::VmaEntry, map: &MemoryMap, around: &Surroundings<'_>) -> 
     }
 }
 
-/// Counts the pages of every vma in one sweep: both lists are sorted.
-fn count_pages(vmas: &mut [Vma], runs: &[PageRun], page_size: PageSize) {
+/// Counts the pages of every vma in one sweep: both lists are sorted and do not overlap.
+fn count_pages(vmas: &mut [Vma], pagemap: &Pagemap) {
     let mut first = 0;
     for vma in vmas {
-        while runs.get(first).is_some_and(|run| run.range(page_size).end <= vma.start) {
+        while pagemap.runs.get(first).is_some_and(|run| pagemap.range(run).end <= vma.start) {
             first += 1;
         }
-        for run in runs.get(first..).unwrap_or_default() {
-            if vma.end <= run.start {
+        for run in pagemap.runs.get(first..).unwrap_or_default() {
+            if vma.end <= run.vaddr {
                 break;
             }
-            let range = run.range(page_size);
-            let overlap = range.end.min(vma.end).0.saturating_sub(range.start.max(vma.start).0) / page_size.bytes();
-            match run.origin {
-                PageOrigin::Pages { .. } => vma.pages.dumped += overlap,
-                PageOrigin::Parent => vma.pages.parent += overlap,
-                PageOrigin::Lazy => vma.pages.lazy += overlap,
+            let range = pagemap.range(run);
+            let overlap = range.end.min(vma.end).0.saturating_sub(range.start.max(vma.start).0);
+            let pages = overlap / pagemap.page_size.bytes();
+            if run.stored.is_some() {
+                vma.pages.dumped += pages;
+            } else if run.flags.is_in_parent() {
+                vma.pages.parent += pages;
+            } else {
+                vma.pages.lazy += pages;
             }
         }
     }

@@ -36,7 +36,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::base::{Fd, FileId, Issue, MntId, Pid};
 use crate::evidence::{Evidence, OciImage};
 
-pub use container::{Arch, Container, Layout};
+pub use crate::decode::Arch;
+pub use container::{Container, Layout};
 pub use coverage::Gap;
 pub use documents::Document;
 pub use files::{FdEntry, FileDetail, OpenFile};

@@ -21,8 +21,6 @@ pub struct NetNamespace {
     pub ip6tables: Option<Text>,
     /// Text of the nftables rule set.
     pub nftables: Option<Text>,
-    /// Tracked connections, one line each.
-    pub conntrack: Vec<String>,
 }
 
 /// One interface.
@@ -60,38 +58,52 @@ pub struct Route {
 }
 
 use crate::base::Issue;
+use crate::decode::names;
+use crate::decode::{self, Arch, netlink};
 
 use super::images::Images;
 use super::load::ns_id;
 
 /// Network namespaces that have images.
-pub(super) fn networks(images: &Images, _issues: &mut Vec<Issue>) -> Vec<NetNamespace> {
+pub(super) fn networks(images: &Images, issues: &mut Vec<Issue>) -> Vec<NetNamespace> {
     let mut keys: Vec<u64> = images.netns.keys().chain(images.netdev.keys()).copied().collect();
     keys.sort_unstable();
     keys.dedup();
     keys.into_iter()
         .map(|key| {
             let netns = images.netns.get(&key).and_then(|records| records.records.first());
-            let rules = |prefix: &str| {
-                let img = images.raw.get(&format!("{prefix}-{key}.img"))?;
+            let mut messages = |prefix: &str| {
+                let img = images.kept.get(&format!("{prefix}-{key}.img")).filter(|img| !img.bytes.is_empty());
+                let decoded = img.map(|img| decode::netlink::netlink(img, &images.ctx));
+                decoded.map_or_else(Vec::new, |decoded| {
+                    issues.extend(decoded.issues.into_iter().map(Issue::from));
+                    decoded.value
+                })
+            };
+            let addresses: Vec<netlink::Address> =
+                messages("ifaddr").iter().filter_map(netlink::NlMsg::address).collect();
+            let routes = [messages("route"), messages("route6")].concat();
+            let rules: Vec<netlink::NlMsg> = messages("rule");
+            let interfaces = interfaces(images, key, &addresses);
+            let text = |prefix: &str| {
+                let img = images.kept.get(&format!("{prefix}-{key}.img"))?;
                 Some(Text(img.bytes.clone())).filter(|text| !text.is_empty())
             };
             NetNamespace {
                 id: ns_id(key),
                 external_key: netns.and_then(|record| record.value.ext_key.clone()).map(Text),
-                interfaces: interfaces(images, key),
-                routes: Vec::new(),
-                rules: Vec::new(),
-                iptables: rules("iptables"),
-                ip6tables: rules("ip6tables"),
-                nftables: rules("nftables"),
-                conntrack: Vec::new(),
+                routes: routes.iter().filter_map(netlink::NlMsg::route).map(|it| route(&it, &interfaces)).collect(),
+                rules: rules.iter().filter_map(netlink::NlMsg::rule).map(|it| rule(&it)).collect(),
+                interfaces,
+                iptables: text("iptables"),
+                ip6tables: text("ip6tables"),
+                nftables: text("nftables"),
             }
         })
         .collect()
 }
 
-fn interfaces(images: &Images, key: u64) -> Vec<Interface> {
+fn interfaces(images: &Images, key: u64, addresses: &[netlink::Address]) -> Vec<Interface> {
     let records = images.netdev.get(&key).into_iter().flat_map(|records| &records.records);
     records
         .map(|record| {
@@ -111,6 +123,7 @@ fn interfaces(images: &Images, key: u64) -> Vec<Interface> {
                 .address
                 .as_ref()
                 .map(|address| address.iter().take(32).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"));
+            let own = addresses.iter().filter(|address| address.ifindex == entry.ifindex);
             Interface {
                 name: Text(entry.name.clone()),
                 ifindex: entry.ifindex,
@@ -118,8 +131,72 @@ fn interfaces(images: &Images, key: u64) -> Vec<Interface> {
                 mac,
                 mtu: entry.mtu,
                 flags: entry.flags,
-                addresses: Vec::new(),
+                addresses: own.filter_map(|own| Some(format!("{}/{}", own.address?, own.prefix_len))).collect(),
             }
         })
         .collect()
+}
+
+fn route(route: &netlink::Route, interfaces: &[Interface]) -> Route {
+    let interface = route.oif.map(|oif| {
+        let known = interfaces.iter().find(|interface| interface.ifindex == oif);
+        known.map_or_else(|| format!("if{oif}"), |interface| interface.name.label())
+    });
+    let destination = match route.dst {
+        Some(dst) => format!("{dst}/{}", route.dst_len),
+        None => "default".to_owned(),
+    };
+    let kind = match route.route_type {
+        1 => None,
+        2 => Some("local".to_owned()),
+        3 => Some("broadcast".to_owned()),
+        5 => Some("multicast".to_owned()),
+        6 => Some("blackhole".to_owned()),
+        7 => Some("unreachable".to_owned()),
+        8 => Some("prohibit".to_owned()),
+        other => Some(format!("type {other}")),
+    };
+    let parts =
+        [kind, route.prefsrc.map(|src| format!("src {src}")), route.priority.map(|metric| format!("metric {metric}"))];
+    Route {
+        destination,
+        gateway: route.gateway.map(|gateway| gateway.to_string()),
+        interface,
+        table: route.table,
+        detail: parts.into_iter().flatten().collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// As `ip rule` prints it.
+fn rule(rule: &netlink::Rule) -> String {
+    let name = |name: &bytes::Bytes| Text(name.clone()).label();
+    let table = match rule.table {
+        253 => "default".to_owned(),
+        254 => "main".to_owned(),
+        255 => "local".to_owned(),
+        other => other.to_string(),
+    };
+    let action = match rule.action {
+        1 => format!("lookup {table}"),
+        6 => "blackhole".to_owned(),
+        7 => "unreachable".to_owned(),
+        8 => "prohibit".to_owned(),
+        other => format!("action {other}"),
+    };
+    let parts = [
+        Some(rule.src.map_or_else(|| "from all".to_owned(), |src| format!("from {src}/{}", rule.src_len))),
+        rule.dst.map(|dst| format!("to {dst}/{}", rule.dst_len)),
+        rule.fwmark.map(|mark| format!("fwmark {mark:#x}")),
+        rule.iif.as_ref().map(|iif| format!("iif {}", name(iif))),
+        rule.oif.as_ref().map(|oif| format!("oif {}", name(oif))),
+        Some(action),
+    ];
+    format!("{}: {}", rule.priority, parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
+}
+
+impl Interface {
+    /// Flags by name.
+    pub fn flag_names(&self) -> String {
+        names::IF_FLAGS.bits(Arch::default(), u64::from(self.flags))
+    }
 }

@@ -195,9 +195,9 @@ impl Process {
 use std::collections::HashMap;
 
 use crate::base::{Absent, Issue, Limits, Place, VirtAddr};
-use crate::decode::schema;
+use crate::decode::names;
+use crate::decode::{Arch, schema};
 
-use super::container::Arch;
 use super::images::Images;
 use super::registers;
 use super::seccomp::{self, Filter};
@@ -384,9 +384,11 @@ impl Process {
             ),
         };
         let rlimits = match task.and_then(|task| task.rlimits.as_ref()) {
-            Some(rlimits) => Field::Known(rlimits_by_name(rlimits.rlimits.iter())),
+            Some(rlimits) => Field::Known(rlimits_by_name(rlimits.rlimits.iter(), arch)),
             None => match images.rlimits.get(&key) {
-                Some(records) => Field::Known(rlimits_by_name(records.records.iter().map(|record| &record.value))),
+                Some(records) => {
+                    Field::Known(rlimits_by_name(records.records.iter().map(|record| &record.value), arch))
+                }
                 None => Field::Absent(if is_zombie { Absent::NotApplicable } else { missing }),
             },
         };
@@ -488,28 +490,11 @@ fn split_at_nul(mut bytes: Vec<u8>) -> Vec<Text> {
     bytes.split(|byte| *byte == 0).map(|piece| Text(bytes.slice_ref(piece))).collect()
 }
 
-fn rlimits_by_name<'a>(entries: impl Iterator<Item = &'a schema::RlimitEntry>) -> Vec<Rlimit> {
-    const NAMES: [&str; 16] = [
-        "CPU",
-        "FSIZE",
-        "DATA",
-        "STACK",
-        "CORE",
-        "RSS",
-        "NPROC",
-        "NOFILE",
-        "MEMLOCK",
-        "AS",
-        "LOCKS",
-        "SIGPENDING",
-        "MSGQUEUE",
-        "NICE",
-        "RTPRIO",
-        "RTTIME",
-    ];
+fn rlimits_by_name<'a>(entries: impl Iterator<Item = &'a schema::RlimitEntry>, arch: Arch) -> Vec<Rlimit> {
     let limit = |value: u64| (value != u64::MAX).then_some(value);
-    NAMES
-        .into_iter()
+    let name = |number: u64| Some(names::RLIMIT.value(arch, number)?.trim_start_matches("RLIMIT_"));
+    (0..)
+        .map_while(name)
         .zip(entries)
         .map(|(name, entry)| Rlimit { name, soft: limit(entry.cur), hard: limit(entry.max) })
         .collect()
@@ -620,15 +605,7 @@ fn build_thread(
 fn sched(thread: &schema::ThreadCoreEntry) -> Sched {
     // 0x40000000 is SCHED_RESET_ON_FORK.
     let policy = thread.sched_policy.unwrap_or_default();
-    let policy_name = match policy & !0x4000_0000 {
-        0 => Some("SCHED_OTHER"),
-        1 => Some("SCHED_FIFO"),
-        2 => Some("SCHED_RR"),
-        3 => Some("SCHED_BATCH"),
-        5 => Some("SCHED_IDLE"),
-        6 => Some("SCHED_DEADLINE"),
-        _ => None,
-    };
+    let policy_name = names::SCHED_POLICY.value(Arch::default(), u64::from(policy & !0x4000_0000));
     Sched { policy, policy_name, nice: thread.sched_nice.unwrap_or_default(), priority: thread.sched_prio }
 }
 

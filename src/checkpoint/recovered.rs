@@ -242,7 +242,7 @@ impl RecoveredFile {
                 let pagemap = &shared.get(shmid).ok_or(Absent::Unreadable)?.pagemap;
                 let mut chunks = Vec::new();
                 for run in &pagemap.runs {
-                    let range = run.range(pagemap.page_size);
+                    let range = pagemap.range(run);
                     let mut at = range.start;
                     while at < range.end && at.0 < self.size_bytes {
                         let left = range.end.0.min(self.size_bytes) - at.0;

@@ -1,6 +1,6 @@
 //! Registers of a thread, of every architecture, as names and numbers.
 
-use super::container::Arch;
+use crate::decode::{Arch, schema};
 
 /// Registers at the freeze.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,22 +21,18 @@ pub struct Registers {
     pub vector: Vec<(String, Vec<u8>)>,
 }
 
-use crate::decode::schema;
-
 impl Registers {
     /// Registers of one core image; `None` when it holds none for its architecture.
     pub(super) fn from_core(core: &schema::CoreEntry) -> Option<Registers> {
-        let arch = Arch::from_mtype(core.mtype);
-        match arch {
-            Arch::X86_64 => core.thread_info.as_deref().map(x86),
+        match Arch::from_mtype(core.mtype)? {
+            Arch::X86 => core.thread_info.as_deref().map(x86),
             Arch::Arm => core.ti_arm.as_deref().map(arm),
             Arch::Aarch64 => core.ti_aarch64.as_deref().map(aarch64),
             Arch::Ppc64 => core.ti_ppc64.as_deref().map(ppc64),
             Arch::S390 => core.ti_s390.as_deref().map(s390),
             Arch::Mips => core.ti_mips.as_deref().map(mips),
-            Arch::Loongarch64 => core.ti_loongarch64.as_deref().map(loongarch64),
+            Arch::LoongArch64 => core.ti_loongarch64.as_deref().map(loongarch64),
             Arch::Riscv64 => core.ti_riscv64.as_deref().map(riscv64),
-            Arch::Unknown => None,
         }
     }
 }
@@ -110,7 +106,7 @@ fn x86(info: &schema::ThreadInfoX86) -> Registers {
         }
     }
     vector.push(("mxcsr".into(), fp.mxcsr.to_le_bytes().to_vec()));
-    Registers { arch: Arch::X86_64, is_compat, general, pc: regs.ip, sp: regs.sp, tls: Some(regs.fs_base), vector }
+    Registers { arch: Arch::X86, is_compat, general, pc: regs.ip, sp: regs.sp, tls: Some(regs.fs_base), vector }
 }
 
 fn arm(info: &schema::ThreadInfoArm) -> Registers {
@@ -194,7 +190,7 @@ fn loongarch64(info: &schema::ThreadInfoLoongarch64) -> Registers {
     let sp = regs.regs.get(3).copied().unwrap_or_default();
     // CRIU never fills the floating point values: showing them would be showing rubbish.
     let tls = Some(info.tls);
-    Registers { arch: Arch::Loongarch64, is_compat: false, general, pc: regs.pc, sp, tls, vector: Vec::new() }
+    Registers { arch: Arch::LoongArch64, is_compat: false, general, pc: regs.pc, sp, tls, vector: Vec::new() }
 }
 
 fn riscv64(info: &schema::ThreadInfoRiscv64) -> Registers {

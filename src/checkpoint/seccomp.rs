@@ -34,7 +34,8 @@ pub struct Instruction {
 }
 
 use crate::base::{ByteOrder, Cursor, Issue, Limits, Place};
-use crate::decode::schema;
+use crate::decode::names;
+use crate::decode::{Arch, schema};
 
 /// Longest program the kernel takes, in instructions.
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -143,41 +144,22 @@ impl Instruction {
     }
 }
 
-/// What offset `k` of `struct seccomp_data` is.
-fn data_name(k: u32) -> &'static str {
-    match k {
-        0 => "  ; nr",
-        4 => "  ; arch",
-        8 => "  ; instruction_pointer low",
-        12 => "  ; instruction_pointer high",
-        16 => "  ; args[0] low",
-        20 => "  ; args[0] high",
-        24 => "  ; args[1] low",
-        28 => "  ; args[1] high",
-        32 => "  ; args[2] low",
-        36 => "  ; args[2] high",
-        40 => "  ; args[3] low",
-        44 => "  ; args[3] high",
-        48 => "  ; args[4] low",
-        52 => "  ; args[4] high",
-        56 => "  ; args[5] low",
-        60 => "  ; args[5] high",
-        _ => "",
-    }
+/// What offset `k` of `struct seccomp_data` is, as a comment.
+fn data_name(k: u32) -> String {
+    let low = names::SECCOMP_DATA.value(Arch::default(), u64::from(k)).map(|name| format!("  ; {name}"));
+    let high =
+        || Some(format!("  ; {} + 4", names::SECCOMP_DATA.value(Arch::default(), u64::from(k.checked_sub(4)?))?));
+    low.or_else(high).unwrap_or_default()
 }
 
+/// The answer of a filter, without the prefix that all names share.
 fn action(k: u32) -> String {
     let data = k & 0xffff;
-    match k & 0xffff_0000 {
-        0x8000_0000 => "KILL_PROCESS".to_owned(),
-        0x0000_0000 => "KILL_THREAD".to_owned(),
-        0x0003_0000 => "TRAP".to_owned(),
-        0x0005_0000 => format!("ERRNO({data})"),
-        0x7fc0_0000 => "USER_NOTIF".to_owned(),
-        0x7ff0_0000 => format!("TRACE({data})"),
-        0x7ffc_0000 => "LOG".to_owned(),
-        0x7fff_0000 => "ALLOW".to_owned(),
-        _ => format!("{k:#x}"),
+    let name = names::SECCOMP_ACTION.value(Arch::default(), u64::from(k & 0xffff_0000));
+    match name.map(|name| name.trim_start_matches("SECCOMP_RET_")) {
+        Some(name @ ("ERRNO" | "TRACE" | "TRAP")) if data != 0 => format!("{name}({data})"),
+        Some(name) => name.to_owned(),
+        None => format!("{k:#x}"),
     }
 }
 

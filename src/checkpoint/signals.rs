@@ -70,24 +70,7 @@ pub struct PosixTimer {
 }
 
 use crate::base::{ByteOrder, Cursor};
-use crate::decode::schema;
-
-use super::container::Arch;
-
-/// Signal of a 0-based index into CRIU's list, which has no place for SIGKILL and SIGSTOP.
-///
-/// Folklore: a handler for signal 10 stands at index 8.
-fn signal_at(index: usize, arch: Arch) -> u32 {
-    let sigstop = if arch == Arch::Mips { 23 } else { 19 };
-    let mut signal = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
-    if signal >= 9 {
-        signal += 1;
-    }
-    if signal >= sigstop {
-        signal += 1;
-    }
-    signal
-}
+use crate::decode::{Arch, schema};
 
 /// Actions in the order of their signals.
 pub(super) fn actions<'a>(entries: impl Iterator<Item = &'a schema::SaEntry>, arch: Arch) -> Vec<SignalAction> {
@@ -95,7 +78,8 @@ pub(super) fn actions<'a>(entries: impl Iterator<Item = &'a schema::SaEntry>, ar
         .take(126)
         .enumerate()
         .map(|(index, entry)| SignalAction {
-            signal: signal_at(index, arch),
+            // The list has no place for SIGKILL and SIGSTOP.
+            signal: arch.signal_of_sigaction(u32::try_from(index).unwrap_or(u32::MAX)),
             handler: entry.sigaction,
             flags: entry.flags,
             restorer: entry.restorer,
@@ -162,22 +146,5 @@ impl Timers {
             })
             .collect();
         Timers { interval, posix }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sigkill_and_sigstop_have_no_place_in_the_list() {
-        assert_eq!(signal_at(0, Arch::X86_64), 1);
-        assert_eq!(signal_at(7, Arch::X86_64), 8);
-        assert_eq!(signal_at(8, Arch::X86_64), 10);
-        assert_eq!(signal_at(16, Arch::X86_64), 18);
-        assert_eq!(signal_at(17, Arch::X86_64), 20);
-        assert_eq!(signal_at(61, Arch::X86_64), 64);
-        assert_eq!(signal_at(20, Arch::Mips), 22);
-        assert_eq!(signal_at(21, Arch::Mips), 24);
     }
 }

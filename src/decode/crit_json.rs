@@ -15,19 +15,52 @@ use serde_json::{Map, Number, Value, json};
 use crate::base::{self, ByteOrder};
 
 use super::crit_text::{base64_lines, quoted_printable, text};
-use super::error::Decoded;
+use super::error::{DecodeErrorKind, Decoded};
 use super::img::{Ctx, Img};
 use super::netlink;
 use super::payload::{self, Content, Part};
 use super::raw::{self, RawImg, RawRecord};
 use super::schema::{self, Show};
 
+/// Most bytes of records that a document is built of: it takes fifty times as much memory.
+const MAX_DOCUMENT_BYTES: usize = 16 << 20;
+
 /// The document of an image.
+///
+/// Of an image with more than 16 MiB of records it has the first ones only, and an issue says how many;
+/// [`crit_entries`] has no such limit.
 pub fn crit_json(img: &Img, ctx: &Ctx) -> Decoded<Value> {
-    raw::raw(img, ctx).map(|raw| {
+    let mut decoded = raw::raw(img, ctx);
+    let mut budget = MAX_DOCUMENT_BYTES;
+    let fits = |record: &RawRecord| {
+        let fitted = 0 < budget;
+        // Bytes of a payload become text, a third longer; fields become maps with names.
+        let payload = record.payload.iter().map(payload_len).fold(0, usize::saturating_add);
+        budget = budget.saturating_sub(record.body.len().saturating_add(payload / 64).saturating_add(8));
+        fitted
+    };
+    let n_records = decoded.value.records.iter().map(fits).take_while(|fitted| *fitted).count();
+    if let Some(left_out) = decoded.value.records.get(n_records) {
+        let shown = u64::try_from(n_records).unwrap_or(u64::MAX);
+        decoded.issues.push(img.error(left_out.offset, DecodeErrorKind::DocumentTooLarge { shown }));
+        decoded.value.records.truncate(n_records);
+    }
+    decoded.map(|raw| {
         let entries: Vec<Value> = crit_entries(&raw, ctx).collect();
         json!({"magic": raw.kind.crit_key, "entries": entries})
     })
+}
+
+/// Bytes of a piece of payload, a record in it by its true weight.
+fn payload_len(part: &Part) -> usize {
+    match &part.content {
+        // Records in payloads hold no further ones.
+        Content::Record { body, parts } => {
+            let data = parts.iter().map(|part| part.content.bytes().len()).fold(0, usize::saturating_add);
+            body.len().saturating_add(8).saturating_mul(64).saturating_add(data)
+        }
+        content => content.bytes().len(),
+    }
 }
 
 /// The entries of the document one after the other, for an image that is larger as JSON than memory should be.
@@ -381,4 +414,98 @@ fn word(dict: &str, field: &str, value: i128) -> Option<&'static str> {
         ("sk", "proto", 136) => "UDPLITE",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(name: &str, own: u32, rest: &[u8]) -> Img {
+        Img::new(name, [&0x5456_4319_u32.to_le_bytes(), &own.to_le_bytes(), rest].concat().into())
+    }
+
+    fn entries(name: &str, own: u32, rest: &[u8]) -> Value {
+        crit_json(&image(name, own, rest), &Ctx::default()).value["entries"].take()
+    }
+
+    #[test]
+    fn the_number_of_pages_is_called_as_the_release_calls_it() {
+        let old = b"\x02\0\0\0\x08\x07\x06\0\0\0\x08\x10\x10\x02\x20\x04";
+        assert_eq!(
+            entries("pagemap-1.img", 0x5608_4025, old),
+            json!([{"pages_id": 7}, {"vaddr": "0x10", "nr_pages": 2, "flags": "PE_PRESENT"}])
+        );
+        let new = b"\x02\0\0\0\x08\x07\x08\0\0\0\x08\x10\x10\0\x20\x0c\x28\x02";
+        assert_eq!(
+            entries("pagemap-1.img", 0x5608_4025, new),
+            json!([{"pages_id": 7},
+                {"vaddr": "0x10", "compat_nr_pages": 0, "flags": "PE_PRESENT | 0x8", "nr_pages": 2}])
+        );
+    }
+
+    #[test]
+    fn a_stopped_task_is_no_zombie() {
+        for (state, expected) in [(1, json!("Alive")), (2, json!(2)), (3, json!("Stopped")), (6, json!(6))] {
+            // mtype x86-64, then tc with nothing but its state: not a record CRIU would write, and shown all the same.
+            let core = [6, 0, 0, 0, 8, 1, 26, 2, 8, state];
+            let core = entries("core-1.img", 0x5505_3847, &core);
+            assert_eq!(core, json!([{"mtype": "X86_64", "tc": {"task_state": expected}}]));
+        }
+    }
+
+    #[test]
+    fn hexadecimal_is_inherited_and_numbers_keep_their_sign() {
+        // thread_info.gpregs is marked, its fields are not; fd of a mapping is signed.
+        let core = b"\x08\0\0\0\x08\x01\x12\x04\x12\x02\x08\x1f";
+        let core = entries("core-1.img", 0x5505_3847, core);
+        assert_eq!(core, json!([{"mtype": "X86_64", "thread_info": {"gpregs": {"r15": "0x1f"}}}]));
+        assert_eq!(entries("vmas-1.img", 0x5412_3737, b"\x02\0\0\0\x40\x01"), json!([{"fd": -1}]));
+    }
+
+    #[test]
+    fn addresses_follow_the_byte_order_of_the_dump() {
+        let words = [Reflected::U32(0x0100_007f)];
+        assert_eq!(address(&words, ByteOrder::Little), "127.0.0.1");
+        assert_eq!(address(&[Reflected::U32(0x7f00_0001)], ByteOrder::Big), "127.0.0.1");
+        let loopback = [0, 0, 0, 0x0100_0000].map(Reflected::U32);
+        assert_eq!(address(&loopback, ByteOrder::Little), "::1");
+        assert_eq!(address(&[Reflected::U32(1), Reflected::U32(2)], ByteOrder::Little), json!([1, 2]));
+    }
+
+    #[test]
+    fn devices_are_packed_in_two_ways() {
+        assert_eq!(device(0x0080_0001, false), "8:1");
+        assert_eq!(device(0x0880_1034, true), "16:34868");
+        assert_eq!(device(0x8801, true), "136:1");
+    }
+
+    #[test]
+    fn unknown_fields_are_added() {
+        let stats = entries("seccomp.img", 0x6441_3049, b"\x03\0\0\0\xa0\x06\x05");
+        assert_eq!(stats, json!([{"unknown_fields": {"100": [5]}}]));
+    }
+
+    #[test]
+    fn a_record_that_is_no_message_is_there_as_bytes() {
+        let found = crit_json(&image("pstree.img", 0x5027_3030, b"\x01\0\0\0\x08"), &Ctx::default());
+        assert_eq!(found.value["entries"], json!([{"undecoded": "CA==\n"}]));
+        assert_eq!(found.issues[0].to_string(), "pstree.img+0x8: message ends inside a number");
+    }
+
+    #[test]
+    fn a_document_is_not_built_of_more_than_memory_should_hold() {
+        let record = [&[0, 0, 0x40, 0, 0xa2, 6, 0xfa, 0xff, 0xff, 1][..], &vec![0; (4 << 20) - 6]].concat();
+        let found = crit_json(&image("netdev-9.img", 0x5737_3951, &record.repeat(6)), &Ctx::default());
+        assert_eq!(found.value["entries"].as_array().map(Vec::len), Some(4));
+        assert!(found.issues.iter().any(|issue| issue.kind == DecodeErrorKind::DocumentTooLarge { shown: 4 }));
+    }
+
+    #[test]
+    fn text_dumps_are_lists_of_lines() {
+        let img = Img::new("iptables-9.img", Bytes::from_static(b"*filter\nCOMMIT\n"));
+        let found = crit_json(&img, &Ctx::default());
+        assert_eq!(found.value, json!({"magic": "IPTABLES", "entries": ["*filter", "COMMIT"]}));
+        let empty = crit_json(&Img::new("iptables-9.img", Bytes::new()), &Ctx::default());
+        assert_eq!((empty.value["entries"].clone(), empty.issues), (json!([]), vec![]));
+    }
 }

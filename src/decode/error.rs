@@ -155,9 +155,12 @@ pub enum DecodeErrorKind {
         /// Pages of the run.
         nr_pages: u64,
     },
-    /// Pages are compressed in a layout that we do not know.
-    #[error("pages are compressed in a layout that is newer than this program")]
-    UnknownCompression,
+    /// Runs of pages are described by fields that we do not know.
+    #[error("entries have field {number}, which is newer than this program: pages may lie elsewhere than it thinks")]
+    UnknownPageLayout {
+        /// Number of the field.
+        number: u32,
+    },
     /// `cipher.img`: the dump is encrypted.
     #[error("the checkpoint is encrypted; only the owner of the private key can read it")]
     Encrypted,
@@ -166,6 +169,12 @@ pub enum DecodeErrorKind {
     UnknownImgVersion {
         /// The version.
         version: u32,
+    },
+    /// Records that are left out of a document.
+    #[error("only the first {shown} records are in this document")]
+    DocumentTooLarge {
+        /// How many are in it.
+        shown: u64,
     },
     /// Issues that were counted and not kept.
     #[error("{count} more issues of this image are not listed")]
@@ -216,6 +225,12 @@ pub enum WireError {
         field: FieldName,
         /// Wire type that was found.
         found: u8,
+    },
+    /// More values than a record, or all records of an image together, are read with.
+    #[error("more than {max} values")]
+    TooManyValues {
+        /// The limit for one record.
+        max: u64,
     },
     /// Messages inside messages inside messages.
     #[error("messages are nested too deeply")]

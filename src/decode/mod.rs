@@ -1,7 +1,21 @@
 //! What the bytes of an image file say: framing, messages, payloads. Pure: bytes in, values out.
 //!
-//! An [`Img`] is a file of the image directory with its [`Kind`]; [`typed`] gives its records as the generated types of
-//! [`schema`], with everything that could not be decoded as [`DecodeError`]s beside them.
+//! An [`Img`] is a file of the image directory with its [`Kind`]; a [`Ctx`] is what all files of one checkpoint have in
+//! common, found by [`Ctx::detect`]. Then:
+//!
+//! | function | gives |
+//! |---|---|
+//! | [`typed`], [`single`] | records as the generated types of [`schema`], for the model |
+//! | [`pagemap::pagemap`] | runs of pages and their places in the pages file; [`lz4::unpack`] for compressed ones |
+//! | [`ghost`], [`ipc_messages`], [`netlink::netlink`] | contents that have a shape of their own |
+//! | [`raw`] | every record by reflection, for people |
+//! | [`crit_json`], [`crit_entries`] | the JSON that `crit show` prints |
+//! | [`names`] | names for numbers |
+//!
+//! Nothing fails as a whole: a [`Decoded`] has what could be read, and a [`DecodeError`] with image and offset for what
+//! could not. All bytes borrow from the image.
+//!
+//! A new kind of image is a row in `kinds_table.rs`, its message in `assets/schema`, and a fixture that has it.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 mod crit_json;

@@ -191,6 +191,9 @@ pub fn pagemap(img: &Img, ctx: &Ctx, page: PageSize) -> Decoded<Pagemap> {
         previous_end = run.vaddr.range_of_pages(run.nr_pages, page).map_or(previous_end, |range| range.end.0);
         value.runs.push(run);
     }
+    if let Some(unknown) = findings.unknown.iter().find(|unknown| unknown.message != PagemapHead::NAME) {
+        issues.push(img.error(0, DecodeErrorKind::UnknownPageLayout { number: unknown.number }));
+    }
     Decoded { value, issues: issues.finish(), unknown: findings.unknown }
 }
 
@@ -341,6 +344,16 @@ mod tests {
         let blocks = PagemapBlocks { block_sizes: vec![1], pages_per_block: 0, ..PagemapBlocks::default() };
         let entry = PagemapEntry { flags: Some(4), nr_pages: Some(5), blocks: Some(blocks.into()), ..entry(0, 0) };
         check(&[entry], "issue pagemap-1.img+0xe: 1 compressed blocks of 0 pages do not make 5 pages\n");
+    }
+
+    #[test]
+    fn a_layout_newer_than_ours_is_said() {
+        let newer = vec![8, 0, 16, 0, 32, 4, 40, 1, 72, 1];
+        check_bytes(
+            &[newer],
+            "0x0 x1 0x0+0x1000\nissue pagemap-1.img+0x0: entries have field 9, which is newer than this program: \
+             pages may lie elsewhere than it thinks\n",
+        );
     }
 
     #[test]

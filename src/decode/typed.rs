@@ -115,7 +115,7 @@ pub(super) fn checked<'a>(
     ctx: &Ctx,
     findings: &mut Findings,
 ) -> Result<Cow<'a, Bytes>, DecodeErrorKind> {
-    findings.missing = None;
+    findings.next_record();
     let Err(err) = wire::check(body, rules, ctx.limits.max_nesting, findings) else {
         return Ok(Cow::Borrowed(body));
     };
@@ -123,7 +123,7 @@ pub(super) fn checked<'a>(
     let moved = moved.and_then(|_| wire::renumber(body, 6, 60)).map(Bytes::from);
     match moved {
         Some(body) => {
-            findings.missing = None;
+            findings.next_record();
             wire::check(&body, rules, ctx.limits.max_nesting, findings).map_err(DecodeErrorKind::Wire)?;
             Ok(Cow::Owned(body))
         }

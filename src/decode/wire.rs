@@ -13,6 +13,10 @@ use super::schema;
 
 /// Most different unknown fields that are told apart in one image.
 const MAX_UNKNOWN: usize = 64;
+/// Most values in one record, and in all records of one image. Two bytes can become a message of fifty when decoded;
+/// the largest honest records are address spaces with 100,000 mappings, a million values.
+const MAX_VALUES: u64 = 4_000_000;
+const MAX_VALUES_PER_IMG: u64 = 20_000_000;
 
 /// What the pass needs to know of one message.
 #[derive(Debug)]
@@ -142,9 +146,28 @@ pub(super) struct Findings {
     pub(super) missing: Option<FieldName>,
     /// Fields that the schema does not have.
     pub(super) unknown: Vec<UnknownField>,
+    /// Values in the record, at least; packed ones count by their bytes.
+    pub(super) values: u64,
+    /// Values in the records before it.
+    earlier_values: u64,
 }
 
 impl Findings {
+    /// Forgets what belongs to the record before.
+    pub(super) fn next_record(&mut self) {
+        self.missing = None;
+        self.earlier_values = self.earlier_values.saturating_add(self.values);
+        self.values = 0;
+    }
+
+    fn count_values(&mut self, count: usize) -> Result<(), WireError> {
+        self.values = self.values.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        if MAX_VALUES < self.values || MAX_VALUES_PER_IMG < self.values.saturating_add(self.earlier_values) {
+            return Err(WireError::TooManyValues { max: MAX_VALUES });
+        }
+        Ok(())
+    }
+
     fn count_unknown(&mut self, message: &'static str, number: u32, wire_type: u8) {
         let same = |it: &&mut UnknownField| it.message == message && it.number == number && it.wire_type == wire_type;
         if let Some(known) = self.unknown.iter_mut().find(same) {
@@ -254,6 +277,7 @@ pub(super) fn check(
     let mut wire = Wire { rest: body };
     let mut seen = 0_u64;
     while let Some((number, wire_type)) = wire.key()? {
+        findings.count_values(1)?;
         let rule = usize::try_from(number).ok().and_then(|number| rules.fields.get(number)).and_then(Option::as_ref);
         let Some(rule) = rule else {
             findings.count_unknown(rules.name, number, wire_type);
@@ -273,6 +297,7 @@ pub(super) fn check(
                 };
                 check(body, inner, left, findings)?;
             }
+            None if rule.packable && wire_type == LENGTH_DELIMITED => findings.count_values(wire.bytes()?.len())?,
             None => wire.skip(wire_type, number, max_nesting)?,
         }
     }
@@ -384,6 +409,15 @@ mod tests {
         assert_eq!(check_message("cgroup_dir_entry", &body), "messages are nested too deeply");
         let groups = [0xa3, 6].repeat(1000);
         assert_eq!(check_message("rlimit_entry", &groups), "messages are nested too deeply, 1 unknown 100/3");
+    }
+
+    #[test]
+    fn a_record_of_millions_of_values_is_refused() {
+        assert_eq!(check_message("cgroup_entry", &[18, 0].repeat(1000)), "ok");
+        assert_eq!(check_message("cgroup_entry", &[18, 0].repeat(4_000_001)), "more than 4000000 values");
+        let mut packed = vec![42, 0x80, 0x80, 0x80, 0x02];
+        packed.resize(5 + (4 << 20), 1);
+        assert_eq!(check_message("pstree_entry", &packed), "more than 4000000 values");
     }
 
     #[test]
