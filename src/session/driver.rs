@@ -19,6 +19,7 @@ use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
 pub struct Driver {
     wake: Wake,
     running: Vec<Running>,
+    saves_settings: bool,
 }
 
 struct Running {
@@ -30,12 +31,18 @@ struct Running {
 impl Driver {
     /// `wake` is called from jobs when [`Driver::poll`] has something to say.
     pub fn new(wake: Wake) -> Driver {
-        Driver { wake, running: Vec::new() }
+        Driver { wake, running: Vec::new(), saves_settings: true }
+    }
+
+    /// From now on settings are not written.
+    pub fn keep_settings(&mut self) {
+        self.saves_settings = false;
     }
 
     /// Runs an effect, or gives it back when it needs a window.
     pub fn run(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
+            Effect::StartJob { work: JobWork::SaveSettings(_), .. } if !self.saves_settings => None,
             Effect::StartJob { id, title, work } => {
                 self.start(id, title, move |ctx| run_work(work, ctx));
                 None

@@ -58,6 +58,13 @@ impl App {
         }
     }
 
+    /// Keeps the user's settings as they are, whatever is set here: for tests.
+    #[must_use]
+    pub fn with_settings_unsaved(mut self) -> App {
+        self.driver.keep_settings();
+        self
+    }
+
     /// What the window shows.
     pub fn model(&self) -> &Model {
         &self.model

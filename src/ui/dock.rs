@@ -122,29 +122,18 @@ struct DockBehavior<'a> {
 }
 
 impl DockBehavior<'_> {
-    /// Draws a panel; a panic in it stays in it.
+    /// Draws a panel, or what went wrong in it.
     fn panel_ui(&mut self, ui: &mut Ui, kind: PanelKind) {
         if let Some(why) = self.failed.get(&kind) {
-            let title = format!("{} could not be drawn", kind.title());
-            empty_state(ui, icons::ERROR, &title, why);
-            ui.vertical_centered(|ui| {
-                ui.add_space(SPACE_S);
-                if button(ui, icons::RESET, "Retry").clicked() {
-                    self.failed.remove(&kind);
-                    self.panels.reset(kind);
-                }
-            });
+            if failed_ui(ui, kind, why) {
+                self.failed.remove(&kind);
+                self.panels.reset(kind);
+            }
             return;
         }
-        let drawn = catch_unwind(AssertUnwindSafe(|| self.panels.ui(ui, kind, self.model)));
-        match drawn {
+        match guarded(|| self.panels.ui(ui, kind, self.model)) {
             Ok(commands) => self.commands.extend(commands),
-            Err(panic) => {
-                let why = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "a panic without a message".into());
+            Err(why) => {
                 let title = format!("The panel {} has failed", kind.title());
                 let detail = format!("{why}. The rest of the window goes on; press Retry in the panel.");
                 self.commands.push(NotificationsCommand::ReportFailure { title, detail }.into());
@@ -152,6 +141,25 @@ impl DockBehavior<'_> {
             }
         }
     }
+}
+
+/// Runs what draws a panel; a panic in it is an error with its message.
+fn guarded(draw: impl FnOnce() -> Vec<Command>) -> Result<Vec<Command>, String> {
+    catch_unwind(AssertUnwindSafe(draw)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+    })
+}
+
+/// In place of a panel that has failed; true when it shall be tried again.
+fn failed_ui(ui: &mut Ui, kind: PanelKind, why: &str) -> bool {
+    let title = format!("{} could not be drawn", kind.title());
+    empty_state(ui, icons::ERROR, &title, why);
+    ui.vertical_centered(|ui| {
+        ui.add_space(SPACE_S);
+        button(ui, icons::RESET, "Retry").clicked()
+    })
+    .inner
 }
 
 impl Behavior<PanelKind> for DockBehavior<'_> {
@@ -293,7 +301,22 @@ fn process_title(model: &Model) -> String {
 
 #[cfg(test)]
 mod tests {
+    use egui_kittest::kittest::Queryable as _;
+
     use super::*;
+
+    #[test]
+    fn panic_in_a_panel_stays_in_it_and_can_be_retried() {
+        assert_eq!(guarded(|| panic!("row 7 is upside down")).unwrap_err(), "row 7 is upside down");
+        let mut harness = egui_kittest::Harness::builder().with_context_setup(crate::ui::install).build_ui_state(
+            |ui, retried: &mut bool| *retried |= failed_ui(ui, PanelKind::Files, "row 7 is upside down"),
+            false,
+        );
+        harness.get_by_label("Open files could not be drawn");
+        harness.get_by_label("Retry").click();
+        harness.run();
+        assert!(harness.state());
+    }
 
     #[test]
     fn every_panel_has_its_place_and_comes_back_after_closing() {

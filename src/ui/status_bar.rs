@@ -52,7 +52,7 @@ fn archive_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
         made_by.push_str(", CRIU ");
         made_by.push_str(version);
     }
-    if let Some(arch) = container.arch.word() {
+    if let Some(arch) = container.arch.map(|arch| arch.name()) {
         made_by.push_str(", ");
         made_by.push_str(arch);
     }

@@ -4,6 +4,8 @@ mod archives;
 mod jobs;
 mod navigate;
 mod rest;
+#[cfg(test)]
+mod tests;
 
 use super::{Command, Effect, JobId, JobRow, JobWork, Model};
 use crate::jobs::ProgressView;

@@ -60,8 +60,11 @@ pub fn overview_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut OverviewState
             counts_ui(ui, checkpoint, counts, &mut commands);
             ui.add_space(SPACE_L);
             if ui.available_width() > 720.0 {
+                ui.spacing_mut().item_spacing.x = 2.0 * SPACE_L;
                 ui.columns(2, |columns| {
-                    columns[0].spacing_mut().item_spacing.x = SPACE_S;
+                    for column in columns.iter_mut() {
+                        column.spacing_mut().item_spacing.x = SPACE_S;
+                    }
                     container_ui(&mut columns[0], checkpoint, &mut commands);
                     networks_ui(&mut columns[0], checkpoint);
                     evidence_ui(&mut columns[1], archive, &mut commands);
@@ -73,6 +76,7 @@ pub fn overview_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut OverviewState
                 dump_ui(ui, checkpoint);
                 networks_ui(ui, checkpoint);
             }
+            ui.spacing_mut().item_spacing.x = SPACE_S;
             issues_ui(ui, checkpoint, &mut commands);
             coverage_ui(ui, checkpoint);
             annotations_ui(ui, checkpoint);
@@ -94,7 +98,7 @@ fn title_ui(ui: &mut Ui, archive: &OpenArchive) {
         if let Some(runtime) = &container.runtime {
             badge(ui, &escape_controls(runtime), Tone::Neutral);
         }
-        if let Some(arch) = container.arch.word() {
+        if let Some(arch) = container.arch.map(|arch| arch.name()) {
             badge(ui, arch, Tone::Neutral);
         }
         if container.was_restored == Some(true) {

@@ -30,6 +30,7 @@ pub fn section<R>(ui: &mut Ui, title: &str, note: &str, draw: impl FnOnce(&mut U
     let result = ui
         .scope(|ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
+            ui.spacing_mut().interact_size.y = 18.0;
             draw(ui)
         })
         .inner;

@@ -261,8 +261,10 @@ impl<'a> Table<'a> {
             Some(at) => format!("{} of {}", grouped(at as u64 + 1), grouped(shown as u64)),
             None => grouped(shown as u64),
         };
-        text.push(' ');
-        text.push_str(self.name);
+        if shown != 1 {
+            text.push(' ');
+            text.push_str(self.name);
+        }
         if shown != all {
             text.push_str(&format!(", filtered from {}", grouped(all as u64)));
         }
@@ -278,19 +280,23 @@ impl<'a> Table<'a> {
         if focus.has_focus() {
             walk_by_keys(ui, state, rows, commands);
         }
-        let columns: Vec<_> = self
+        // Lines between columns are for resizing, not for reading.
+        ui.visuals_mut().widgets.noninteractive.bg_stroke.color = Tokens::get(ui).hover;
+        let mut columns: Vec<_> = self
             .columns
             .iter()
             .map(|column| {
                 let title_width = header_width(ui, column);
-                egui_table::Column::new(column.max_width.max(title_width)).range(title_width..=2000.0).resizable(true)
+                let width = column.max_width.max(title_width);
+                egui_table::Column::new(width).range(title_width..=2000.0).resizable(true)
             })
             .collect();
         let mut table = egui_table::Table::new()
             .id_salt(self.name)
             .num_rows(state.order.len() as u64)
-            .columns(columns)
             .headers([egui_table::HeaderRow::new(HEADER_HEIGHT)]);
+        fill_width(ui, table.get_id(ui), &mut columns);
+        table = table.columns(columns);
         if let Some(at) = state.scroll_to.take() {
             table = table.scroll_to_row(at as u64, None);
         }
@@ -328,6 +334,16 @@ fn walk_by_keys(ui: &Ui, state: &TableState, rows: &dyn TableRows, commands: &mu
 
 fn target_at(state: &TableState, rows: &dyn TableRows, at: usize) -> Option<Target> {
     state.order.get(at).and_then(|row| rows.target(*row as usize))
+}
+
+/// Lets the last column take what the others leave.
+fn fill_width(ui: &Ui, table: egui::Id, columns: &mut [egui_table::Column]) {
+    let Some(known) = egui_table::TableState::load(ui.ctx(), table) else { return };
+    let Some((last, others)) = columns.split_last_mut() else { return };
+    let width_of = |(at, column): (usize, &egui_table::Column)| known.col_widths.get(&column.id_for(at)).copied().unwrap_or(column.current);
+    let taken: f32 = others.iter().enumerate().map(width_of).sum();
+    last.range.min = last.range.min.max(ui.available_width() - taken);
+    last.resizable = false;
 }
 
 fn header_width(ui: &Ui, column: &Column) -> f32 {

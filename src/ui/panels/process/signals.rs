@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use egui::{Frame, Margin, RichText, ScrollArea, Ui};
 
 use super::Shown;
-use crate::checkpoint::Arch;
 use crate::checkpoint::signals::{PendingSignal, SignalAction};
+use crate::decode::Arch;
 use crate::session::{Command, Target};
 use crate::ui::tokens::{SPACE_M, Tokens, Tone};
 use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, property_ui, section};
@@ -109,7 +109,7 @@ fn from(signal: &PendingSignal) -> String {
 
 struct ActionRows<'a> {
     actions: &'a [SignalAction],
-    arch: Arch,
+    arch: Option<Arch>,
 }
 
 impl TableRows for ActionRows<'_> {

@@ -4,8 +4,8 @@ use egui::{Label, RichText, Ui};
 
 use super::Shown;
 use crate::base::{Field, Pid};
-use crate::checkpoint::Arch;
 use crate::checkpoint::process::{Link, TaskState};
+use crate::decode::Arch;
 use crate::session::{Command, ProcessTab, Target};
 use crate::ui::tokens::{Tokens, Tone};
 use crate::ui::widgets::{
@@ -99,7 +99,7 @@ fn mono(ui: &mut Ui, value: &str) -> egui::Response {
     ui.add(Label::new(mono_text(value)).selectable(true))
 }
 
-fn state_label(arch: Arch, state: TaskState) -> String {
+fn state_label(arch: Option<Arch>, state: TaskState) -> String {
     match state {
         TaskState::Alive => "alive (running or sleeping)".into(),
         TaskState::Stopped { signal: Some(signal) } => format!("stopped by {}", names::signal(arch, signal)),
@@ -274,8 +274,8 @@ mod tests {
 
     #[test]
     fn wait_status_is_told_as_people_say_it() {
-        assert_eq!(state_label(Arch::X86_64, TaskState::Zombie { wait_status: Some(3 << 8) }), "zombie, exit code 3");
-        assert_eq!(state_label(Arch::X86_64, TaskState::Zombie { wait_status: Some(9) }), "zombie, killed by SIGKILL");
-        assert_eq!(state_label(Arch::X86_64, TaskState::Stopped { signal: Some(19) }), "stopped by SIGSTOP");
+        assert_eq!(state_label(Some(Arch::X86), TaskState::Zombie { wait_status: Some(3 << 8) }), "zombie, exit code 3");
+        assert_eq!(state_label(Some(Arch::X86), TaskState::Zombie { wait_status: Some(9) }), "zombie, killed by SIGKILL");
+        assert_eq!(state_label(Some(Arch::X86), TaskState::Stopped { signal: Some(19) }), "stopped by SIGSTOP");
     }
 }

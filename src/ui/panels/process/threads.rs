@@ -7,13 +7,13 @@ use egui::{Frame, Margin, ScrollArea, Ui};
 
 use super::Shown;
 use crate::base::{Field, VirtAddr};
-use crate::checkpoint::Arch;
 use crate::checkpoint::memory_map::MemoryMap;
 use crate::checkpoint::process::{Process, Thread};
 use crate::checkpoint::registers::Registers;
+use crate::decode::Arch;
 use crate::session::{Command, Target};
 use crate::ui::names;
-use crate::ui::tokens::{self, SPACE_M, SPACE_S, Tokens};
+use crate::ui::tokens::{self, SPACE_L, SPACE_M, Tokens};
 use crate::ui::widgets::{
     Cell, Column, Table, TableRows, TableState, absent, link_mono, mono_text, property_ui, section,
 };
@@ -69,7 +69,7 @@ fn thread_ui(ui: &mut Ui, shown: Shown<'_>, thread: &Thread, commands: &mut Vec<
         }
     };
     let note = if registers.is_compat {
-        "32-bit task; a name in blue lies in mapped memory"
+        "32-bit task; a value in blue lies in mapped memory"
     } else {
         "a value in blue lies in mapped memory"
     };
@@ -110,14 +110,19 @@ fn thread_ui(ui: &mut Ui, shown: Shown<'_>, thread: &Thread, commands: &mut Vec<
 
 /// Name and value in columns, as debuggers print them.
 fn registers_ui(ui: &mut Ui, shown: Shown<'_>, registers: &Registers, commands: &mut Vec<Command>) {
-    let columns = ((ui.available_width() / 230.0) as usize).clamp(1, 4);
+    let columns = ((ui.available_width() / 240.0) as usize).clamp(1, 4);
     let rows = registers.general.len().div_ceil(columns);
-    egui::Grid::new("registers").num_columns(columns * 2).spacing([SPACE_S, 3.0]).show(ui, |ui| {
+    egui::Grid::new("registers").num_columns(columns).spacing([SPACE_L, 2.0]).min_row_height(18.0).show(ui, |ui| {
         for row in 0..rows {
             for column in 0..columns {
                 let Some((name, value)) = registers.general.get(column * rows + row) else { continue };
-                ui.label(mono_text(*name).color(Tokens::get(ui).muted));
-                address_ui(ui, shown, *value, commands);
+                ui.horizontal(|ui| {
+                    ui.set_width(220.0);
+                    let (rect, _) = ui.allocate_exact_size(egui::vec2(64.0, 18.0), egui::Sense::hover());
+                    let color = Tokens::get(ui).muted;
+                    ui.painter().text(rect.left_center(), egui::Align2::LEFT_CENTER, *name, tokens::mono_font(), color);
+                    address_ui(ui, shown, *value, commands);
+                });
             }
             ui.end_row();
         }
@@ -151,7 +156,7 @@ fn vma_at(memory: &MemoryMap, at: VirtAddr) -> Option<(VirtAddr, String)> {
 
 struct ThreadRows<'a> {
     process: &'a Process,
-    arch: Arch,
+    arch: Option<Arch>,
 }
 
 impl TableRows for ThreadRows<'_> {
