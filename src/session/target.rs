@@ -1,7 +1,8 @@
 //! Places to link to.
 
 use super::PanelKind;
-use crate::base::{Fd, FileId, MntId, Pid, VirtAddr};
+use crate::base::{Fd, FileId, MntId, Pid, Place, VirtAddr};
+use crate::checkpoint::Checkpoint;
 
 /// A tab of the process panel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +110,13 @@ pub enum Target {
         /// Which record, counted from 0.
         record: Option<usize>,
     },
+    /// An image file, at the record that a byte of it lies in.
+    ImageAt {
+        /// Name of the image.
+        name: String,
+        /// Offset of the byte in the image.
+        offset: u64,
+    },
     /// An issue, by its number in the checkpoint's list.
     Issue(usize),
     /// A panel as a whole, with nothing selected anew.
@@ -131,6 +139,19 @@ impl Target {
         Target::Image { name: name.into(), record: None }
     }
 
+    /// Where a place in the evidence is shown: an image or a document; `None` for other members.
+    pub fn of_place(checkpoint: &Checkpoint, place: &Place) -> Option<Target> {
+        let base = place.member.rsplit('/').next().unwrap_or_default();
+        if checkpoint.documents.iter().any(|document| document.name == place.member) {
+            return Some(Target::Document(place.member.clone()));
+        }
+        let name = checkpoint.image(&place.member).or_else(|| checkpoint.image(base))?.name.clone();
+        Some(match place.offset {
+            Some(offset) => Target::ImageAt { name, offset },
+            None => Target::image(name),
+        })
+    }
+
     /// The panel that shows it.
     pub fn panel(&self) -> PanelKind {
         match self {
@@ -143,7 +164,7 @@ impl Target {
             Target::Mount(_) => PanelKind::Mounts,
             Target::RootfsPath(_) => PanelKind::Filesystem,
             Target::Document(_) => PanelKind::Documents,
-            Target::Image { .. } => PanelKind::Images,
+            Target::Image { .. } | Target::ImageAt { .. } => PanelKind::Images,
             Target::Issue(_) => PanelKind::Issues,
             Target::Panel(panel) => *panel,
         }
@@ -187,6 +208,7 @@ impl std::fmt::Display for Target {
             Target::RootfsPath(path) | Target::Document(path) => f.write_str(path),
             Target::Image { name, record: None } => f.write_str(name),
             Target::Image { name, record: Some(record) } => write!(f, "{name}, record {record}"),
+            Target::ImageAt { name, offset } => write!(f, "{name}+{offset:#x}"),
             Target::Issue(index) => write!(f, "Issue {}", index + 1),
             Target::Panel(panel) => f.write_str(panel.title()),
         }

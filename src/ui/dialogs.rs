@@ -53,7 +53,7 @@ const LIST_KEYS: &[(&str, &str)] = &[
 ];
 
 fn shortcuts_ui(ui: &mut Ui) {
-    title(ui, "Keyboard shortcuts");
+    title(ui, "Keys");
     ScrollArea::vertical().max_height(ui.ctx().content_rect().height() * 0.6).show(ui, |ui| {
         for menu in Menu::ALL {
             section_header(ui, menu.title(), "");

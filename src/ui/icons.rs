@@ -148,7 +148,7 @@ mod tests {
                 }
             }
         });
-        drop(output);
+        output.drop_without_applying_deltas();
         assert!(missing.is_empty(), "{missing:?}");
     }
 }

@@ -3,11 +3,14 @@
 use egui::{Align, Layout, RichText, Ui};
 
 use super::app::{bar, palette_field};
-use super::tokens::{self, SPACE_S, SPACE_XS, Tokens};
-use super::widgets::{icon_button, paint_icon, toggle_button};
+use super::tokens::{self, SPACE_S, SPACE_XS, Tokens, Tone};
+use super::widgets::{ListRow, icon_button, paint_icon, toggle_button};
 use super::{icons, keys};
 use crate::session::actions::{ACTIONS, Action, ActionId, Menu, action};
 use crate::session::{ArchivesCommand, Command, Model, PanelKind, Theme, ViewCommand};
+
+/// Width of a menu made of actions.
+const MENU_WIDTH: f32 = 300.0;
 
 /// Draws the bar over the workspace.
 #[must_use]
@@ -88,7 +91,7 @@ fn action_item(ui: &mut Ui, action: &Action, model: &Model) -> bool {
     let enabled = action.is_enabled(model);
     let is_checked = action.is_checked(model);
     let key = keys::label(ui.ctx(), action);
-    let (rect, response) = ui.allocate_exact_size(egui::vec2(ui.available_width().max(240.0), 25.0), sense(enabled));
+    let (rect, response) = ui.allocate_exact_size(egui::vec2(MENU_WIDTH.max(ui.min_rect().width()), 25.0), sense(enabled));
     response.widget_info(|| {
         if is_checked {
             egui::WidgetInfo::selected(egui::Role::MenuItem, enabled, true, action.name)
@@ -129,7 +132,9 @@ fn recent_menu(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
     if model.settings().recent.is_empty() {
         return;
     }
-    ui.menu_button("Open recent", |ui| {
+    let icon = RichText::new(icons::CLOCK).font(tokens::icon_font(14.0)).color(Tokens::get(ui).muted);
+    ui.spacing_mut().button_padding.x = 6.0;
+    ui.menu_button((icon, "Open recent"), |ui| {
         for recent in model.settings().recent.iter().take(12) {
             let path = recent.path.display().to_string();
             let label = crate::base::escape_controls(&path).into_owned();
@@ -155,21 +160,22 @@ fn archives_ui(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
     let title = if count > 1 { format!("{}  +{}", active.title(), count - 1) } else { active.title().to_owned() };
     let text = RichText::new(title).font(tokens::strong_font(tokens::TEXT_BODY));
     let button = ui.menu_button(text, |ui| {
-        ui.set_min_width(320.0);
+        ui.set_width(440.0);
+        ui.spacing_mut().item_spacing = egui::vec2(SPACE_XS, 0.0);
         for archive in model.archives() {
             ui.horizontal(|ui| {
-                let is_active = archive.id() == active.id();
-                let label = format!("{}  {}", archive.title(), archive.path().display());
-                let label = crate::base::escape_controls(&label).into_owned();
-                if ui.selectable_label(is_active, label).clicked() {
+                let path = crate::base::escape_controls(&archive.path().display().to_string()).into_owned();
+                let row = ui.allocate_ui(egui::vec2(410.0, tokens::ROW_HEIGHT), |ui| {
+                    let is_active = archive.id() == active.id();
+                    ListRow::new(archive.title()).icon(icons::ARCHIVE, Tone::Neutral).secondary(&path).selected(is_active).show(ui)
+                });
+                if row.inner.response.on_hover_text(&path).clicked() {
                     commands.push(ArchivesCommand::Activate(archive.id()).into());
                     ui.close();
                 }
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    if icon_button(ui, icons::CLOSE, &format!("Close {}", archive.title())).clicked() {
-                        commands.push(ArchivesCommand::Close(archive.id()).into());
-                    }
-                });
+                if icon_button(ui, icons::CLOSE, &format!("Close {}", archive.title())).clicked() {
+                    commands.push(ArchivesCommand::Close(archive.id()).into());
+                }
             });
         }
         ui.separator();

@@ -116,7 +116,7 @@ const DARK: Tokens = Tokens {
     accent: Color32::from_rgb(0x5c, 0xbc, 0xef),
     success: Color32::from_rgb(0x63, 0xc7, 0x8d),
     warning: Color32::from_rgb(0xe8, 0xb3, 0x4b),
-    error: Color32::from_rgb(0xf4, 0x7b, 0x76),
+    error: Color32::from_rgb(0xf7, 0x84, 0x7f),
     highlight: Color32::from_rgb(0x5a, 0x48, 0x12),
     backdrop: Color32::from_black_alpha(0x90),
     on_accent: Color32::from_rgb(0x06, 0x1a, 0x26),

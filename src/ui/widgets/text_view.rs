@@ -163,7 +163,7 @@ mod tests {
         let mut view = TextView::default();
         let bytes = b"one\r\ntwo\x1b[2J\n\nlast";
         let output = ctx.run_ui(egui::RawInput::default(), |ui| view.index(ui, 1, bytes));
-        drop(output);
+        output.drop_without_applying_deltas();
         let lines: Vec<_> = (0..view.lines.len()).map(|line| view.line(bytes, line)).collect();
         assert_eq!(lines, ["one", "two\\x1b[2J", "", "last"]);
     }
