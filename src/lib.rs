@@ -25,6 +25,7 @@
 //! - A checkpoint is immutable once built; views borrow it.
 
 pub mod base;
+
 pub mod evidence;
 
 pub mod decode;

@@ -3,6 +3,8 @@
 //! Mappings of files are compared only where the checkpoint holds all their pages: clean pages of a
 //! file are not in a dump.
 
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and reads its own files")]
+
 use std::collections::BTreeMap;
 
 use cryoscope::base::{Pid, Silent, VirtAddr, hex};

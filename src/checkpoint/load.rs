@@ -84,6 +84,10 @@ fn load_root(
     progress.stage("decoding images");
     let (mut images, image_files) = Images::load(&evidence, &images_dir, &base_dir, limits, progress)?;
     issues.append(&mut images.issues);
+    if let Some(cipher) = image_files.iter().find(|file| file.kind == Some("CIPHER")) {
+        let what = "the dump is encrypted: its images can be read only with the key that CRIU was given";
+        issues.push(Issue::new(Place::member(cipher.name.as_str()), what));
+    }
     progress.stage("joining records");
 
     let documents = documents::documents(&evidence, &base_dir, &images_dir, limits, &mut issues);

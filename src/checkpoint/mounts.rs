@@ -43,6 +43,7 @@ pub struct Mount {
     pub place: Place,
 }
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use crate::base::Issue;
@@ -83,10 +84,13 @@ pub(super) fn mounts(images: &Images, has_member: &dyn Fn(&str) -> bool, issues:
         let mut mounts: Vec<Mount> = Vec::new();
         for record in &records.records {
             let mount = mount(&record.value, ns_id, records.place(record), has_member);
-            if by_id.contains_key(&mount.mnt_id.0) {
-                issues.push(Issue::new(mount.place.clone(), format!("mount id {} was already used", mount.mnt_id)));
-            } else {
-                by_id.insert(mount.mnt_id.0, mounts.len());
+            match by_id.entry(mount.mnt_id.0) {
+                Entry::Vacant(free) => {
+                    free.insert(mounts.len());
+                }
+                Entry::Occupied(_) => {
+                    issues.push(Issue::new(mount.place.clone(), format!("mount id {} was already used", mount.mnt_id)));
+                }
             }
             mounts.push(mount);
         }

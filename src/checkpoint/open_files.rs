@@ -1,6 +1,7 @@
 //! Joins `files.img` (or the per-type images of older releases) with everything that belongs to an
 //! open file: descriptors, deleted names, memfd inodes, terminals, unread bytes.
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::base::{Fd, FileId, Issue, MntId, NsId, Pid, Place, Text};
@@ -88,10 +89,10 @@ impl OpenFiles {
             let file = joins.open_file(entry);
             let at = table.files.len();
             match table.by_id.entry(file.id) {
-                std::collections::hash_map::Entry::Vacant(free) => {
+                Slot::Vacant(free) => {
                     free.insert(at);
                 }
-                std::collections::hash_map::Entry::Occupied(mut taken) => {
+                Slot::Occupied(mut taken) => {
                     // A tun file has a path entry and a tun entry with one id; others must not.
                     let first = table.files.get(*taken.get()).map(|file| file.kind.0);
                     if first == Some(REG) && file.kind.0 == 15 {
@@ -639,7 +640,7 @@ fn build_id(words: &[u32], order: crate::base::ByteOrder) -> Option<bytes::Bytes
 /// Keys and values of a BPF map: all keys, then all values, `count` each.
 fn split_pairs(keys: &bytes::Bytes, values: &bytes::Bytes, count: u32) -> Vec<(bytes::Bytes, bytes::Bytes)> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count == 0 || keys.len() % count != 0 || values.len() % count != 0 || keys.is_empty() {
+    if count == 0 || !keys.len().is_multiple_of(count) || !values.len().is_multiple_of(count) || keys.is_empty() {
         return Vec::new();
     }
     let (key_size, value_size) = (keys.len() / count, values.len() / count);

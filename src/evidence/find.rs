@@ -1,10 +1,10 @@
 //! Where the checkpoints lie in the evidence.
 //!
-//! A checkpoint is a directory with `inventory.img`, or with images of processes whose inventory is missing (a pre-dump,
-//! or what is left of a damaged archive). It is looked for in the evidence itself; where there is none, in the layers of
+//! A checkpoint is a directory with `inventory.img`, or with images of processes whose inventory is missing (a pre-dump
+//! of old, what a refused dump or a damaged archive has left). It is looked for in the evidence itself; where there is none, in the layers of
 //! an OCI image or a docker archive; and where there is none either, one archive deeper.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::{Issue, Place, Progress};
 
@@ -182,32 +182,52 @@ impl Search<'_> {
     }
 }
 
-/// Directories that hold the images of a checkpoint.
+/// Directories that hold the images of a checkpoint, or what a dump that was refused left of them.
 fn image_dirs(evidence: &Evidence) -> Vec<Vec<u8>> {
     let mut dirs: Vec<Vec<u8>> = Vec::new();
-    let mut seen: HashMap<&[u8], ()> = HashMap::new();
-    for member in evidence.members() {
-        let name = member.file_name();
-        // Names are compared last to first: most members of a large archive are none of these.
-        if name.ends_with(b".img") && is_process_image(name) && member.is_file() {
-            let dir = member.parent();
-            if seen.insert(dir, ()).is_none() {
-                dirs.push(dir.to_vec());
-            }
+    let mut seen: HashSet<&[u8]> = HashSet::new();
+    for member in evidence.members().iter().filter(|member| member.file_name().ends_with(b".img") && member.is_file()) {
+        let dir = member.parent();
+        if seen.contains(dir) {
+            continue;
+        }
+        let is_image = match image_name(member.file_name()) {
+            ImageName::Certain => true,
+            ImageName::Likely => evidence.read_range(member, 0..4).is_ok_and(|magic| *magic == HEAD_MAGIC),
+            ImageName::Other => false,
+        };
+        if is_image {
+            seen.insert(dir);
+            dirs.push(dir.to_vec());
         }
     }
     dirs
 }
 
-/// `inventory.img`, `pstree.img`, `core-N.img`, `pagemap-N.img`.
-fn is_process_image(name: &[u8]) -> bool {
-    if name == b"inventory.img" || name == b"pstree.img" {
-        return true;
+/// What every image of `img_version` 2 begins with, little-endian.
+const HEAD_MAGIC: [u8; 4] = 0x5456_4319_u32.to_le_bytes();
+
+/// What the name of a file says about it.
+enum ImageName {
+    /// Nothing else is called `inventory.img`, `pstree.img`, `core-N.img` or `pagemap-N.img`.
+    Certain,
+    /// CRIU writes `files.img`, `ids-N.img` and `mm-N.img` early; others may use such names.
+    Likely,
+    Other,
+}
+
+fn image_name(name: &[u8]) -> ImageName {
+    let is_numbered = |kind: &[u8]| {
+        let number = name.strip_prefix(kind).and_then(|name| name.strip_suffix(b".img"));
+        number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+    };
+    match name {
+        b"inventory.img" | b"pstree.img" => ImageName::Certain,
+        b"files.img" => ImageName::Likely,
+        _ if is_numbered(b"core-") || is_numbered(b"pagemap-") => ImageName::Certain,
+        _ if is_numbered(b"ids-") || is_numbered(b"mm-") => ImageName::Likely,
+        _ => ImageName::Other,
     }
-    let number = name
-        .strip_suffix(b".img")
-        .and_then(|name| name.strip_prefix(b"pagemap-").or_else(|| name.strip_prefix(b"core-")));
-    number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 /// Where `parent` in a directory of images leads, if it stays inside.

@@ -38,7 +38,8 @@ fn checkpoints_are_found_where_the_engines_put_them() {
         "test.tar: \"checkpoints/cp1\" \"checkpoints/cp1\" -\n",
     );
     check(Tar::new().file("pre-checkpoint/pagemap-1.img", b""), "test.tar: \"pre-checkpoint\" \"\" -\n");
-    check(Tar::new().file("x/pagemap-one.img", b"").file("readme", b""), "");
+    check(Tar::new().file("failed/files.img", &0x5456_4319_u32.to_le_bytes()), "test.tar: \"failed\" \"failed\" -\n");
+    check(Tar::new().file("disks/files.img", b"a disk").file("x/pagemap-one.img", b"").file("readme", b""), "");
 }
 
 #[test]

@@ -26,10 +26,10 @@ use super::{Compression, OpenError, OpenOptions};
 const MAX_MEMORY_BYTES: usize = 64 << 20;
 /// Below this much of output the ratio is not looked at.
 const MIN_RATIO_BYTES: u64 = 64 << 20;
-/// Unpacked and handed over at a time.
-const CHUNK_BYTES: usize = 512 << 10;
-/// Chunks under way between the two threads.
-const CHUNKS: usize = 4;
+/// Unpacked and handed over at a time: what a core keeps close while the other copies it on.
+const CHUNK_BYTES: usize = 128 << 10;
+/// Chunks under way between the two threads: enough that neither waits for the other on a busy machine.
+const CHUNKS: usize = 24;
 /// Largest member whose content is shown to [`OpenOptions::on_member`].
 const MAX_EARLY_BYTES: u64 = 1 << 20;
 
