@@ -340,7 +340,9 @@ fn target_at(state: &TableState, rows: &dyn TableRows, at: usize) -> Option<Targ
 fn fill_width(ui: &Ui, table: egui::Id, columns: &mut [egui_table::Column]) {
     let Some(known) = egui_table::TableState::load(ui.ctx(), table) else { return };
     let Some((last, others)) = columns.split_last_mut() else { return };
-    let width_of = |(at, column): (usize, &egui_table::Column)| known.col_widths.get(&column.id_for(at)).copied().unwrap_or(column.current);
+    let width_of = |(at, column): (usize, &egui_table::Column)| {
+        known.col_widths.get(&column.id_for(at)).copied().unwrap_or(column.current)
+    };
     let taken: f32 = others.iter().enumerate().map(width_of).sum();
     last.range.min = last.range.min.max(ui.available_width() - taken);
     last.resizable = false;
