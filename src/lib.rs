@@ -27,8 +27,18 @@
 pub mod base;
 
 pub mod evidence;
+
 pub mod decode;
 
 pub mod checkpoint;
+
 pub mod report;
+
+pub mod jobs;
+
+pub mod session;
+
+#[cfg(feature = "gui")]
+pub mod ui;
+
 pub mod cli;

@@ -1,0 +1,191 @@
+//! Opening, switching, closing, hashing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{navigate, save_settings, start_job};
+use crate::checkpoint::Checkpoint;
+use crate::session::content::Contents;
+use crate::session::{
+    ArchiveId, ArchivesCommand, ContentKey, Effect, FileChoice, HashState, JobWork, Level, Loaded, Model, OpenArchive,
+    PanelKind, ProcessTab, Requested, Target,
+};
+
+pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> {
+    match command {
+        ArchivesCommand::OpenFileDialog => vec![Effect::ChooseFile(FileChoice::OpenFiles)],
+        ArchivesCommand::OpenDirectoryDialog => vec![Effect::ChooseFile(FileChoice::OpenDirectory)],
+        ArchivesCommand::Open(paths) => open(model, paths),
+        ArchivesCommand::OpenSample => {
+            if let Some(open) = model.archives.iter().find(|archive| archive.is_sample) {
+                return activate(model, open.id);
+            }
+            vec![start_job(model, "Open the bundled sample".into(), JobWork::OpenSample).1]
+        }
+        ArchivesCommand::Opened { path, is_sample, checkpoints } => opened(model, &path, is_sample, checkpoints),
+        ArchivesCommand::Activate(id) => activate(model, id),
+        ArchivesCommand::ActivateNeighbour { is_forward } => activate_neighbour(model, is_forward),
+        ArchivesCommand::Close(id) => close(model, id),
+        ArchivesCommand::CloseActive => model.active.map(|id| close(model, id)).unwrap_or_default(),
+        ArchivesCommand::Hash(id) => hash(model, id),
+        ArchivesCommand::Hashed { archive, sha256 } => {
+            if let Some(archive) = model.archives.iter_mut().find(|open| open.id == archive) {
+                archive.hash = HashState::Known(sha256);
+            }
+            Vec::new()
+        }
+        ArchivesCommand::Read { archive, key } => read(model, archive, key),
+        ArchivesCommand::HasRead { archive, key, content } => {
+            if let Some(archive) = model.archives.iter_mut().find(|open| open.id == archive) {
+                archive.contents.set(key, Requested::Ready(content));
+            }
+            Vec::new()
+        }
+        ArchivesCommand::ForgetRecent(path) => {
+            model.settings.forget(&path);
+            vec![save_settings(model)]
+        }
+    }
+}
+
+/// Starts a job for each path that is not open; one that is open is shown.
+fn open(model: &mut Model, paths: Vec<PathBuf>) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for path in paths {
+        match model.archives.iter().find(|archive| archive.path == path && !archive.is_sample) {
+            Some(open) => effects.extend(activate(model, open.id)),
+            None => {
+                let title = format!("Open {}", file_name(&path));
+                effects.push(start_job(model, title, JobWork::OpenArchive(path)).1);
+            }
+        }
+    }
+    effects
+}
+
+fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Loaded>) -> Vec<Effect> {
+    let mut first = None;
+    for Loaded { checkpoint, objects } in checkpoints {
+        let title = checkpoint.container.name.clone().unwrap_or_else(|| file_name(path));
+        let title = crate::base::escape_controls(&title).into_owned();
+        if first.is_none() && !is_sample {
+            model.settings.remember(path.to_path_buf(), title.clone(), jiff::Timestamp::now().to_string());
+        }
+        model.next_archive.0 += 1;
+        let id = model.next_archive;
+        first = first.or(Some(id));
+        report(model, &title, &checkpoint);
+        model.archives.push(OpenArchive {
+            id,
+            path: path.to_path_buf(),
+            title,
+            is_sample,
+            pid: checkpoint.processes.first().map(|process| process.pid),
+            checkpoint,
+            objects,
+            target: Target::Overview,
+            tab: ProcessTab::Summary,
+            hash: HashState::NotComputed,
+            contents: Contents::default(),
+        });
+    }
+    let Some(first) = first else {
+        model.notifications.push(
+            Level::Error,
+            format!("No checkpoint in {}", file_name(path)),
+            "No inventory.img was found in it. Open an archive made by a kubelet, Podman, CRI-O or containerd, or a directory of CRIU images.",
+        );
+        return Vec::new();
+    };
+    let mut effects = activate(model, first);
+    if !is_sample {
+        effects.push(save_settings(model));
+    }
+    effects
+}
+
+/// Says what an opened archive could not give.
+fn report(model: &mut Model, title: &str, checkpoint: &Checkpoint) {
+    let issues = checkpoint.issues.len();
+    if issues > 0 {
+        let plural = if issues == 1 { "issue" } else { "issues" };
+        model.notifications.push_offer(
+            Level::Warning,
+            format!("{title}: opened with {issues} {plural}"),
+            "Part of the archive could not be read. The rest is shown.",
+            ("Show issues", crate::session::Command::go(Target::Panel(PanelKind::Issues))),
+        );
+    }
+}
+
+fn activate(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
+    if model.archive(id).is_none() {
+        return Vec::new();
+    }
+    model.active = Some(id);
+    navigate::visit_current(model);
+    Vec::new()
+}
+
+fn activate_neighbour(model: &mut Model, is_forward: bool) -> Vec<Effect> {
+    let count = model.archives.len();
+    let Some(at) = model.archives.iter().position(|archive| Some(archive.id) == model.active) else {
+        return Vec::new();
+    };
+    let next = (at + if is_forward { 1 } else { count - 1 }) % count;
+    let id = model.archives[next].id;
+    activate(model, id)
+}
+
+fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
+    let Some(at) = model.archives.iter().position(|archive| archive.id == id) else {
+        return Vec::new();
+    };
+    let closed = model.archives.remove(at);
+    model.history.retain(|place| place.archive != id);
+    if model.active == Some(id) {
+        let neighbour = model.archives.get(at).or(model.archives.last());
+        model.active = neighbour.map(|archive| archive.id);
+        navigate::visit_current(model);
+    }
+    match closed.hash {
+        HashState::Running(job) => vec![Effect::CancelJob(job)],
+        _ => Vec::new(),
+    }
+}
+
+fn hash(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
+    let Some(archive) = model.archive(id) else {
+        return Vec::new();
+    };
+    if archive.hash != HashState::NotComputed {
+        return Vec::new();
+    }
+    let work = JobWork::HashEvidence { archive: id, checkpoint: Arc::clone(&archive.checkpoint) };
+    let title = format!("Hash {}", file_name(&archive.path));
+    let (job, effect) = start_job(model, title, work);
+    if let Some(archive) = model.archives.iter_mut().find(|open| open.id == id) {
+        archive.hash = HashState::Running(job);
+    }
+    vec![effect]
+}
+
+/// Asks once: what is there, under way or has failed is not asked for again.
+fn read(model: &mut Model, id: ArchiveId, key: ContentKey) -> Vec<Effect> {
+    let Some(archive) = model.archive(id).filter(|archive| archive.content(&key).is_none()) else {
+        return Vec::new();
+    };
+    let work = JobWork::ReadContent { archive: id, checkpoint: Arc::clone(&archive.checkpoint), key: key.clone() };
+    // Too quick and too many for the list of jobs.
+    model.next_job.0 += 1;
+    let job = model.next_job;
+    if let Some(archive) = model.archives.iter_mut().find(|open| open.id == id) {
+        archive.contents.set(key, Requested::Loading(job));
+    }
+    vec![Effect::StartJob { id: job, title: "Read".into(), work }]
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    crate::base::escape_controls(&name.to_string_lossy()).into_owned()
+}

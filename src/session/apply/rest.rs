@@ -1,0 +1,89 @@
+//! The window's own state, messages, and what leaves the program.
+
+use super::{save_settings, start_job};
+use crate::session::{Effect, ExportCommand, FileChoice, JobWork, Level, Model, NotificationsCommand, ViewCommand};
+
+pub(super) fn apply_view(model: &mut Model, command: ViewCommand) -> Vec<Effect> {
+    match command {
+        ViewCommand::ShowPanel(panel) => vec![Effect::ShowPanel(panel)],
+        ViewCommand::ResetLayout => vec![Effect::ResetLayout],
+        ViewCommand::OpenPalette => vec![Effect::OpenPalette],
+        ViewCommand::OpenShortcuts => vec![Effect::OpenShortcuts],
+        ViewCommand::OpenAbout => vec![Effect::OpenAbout],
+        ViewCommand::FocusFilter => vec![Effect::FocusFilter],
+        ViewCommand::SetTheme(theme) => {
+            model.settings.theme = theme;
+            vec![Effect::SetTheme(theme), save_settings(model)]
+        }
+        ViewCommand::ZoomIn => {
+            model.settings.zoom_in();
+            zoomed(model)
+        }
+        ViewCommand::ZoomOut => {
+            model.settings.zoom_out();
+            zoomed(model)
+        }
+        ViewCommand::ZoomReset => {
+            model.settings.set_zoom(100);
+            zoomed(model)
+        }
+    }
+}
+
+fn zoomed(model: &mut Model) -> Vec<Effect> {
+    vec![Effect::SetZoom(model.settings.zoom_percent), save_settings(model)]
+}
+
+pub(super) fn apply_notifications(model: &mut Model, command: NotificationsCommand) -> Vec<Effect> {
+    match command {
+        NotificationsCommand::Dismiss(id) => model.notifications.see(id),
+        NotificationsCommand::DismissAll => model.notifications.see_all(),
+        NotificationsCommand::Clear => model.notifications.clear(),
+        NotificationsCommand::ReportFailure { title, detail } => {
+            model.notifications.push(Level::Error, title, detail);
+        }
+    }
+    Vec::new()
+}
+
+pub(super) fn apply_export(model: &mut Model, command: ExportCommand) -> Vec<Effect> {
+    match command {
+        ExportCommand::CopyText { what, text } => {
+            model.notifications.push(Level::Success, format!("Copied: {what}"), "");
+            vec![Effect::CopyText(text)]
+        }
+        ExportCommand::SaveBytes { file_name, bytes } => {
+            vec![Effect::ChooseFile(FileChoice::Save { file_name: safe_file_name(&file_name), bytes })]
+        }
+        ExportCommand::WriteFile { path, bytes } => {
+            let title = format!("Save {}", path.display());
+            vec![start_job(model, title, JobWork::WriteFile { path, bytes }).1]
+        }
+        ExportCommand::Written { path, len_bytes } => {
+            model.notifications.push(Level::Success, format!("Saved {}", path.display()), format!("{len_bytes} bytes"));
+            Vec::new()
+        }
+    }
+}
+
+/// A name from evidence as the proposal of a file name: no directories, nothing invisible.
+fn safe_file_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let safe: String =
+        last.chars().filter(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ')).take(120).collect();
+    let safe = safe.trim_start_matches('.').trim();
+    if safe.is_empty() { "recovered.bin".into() } else { safe.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe_file_name;
+
+    #[test]
+    fn names_from_evidence_lose_directories_and_oddities() {
+        assert_eq!(safe_file_name("../../etc/passwd"), "passwd");
+        assert_eq!(safe_file_name("a\u{202e}gnp.exe"), "agnp.exe");
+        assert_eq!(safe_file_name("/tmp/..."), "recovered.bin");
+        assert_eq!(safe_file_name(".bashrc"), "bashrc");
+    }
+}

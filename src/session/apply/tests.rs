@@ -1,0 +1,200 @@
+//! What commands do to the model, on the bundled sample.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use crate::base::{Fd, Pid};
+use crate::checkpoint;
+use crate::evidence::{Evidence, OpenOptions};
+use crate::session::{
+    ArchivesCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd, JobWork, JobsCommand, Level,
+    Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab, Requested, Target, Theme, ViewCommand, apply,
+    objects_of, sample,
+};
+
+/// The sample, loaded once for all tests.
+fn loaded() -> Loaded {
+    static LOADED: OnceLock<Loaded> = OnceLock::new();
+    let load = || {
+        let options = OpenOptions::default();
+        let bytes = bytes::Bytes::from_static(sample::ARCHIVE);
+        let evidence = Evidence::open_bytes("sample", bytes, &options, &crate::base::Silent).unwrap();
+        let checkpoint = checkpoint::load(&evidence, &options, &crate::base::Silent).unwrap().remove(0);
+        Loaded { objects: Arc::new(objects_of(&checkpoint)), checkpoint }
+    };
+    LOADED.get_or_init(load).clone()
+}
+
+fn opened(path: &str) -> Command {
+    ArchivesCommand::Opened { path: path.into(), is_sample: false, checkpoints: vec![loaded()] }.into()
+}
+
+fn model_with(paths: &[&str]) -> Model {
+    let mut model = Model::default();
+    for path in paths {
+        let _ = apply(&mut model, opened(path));
+    }
+    model
+}
+
+fn target(model: &Model) -> Target {
+    model.active().unwrap().target().clone()
+}
+
+#[test]
+fn opening_starts_a_job_that_is_in_the_list() {
+    let mut model = Model::default();
+    let effects = apply(&mut model, ArchivesCommand::Open(vec!["/e/a.tar".into()]).into());
+    let [Effect::StartJob { id, title, work: JobWork::OpenArchive(path) }] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((title.as_str(), path), ("Open a.tar", &PathBuf::from("/e/a.tar")));
+    assert_eq!(model.running_jobs().map(|job| job.id).collect::<Vec<_>>(), [*id]);
+    let _ = apply(&mut model, JobsCommand::Ended { id: *id, end: JobEnd::Failed("no such file".into()) }.into());
+    assert_eq!(model.running_jobs().count(), 0);
+    let message = model.notifications().newest_first().next().unwrap();
+    assert_eq!((message.level, message.title.as_str()), (Level::Error, "Failed: Open a.tar"));
+}
+
+#[test]
+fn opened_archive_is_shown_and_remembered() {
+    let model = model_with(&["/e/a.tar"]);
+    let archive = model.active().unwrap();
+    assert_eq!((archive.title(), archive.selected_pid()), ("webapp", Some(Pid(1))));
+    assert_eq!(model.settings().recent[0].path, PathBuf::from("/e/a.tar"));
+    assert_eq!(target(&model), Target::Overview);
+}
+
+#[test]
+fn archive_that_is_open_is_shown_instead_of_opened_again() {
+    let mut model = model_with(&["/e/a.tar", "/e/b.tar"]);
+    let second = model.active().unwrap().id();
+    let effects = apply(&mut model, ArchivesCommand::Open(vec!["/e/a.tar".into()]).into());
+    assert!(effects.is_empty());
+    assert_ne!(model.active().unwrap().id(), second);
+}
+
+#[test]
+fn selection_drives_process_and_tab() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let effects = apply(&mut model, Command::go(Target::Fd { pid: Pid(7), fd: Fd(3) }));
+    assert!(matches!(effects.as_slice(), [Effect::ShowPanel(PanelKind::Process)]));
+    let archive = model.active().unwrap();
+    assert_eq!((archive.selected_pid(), archive.process_tab()), (Some(Pid(7)), ProcessTab::Files));
+    // A process without a tab stays on the tab that is open.
+    let _ = apply(&mut model, Command::select(Target::process(Pid(6))));
+    let archive = model.active().unwrap();
+    assert_eq!((archive.selected_pid(), archive.process_tab()), (Some(Pid(6)), ProcessTab::Files));
+}
+
+#[test]
+fn back_and_forward_restore_place_tab_and_archive() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let first = model.active().unwrap().id();
+    let _ = apply(&mut model, Command::go(Target::process_tab(Pid(7), ProcessTab::Memory)));
+    let _ = apply(&mut model, opened("/e/b.tar"));
+    assert_ne!(model.active().unwrap().id(), first);
+    let effects = apply(&mut model, NavigateCommand::Back.into());
+    assert!(matches!(effects.as_slice(), [Effect::ShowPanel(PanelKind::Process)]));
+    let archive = model.active().unwrap();
+    assert_eq!((archive.id(), archive.process_tab()), (first, ProcessTab::Memory));
+    let _ = apply(&mut model, NavigateCommand::Back.into());
+    assert_eq!(target(&model), Target::Overview);
+    let _ = apply(&mut model, NavigateCommand::Forward.into());
+    assert_eq!(target(&model), Target::process_tab(Pid(7), ProcessTab::Memory));
+}
+
+#[test]
+fn looking_at_jobs_leaves_the_selection_alone() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let _ = apply(&mut model, Command::go(Target::process(Pid(7))));
+    let before = target(&model);
+    let effects = apply(&mut model, Command::go(Target::Panel(PanelKind::Jobs)));
+    assert!(matches!(effects.as_slice(), [Effect::ShowPanel(PanelKind::Jobs)]));
+    assert_eq!(target(&model), before);
+}
+
+#[test]
+fn closing_shows_the_neighbour_and_forgets_its_places() {
+    let mut model = model_with(&["/e/a.tar", "/e/b.tar", "/e/c.tar"]);
+    let _ = apply(&mut model, ArchivesCommand::ActivateNeighbour { is_forward: true }.into());
+    assert_eq!(model.active().unwrap().path(), PathBuf::from("/e/a.tar"));
+    let _ = apply(&mut model, ArchivesCommand::CloseActive.into());
+    assert_eq!(model.active().unwrap().path(), PathBuf::from("/e/b.tar"));
+    assert!(model.history().behind().all(|place| model.archive(place.archive).is_some()));
+    let _ = apply(&mut model, ArchivesCommand::CloseActive.into());
+    let _ = apply(&mut model, ArchivesCommand::CloseActive.into());
+    assert!(model.active().is_none() && !model.history().can_go_back());
+    assert!(apply(&mut model, NavigateCommand::Back.into()).is_empty());
+}
+
+#[test]
+fn hash_is_computed_once_and_can_be_tried_again_after_cancel() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let id = model.active().unwrap().id();
+    let effects = apply(&mut model, ArchivesCommand::Hash(id).into());
+    let [Effect::StartJob { id: job, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(apply(&mut model, ArchivesCommand::Hash(id).into()).is_empty());
+    let effects = apply(&mut model, JobsCommand::Cancel(*job).into());
+    assert!(matches!(effects.as_slice(), [Effect::CancelJob(cancelled)] if cancelled == job));
+    let _ = apply(&mut model, JobsCommand::Ended { id: *job, end: JobEnd::Cancelled }.into());
+    assert_eq!(model.active().unwrap().hash(), &HashState::NotComputed);
+    let _ = apply(&mut model, ArchivesCommand::Hashed { archive: id, sha256: "ab".into() }.into());
+    assert_eq!(model.active().unwrap().hash(), &HashState::Known("ab".into()));
+}
+
+#[test]
+fn content_is_asked_for_once_and_says_why_it_is_not_there() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let archive = model.active().unwrap().id();
+    let key = ContentKey::Image("pstree.img".into());
+    let effects = apply(&mut model, ArchivesCommand::Read { archive, key: key.clone() }.into());
+    let [Effect::StartJob { id, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(apply(&mut model, ArchivesCommand::Read { archive, key: key.clone() }.into()).is_empty());
+    let _ = apply(&mut model, JobsCommand::Ended { id: *id, end: JobEnd::Failed("damaged".into()) }.into());
+    let content = model.active().unwrap().content(&key);
+    assert!(matches!(content, Some(Requested::Failed(why)) if why == "damaged"));
+    assert!(model.notifications().is_empty());
+}
+
+#[test]
+fn looks_are_remembered() {
+    let mut model = Model::default();
+    let effects = apply(&mut model, ViewCommand::SetTheme(Theme::Light).into());
+    assert!(matches!(effects.as_slice(), [Effect::SetTheme(Theme::Light), Effect::StartJob { work: JobWork::SaveSettings(_), .. }]));
+    let effects = apply(&mut model, ViewCommand::ZoomIn.into());
+    assert!(matches!(effects.first(), Some(Effect::SetZoom(110))));
+    // Saving is no job that the analyst sees.
+    assert!(model.jobs().is_empty());
+}
+
+#[test]
+fn saving_asks_for_a_place_first() {
+    let mut model = Model::default();
+    let bytes = bytes::Bytes::from_static(b"x");
+    let effects = apply(&mut model, ExportCommand::SaveBytes { file_name: "../x".into(), bytes: bytes.clone() }.into());
+    assert!(matches!(effects.as_slice(), [Effect::ChooseFile(FileChoice::Save { file_name, .. })] if file_name == "x"));
+    let effects = apply(&mut model, ExportCommand::WriteFile { path: "/tmp/x".into(), bytes }.into());
+    assert!(matches!(effects.as_slice(), [Effect::StartJob { work: JobWork::WriteFile { .. }, .. }]));
+}
+
+#[test]
+fn messages_are_seen_one_by_one_or_together() {
+    let mut model = Model::default();
+    let report = || NotificationsCommand::ReportFailure { title: "t".into(), detail: "d".into() };
+    let _ = apply(&mut model, report().into());
+    let _ = apply(&mut model, report().into());
+    let id = model.notifications().newest_first().next().unwrap().id;
+    let _ = apply(&mut model, NotificationsCommand::Dismiss(id).into());
+    assert_eq!(model.notifications().unseen(), 1);
+    let _ = apply(&mut model, NotificationsCommand::DismissAll.into());
+    assert_eq!(model.notifications().unseen(), 0);
+}
+
+#[test]
+fn everything_with_a_name_is_listed_for_the_palette() {
+    let objects = loaded().objects;
+    let has = |label: &str| objects.iter().any(|object| object.label.contains(label));
+    assert!(has("7 .cache") && has("inventory.img") && has("spec.dump") && has("/dev/pts"));
+    assert!(objects.iter().any(|object| matches!(object.target, Target::Socket(_))));
+}

@@ -1,0 +1,250 @@
+//! What can be asked. Split by area; `apply/` has a file for each.
+
+use std::path::PathBuf;
+
+use super::{ArchiveId, Content, ContentKey, JobEnd, JobId, Loaded, NotificationId, PanelKind, Target, Theme};
+use crate::jobs::ProgressView;
+
+/// One thing asked, by the analyst or by a job that has ended.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Archives: open, switch, close, hash.
+    Archives(ArchivesCommand),
+    /// Places: go, back, forward.
+    Navigate(NavigateCommand),
+    /// The window: panels, theme, zoom, palette.
+    View(ViewCommand),
+    /// Background work.
+    Jobs(JobsCommand),
+    /// Messages.
+    Notifications(NotificationsCommand),
+    /// What leaves the program.
+    Export(ExportCommand),
+    /// End the program.
+    Quit,
+}
+
+/// About archives.
+#[derive(Clone, Debug)]
+pub enum ArchivesCommand {
+    /// Ask for files to open.
+    OpenFileDialog,
+    /// Ask for a directory to open.
+    OpenDirectoryDialog,
+    /// Open these.
+    Open(Vec<PathBuf>),
+    /// Open the bundled sample.
+    OpenSample,
+    /// A job has opened one: the checkpoints it found.
+    Opened {
+        /// Where it lies; for the sample, the name it goes by.
+        path: PathBuf,
+        /// It is the bundled sample.
+        is_sample: bool,
+        /// What was found.
+        checkpoints: Vec<Loaded>,
+    },
+    /// Show this one.
+    Activate(ArchiveId),
+    /// Show the next in the list, or the one before.
+    ActivateNeighbour {
+        /// Forward or backward.
+        is_forward: bool,
+    },
+    /// Close this one.
+    Close(ArchiveId),
+    /// Close the active one.
+    CloseActive,
+    /// Compute the SHA-256 of the evidence.
+    Hash(ArchiveId),
+    /// A job has computed it: 64 hex digits.
+    Hashed {
+        /// Which archive.
+        archive: ArchiveId,
+        /// The digest.
+        sha256: String,
+    },
+    /// Read a content that is not at hand; see [`OpenArchive::content`](super::OpenArchive::content).
+    Read {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// What.
+        key: ContentKey,
+    },
+    /// A job has read it.
+    HasRead {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// What.
+        key: ContentKey,
+        /// The content.
+        content: Content,
+    },
+    /// Drop a path from the list of recent archives.
+    ForgetRecent(PathBuf),
+}
+
+/// About places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NavigateCommand {
+    /// Go to a place in the active archive; the panel that shows it comes to the front.
+    Go(Target),
+    /// Select without bringing another panel to the front (a click in a list).
+    Select(Target),
+    /// One place back.
+    Back,
+    /// One place forward.
+    Forward,
+}
+
+/// About the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewCommand {
+    /// Bring a panel to the front, opening it if it was closed.
+    ShowPanel(PanelKind),
+    /// Put the panels back where they were.
+    ResetLayout,
+    /// Open the command palette.
+    OpenPalette,
+    /// Show the keys.
+    OpenShortcuts,
+    /// Say what the program is.
+    OpenAbout,
+    /// Put the cursor into the filter box of the panel in front.
+    FocusFilter,
+    /// Light, dark, or as the system.
+    SetTheme(Theme),
+    /// Larger.
+    ZoomIn,
+    /// Smaller.
+    ZoomOut,
+    /// 100 %.
+    ZoomReset,
+}
+
+/// About background work.
+#[derive(Clone, Debug)]
+pub enum JobsCommand {
+    /// Stop a job.
+    Cancel(JobId),
+    /// A job is further on.
+    Progressed {
+        /// Which.
+        id: JobId,
+        /// How far.
+        progress: ProgressView,
+    },
+    /// A job has ended.
+    Ended {
+        /// Which.
+        id: JobId,
+        /// How.
+        end: JobEnd,
+    },
+    /// Drop ended jobs from the list.
+    ClearEnded,
+}
+
+/// About messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotificationsCommand {
+    /// The analyst has seen this one.
+    Dismiss(NotificationId),
+    /// The analyst has seen all.
+    DismissAll,
+    /// Empty the history.
+    Clear,
+    /// Something went wrong in the window itself.
+    ReportFailure {
+        /// What.
+        title: String,
+        /// Why, and what to do.
+        detail: String,
+    },
+}
+
+/// About what leaves the program.
+#[derive(Clone, Debug)]
+pub enum ExportCommand {
+    /// Put text on the clipboard; `what` names it in the message.
+    CopyText {
+        /// "SHA-256", "path"; shown as "Copied: path".
+        what: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// Ask where to save bytes.
+    SaveBytes {
+        /// Proposed file name.
+        file_name: String,
+        /// What to write.
+        bytes: bytes::Bytes,
+    },
+    /// The analyst has chosen where.
+    WriteFile {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        bytes: bytes::Bytes,
+    },
+    /// It is written.
+    Written {
+        /// Where.
+        path: PathBuf,
+        /// How much.
+        len_bytes: u64,
+    },
+}
+
+impl Command {
+    /// Go to `target`.
+    pub fn go(target: Target) -> Command {
+        Command::Navigate(NavigateCommand::Go(target))
+    }
+
+    /// Select `target` where the analyst is.
+    pub fn select(target: Target) -> Command {
+        Command::Navigate(NavigateCommand::Select(target))
+    }
+
+    /// Put `text` on the clipboard.
+    pub fn copy(what: &'static str, text: impl Into<String>) -> Command {
+        Command::Export(ExportCommand::CopyText { what, text: text.into() })
+    }
+}
+
+impl From<ArchivesCommand> for Command {
+    fn from(command: ArchivesCommand) -> Command {
+        Command::Archives(command)
+    }
+}
+
+impl From<NavigateCommand> for Command {
+    fn from(command: NavigateCommand) -> Command {
+        Command::Navigate(command)
+    }
+}
+
+impl From<ViewCommand> for Command {
+    fn from(command: ViewCommand) -> Command {
+        Command::View(command)
+    }
+}
+
+impl From<JobsCommand> for Command {
+    fn from(command: JobsCommand) -> Command {
+        Command::Jobs(command)
+    }
+}
+
+impl From<NotificationsCommand> for Command {
+    fn from(command: NotificationsCommand) -> Command {
+        Command::Notifications(command)
+    }
+}
+
+impl From<ExportCommand> for Command {
+    fn from(command: ExportCommand) -> Command {
+        Command::Export(command)
+    }
+}

@@ -1,0 +1,129 @@
+//! What is too big or too slow to have at hand: raw images and contents of files, read by a job
+//! when a panel asks, and kept while the archive is open.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+
+use super::JobId;
+use crate::base::{Issue, Limits, Progress};
+use crate::checkpoint::Checkpoint;
+use crate::decode::{self, Ctx, Img, RawImg};
+use crate::jobs::JobCtx;
+
+/// Most contents that are kept of one archive.
+const MAX_KEPT: usize = 24;
+
+/// Largest recovered file that is read.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ContentKey {
+    /// Every record of an image file, by its name.
+    Image(String),
+    /// A changed file of the root filesystem, by its index in `rootfs.entries`.
+    RootfsEntry(usize),
+    /// A recovered file, by its index in `recovered`.
+    Recovered(usize),
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Bytes of a file.
+    Bytes(Bytes),
+    /// Records of an image, its bytes, and what could not be read of it.
+    Image {
+        /// The records.
+        raw: Arc<RawImg>,
+        /// The whole file.
+        bytes: Bytes,
+        /// What could not be read.
+        issues: Arc<Vec<Issue>>,
+    },
+}
+
+/// How far a request is.
+#[derive(Clone, Debug)]
+pub enum Requested {
+    /// A job is at it.
+    Loading(JobId),
+    /// Here it is.
+    Ready(Content),
+    /// It could not be read; why.
+    Failed(String),
+}
+
+/// What was asked for, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Contents(Vec<(ContentKey, Requested)>);
+
+impl Contents {
+    pub(super) fn get(&self, key: &ContentKey) -> Option<&Requested> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, requested)| requested)
+    }
+
+    pub(super) fn set(&mut self, key: ContentKey, requested: Requested) {
+        self.0.retain(|(known, _)| *known != key);
+        if self.0.len() >= MAX_KEPT {
+            self.0.remove(0);
+        }
+        self.0.push((key, requested));
+    }
+
+    /// Whether the job was reading for us; `why` it gave up, or `None` when it was cancelled.
+    pub(super) fn job_ended(&mut self, job: JobId, why: Option<&str>) -> bool {
+        let is_ours = |requested: &Requested| matches!(requested, Requested::Loading(id) if *id == job);
+        let Some(at) = self.0.iter().position(|(_, requested)| is_ours(requested)) else {
+            return false;
+        };
+        match why {
+            Some(why) => self.0[at].1 = Requested::Failed(why.to_owned()),
+            None => {
+                self.0.remove(at);
+            }
+        }
+        true
+    }
+}
+
+/// Reads what is asked for.
+pub(super) fn read(checkpoint: &Checkpoint, key: &ContentKey, ctx: &JobCtx) -> anyhow::Result<Content> {
+    ctx.stage("reading");
+    match key {
+        ContentKey::Image(name) => read_image(checkpoint, name, ctx),
+        ContentKey::RootfsEntry(index) => {
+            let entry = checkpoint.rootfs.entries.get(*index).context("no such file")?;
+            let archive = checkpoint.rootfs.archive.as_ref().context("the archive of changed files is missing")?;
+            let member =
+                archive.members().get(entry.member).context("the archive of changed files has no such member")?;
+            Ok(Content::Bytes(archive.read(member)?))
+        }
+        ContentKey::Recovered(index) => {
+            let file = checkpoint.recovered.get(*index).context("no such file")?;
+            let bytes = file.read(&checkpoint.shared_memory, MAX_BYTES).map_err(|why| anyhow!("the content {why}"))?;
+            Ok(Content::Bytes(bytes))
+        }
+    }
+}
+
+fn read_image(checkpoint: &Checkpoint, name: &str, ctx: &JobCtx) -> anyhow::Result<Content> {
+    let evidence = &checkpoint.evidence;
+    let bytes_of = |name: &str| -> anyhow::Result<Bytes> {
+        let image = checkpoint.image(name).with_context(|| format!("there is no {name}"))?;
+        let member = evidence.get(&image.path).with_context(|| format!("there is no {name}"))?;
+        Ok(evidence.read(member)?)
+    };
+    let limits = Limits::default();
+    let decode_ctx = match bytes_of("inventory.img") {
+        Ok(bytes) => Ctx::detect(&Img::new("inventory.img", bytes), &limits).0,
+        Err(_) => Ctx::default(),
+    };
+    let bytes = bytes_of(name)?;
+    ctx.stage("decoding");
+    let decoded = decode::raw(&Img::new(name, bytes.clone()), &decode_ctx);
+    let issues = decoded.issues.into_iter().map(Issue::from).collect();
+    Ok(Content::Image { raw: Arc::new(decoded.value), bytes, issues: Arc::new(issues) })
+}

@@ -1,0 +1,153 @@
+//! Runs effects: starts jobs, and turns what they find into commands.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+
+use super::{
+    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, objects_of,
+    sample,
+};
+use crate::base::Progress;
+use crate::checkpoint;
+use crate::evidence::{Evidence, OpenOptions};
+use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
+
+/// Owns the running jobs. Jobs answer with a command, which is applied when they have ended.
+pub struct Driver {
+    wake: Wake,
+    running: Vec<Running>,
+    saves_settings: bool,
+}
+
+struct Running {
+    id: JobId,
+    handle: JobHandle<Option<Command>>,
+    told: ProgressView,
+}
+
+impl Driver {
+    /// `wake` is called from jobs when [`Driver::poll`] has something to say.
+    pub fn new(wake: Wake) -> Driver {
+        Driver { wake, running: Vec::new(), saves_settings: true }
+    }
+
+    /// From now on settings are not written.
+    pub fn keep_settings(&mut self) {
+        self.saves_settings = false;
+    }
+
+    /// Runs an effect, or gives it back when it needs a window.
+    pub fn run(&mut self, effect: Effect) -> Option<Effect> {
+        match effect {
+            Effect::StartJob { work: JobWork::SaveSettings(_), .. } if !self.saves_settings => None,
+            Effect::StartJob { id, title, work } => {
+                self.start(id, title, move |ctx| run_work(work, ctx));
+                None
+            }
+            Effect::CancelJob(id) => {
+                if let Some(job) = self.running.iter().find(|job| job.id == id) {
+                    job.handle.cancel();
+                }
+                None
+            }
+            effect => Some(effect),
+        }
+    }
+
+    /// Runs work that the window brings (dialogs) on a thread of its own; `None` says nothing.
+    pub fn start<F>(&mut self, id: JobId, title: String, work: F)
+    where
+        F: FnOnce(&JobCtx) -> anyhow::Result<Option<Command>> + Send + 'static,
+    {
+        let handle = jobs::spawn(title, self.wake.clone(), work);
+        self.running.push(Running { id, handle, told: ProgressView::default() });
+    }
+
+    /// What has happened since the last call. Never waits.
+    pub fn poll(&mut self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        self.running.retain_mut(|job| {
+            if let Some(outcome) = job.handle.try_take() {
+                let end = match outcome {
+                    Outcome::Done(answer) => {
+                        commands.extend(answer);
+                        JobEnd::Done
+                    }
+                    Outcome::Cancelled => JobEnd::Cancelled,
+                    Outcome::Failed(err) => JobEnd::Failed(format!("{err:#}")),
+                };
+                commands.push(JobsCommand::Ended { id: job.id, end }.into());
+                return false;
+            }
+            let progress = job.handle.progress();
+            if progress != job.told {
+                job.told = progress;
+                commands.push(JobsCommand::Progressed { id: job.id, progress }.into());
+            }
+            true
+        });
+        commands
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("running", &self.running.len()).finish_non_exhaustive()
+    }
+}
+
+fn run_work(work: JobWork, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
+    match work {
+        JobWork::OpenArchive(path) => open_archive(path, ctx).map(Some),
+        JobWork::OpenSample => open_sample(ctx).map(Some),
+        JobWork::HashEvidence { archive, checkpoint } => {
+            ctx.stage("hashing");
+            let sha256 = crate::base::hex(&checkpoint.outer.sha256(ctx)?);
+            Ok(Some(ArchivesCommand::Hashed { archive, sha256 }.into()))
+        }
+        JobWork::ReadContent { archive, checkpoint, key } => {
+            let content = content::read(&checkpoint, &key, ctx)?;
+            Ok(Some(ArchivesCommand::HasRead { archive, key, content }.into()))
+        }
+        JobWork::WriteFile { path, bytes } => {
+            write_file(&path, &bytes)?;
+            Ok(Some(ExportCommand::Written { path, len_bytes: bytes.len() as u64 }.into()))
+        }
+        JobWork::SaveSettings(settings) => settings.save().map(|()| None),
+    }
+}
+
+fn open_archive(path: PathBuf, ctx: &JobCtx) -> anyhow::Result<Command> {
+    let options = OpenOptions::default();
+    ctx.stage("reading the archive");
+    let evidence = Evidence::open(&path, &options, ctx)?;
+    let checkpoints = load(&evidence, &options, ctx)?;
+    Ok(ArchivesCommand::Opened { path, is_sample: false, checkpoints }.into())
+}
+
+fn open_sample(ctx: &JobCtx) -> anyhow::Result<Command> {
+    let options = OpenOptions::default();
+    ctx.stage("unpacking the sample");
+    let evidence = Evidence::open_bytes(sample::NAME, Bytes::from_static(sample::ARCHIVE), &options, ctx)?;
+    let checkpoints = load(&evidence, &options, ctx)?;
+    Ok(ArchivesCommand::Opened { path: sample::NAME.into(), is_sample: true, checkpoints }.into())
+}
+
+/// Loads every checkpoint in the evidence, and names what is in them.
+fn load(evidence: &Evidence, options: &OpenOptions, ctx: &JobCtx) -> anyhow::Result<Vec<Loaded>> {
+    let checkpoints = checkpoint::load(evidence, options, ctx)?;
+    ctx.stage("naming objects");
+    Ok(checkpoints
+        .into_iter()
+        .map(|checkpoint| Loaded { objects: Arc::new(objects_of(&checkpoint)), checkpoint })
+        .collect())
+}
+
+/// Writes bytes of evidence where the analyst has said, never by name of the evidence.
+#[expect(clippy::disallowed_methods, reason = "the one place where an export is written")]
+fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

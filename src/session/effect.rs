@@ -1,0 +1,97 @@
+//! What shall happen outside the model.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{ArchiveId, ContentKey, JobId, PanelKind, Settings, Theme};
+use crate::checkpoint::Checkpoint;
+
+/// One thing to do, once. The driver runs jobs; what needs a window is handed on to it.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Start a job; its row is in the model already.
+    StartJob {
+        /// Its name.
+        id: JobId,
+        /// What it is called.
+        title: String,
+        /// What it does.
+        work: JobWork,
+    },
+    /// Tell a job to stop.
+    CancelJob(JobId),
+    /// Window: ask the analyst for files.
+    ChooseFile(FileChoice),
+    /// Window: put text on the clipboard.
+    CopyText(String),
+    /// Window: bring a panel to the front.
+    ShowPanel(PanelKind),
+    /// Window: put the panels back.
+    ResetLayout,
+    /// Window: open the palette.
+    OpenPalette,
+    /// Window: show the keys.
+    OpenShortcuts,
+    /// Window: say what the program is.
+    OpenAbout,
+    /// Window: put the cursor into the filter box of the panel in front.
+    FocusFilter,
+    /// Window: light or dark.
+    SetTheme(Theme),
+    /// Window: zoom in percent.
+    SetZoom(u32),
+    /// Window: close.
+    Quit,
+}
+
+/// What a job does.
+#[derive(Clone, Debug)]
+pub enum JobWork {
+    /// Open evidence and load the checkpoints in it.
+    OpenArchive(PathBuf),
+    /// Open the bundled sample.
+    OpenSample,
+    /// SHA-256 of the evidence.
+    HashEvidence {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint, which holds the evidence.
+        checkpoint: Arc<Checkpoint>,
+    },
+    /// Read a content.
+    ReadContent {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// What to read.
+        key: ContentKey,
+    },
+    /// Write a file the analyst has asked for.
+    WriteFile {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Write the settings.
+    SaveSettings(Settings),
+}
+
+/// What the analyst is asked to choose.
+#[derive(Clone, Debug)]
+pub enum FileChoice {
+    /// Archives to open.
+    OpenFiles,
+    /// A directory to open.
+    OpenDirectory,
+    /// Where to save bytes.
+    Save {
+        /// Proposed name.
+        file_name: String,
+        /// What will be written.
+        bytes: Bytes,
+    },
+}

@@ -1,0 +1,50 @@
+//! The application without pixels: one model, one command enum, one writer.
+//!
+//! What the analyst asks for is a [`Command`]; [`apply`] is the only writer of the [`Model`] and
+//! answers with [`Effect`]s, which the [`Driver`] runs (jobs) or hands to the window (clipboard,
+//! dialogs, layout). What jobs find comes back as commands. Panels draw from `&Model` and return
+//! commands; they do no IO, take no locks and start no jobs.
+//!
+//! ```text
+//! panels, keys, menus, palette ──Command──▶ apply(&mut Model) ──Effect──▶ Driver ──▶ jobs
+//!            ▲                                     ▲                                  │
+//!            └──────────── &Model ─────────────────┴─────────────Command──────────────┘
+//! ```
+//!
+//! Recipes: a new thing to ask = a variant of a command, its arm in `apply/`, and, when it shall
+//! stand in menus and palette, a row in [`actions`]. A new place to link to = a variant of
+//! [`Target`] and its row in [`Target::panel`].
+
+pub mod actions;
+mod apply;
+mod command;
+mod content;
+mod driver;
+mod effect;
+mod history;
+mod jobs_list;
+mod model;
+mod notifications;
+mod objects;
+#[cfg(feature = "gui")]
+pub mod palette;
+mod panel;
+pub mod sample;
+mod settings;
+mod target;
+
+pub use apply::apply;
+pub use command::{
+    ArchivesCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand, ViewCommand,
+};
+pub use content::{Content, ContentKey, Requested};
+pub use driver::Driver;
+pub use effect::{Effect, FileChoice, JobWork};
+pub use history::History;
+pub use jobs_list::{JobEnd, JobId, JobRow};
+pub use model::{ArchiveId, HashState, Loaded, Model, OpenArchive, Place};
+pub use notifications::{Level, Notification, NotificationId, Notifications};
+pub use objects::{Object, ObjectKind, objects_of};
+pub use panel::PanelKind;
+pub use settings::{RecentArchive, Settings, Theme};
+pub use target::{ProcessTab, Target};

@@ -1,0 +1,99 @@
+//! Windows over the window: the sheet of keys, about.
+
+use egui::{Modal, RichText, ScrollArea, Ui};
+
+use super::tokens::{self, SPACE_L, SPACE_S, SPACE_XS, Tokens};
+use super::widgets::{paint_icon, primary_button, section_header};
+use super::{icons, keys};
+use crate::session::actions::{ACTIONS, Menu};
+
+/// Which one is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialog {
+    /// Keys.
+    Shortcuts,
+    /// What the program is.
+    About,
+}
+
+impl Dialog {
+    /// Draws it; true when it is to be closed.
+    pub fn ui(self, ctx: &egui::Context) -> bool {
+        let backdrop = Tokens::of(&ctx.global_style().visuals).backdrop;
+        let modal = Modal::new(egui::Id::unique(("dialog", self as u8))).backdrop_color(backdrop).show(ctx, |ui| {
+            ui.set_width(460.0);
+            match self {
+                Dialog::Shortcuts => shortcuts_ui(ui),
+                Dialog::About => about_ui(ui),
+            }
+            ui.add_space(SPACE_S);
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                if primary_button(ui, "", "Close").clicked() {
+                    ui.close();
+                }
+            });
+        });
+        modal.should_close()
+    }
+}
+
+fn title(ui: &mut Ui, text: &str) {
+    ui.label(RichText::new(text).font(tokens::strong_font(tokens::TEXT_HEADING)).color(Tokens::get(ui).strong));
+    ui.add_space(SPACE_S);
+}
+
+/// Keys that are not actions: how lists are walked.
+const LIST_KEYS: &[(&str, &str)] = &[
+    ("Up, Down", "Walk a list, a table or a tree"),
+    ("Left, Right", "Close or open a branch of a tree"),
+    ("Enter", "Go to what is selected"),
+    ("Tab", "Next control"),
+    ("Escape", "Clear a filter, close what is on top"),
+    ("Ctrl+Tab", "Next tab of the panel under the pointer"),
+];
+
+fn shortcuts_ui(ui: &mut Ui) {
+    title(ui, "Keys");
+    ScrollArea::vertical().max_height(ui.ctx().content_rect().height() * 0.6).show(ui, |ui| {
+        for menu in Menu::ALL {
+            section_header(ui, menu.title(), "");
+            for action in ACTIONS.iter().filter(|action| action.menu == menu && action.shortcut.is_some()) {
+                key_row(ui, action.name, &keys::label(ui.ctx(), action));
+            }
+            ui.add_space(SPACE_S);
+        }
+        section_header(ui, "Lists and tables", "");
+        for (key, what) in LIST_KEYS {
+            key_row(ui, what, key);
+        }
+    });
+}
+
+fn key_row(ui: &mut Ui, what: &str, key: &str) {
+    ui.horizontal(|ui| {
+        ui.label(what);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.add_space(SPACE_S);
+            ui.label(RichText::new(key).font(tokens::mono_font()).color(Tokens::get(ui).muted));
+        });
+    });
+}
+
+fn about_ui(ui: &mut Ui) {
+    let tokens = Tokens::get(ui);
+    ui.vertical_centered(|ui| {
+        let (rect, _) = ui.allocate_exact_size(egui::vec2(56.0, 56.0), egui::Sense::hover());
+        paint_icon(ui, rect, icons::SNOWFLAKE, 48.0, tokens.accent);
+        ui.label(RichText::new("Cryoscope").font(tokens::strong_font(tokens::TEXT_TITLE)).color(tokens.strong));
+        ui.label(RichText::new(format!("Version {}", env!("CARGO_PKG_VERSION"))).color(tokens.muted));
+        ui.add_space(SPACE_L);
+        ui.label("A forensic workstation for container checkpoints.");
+        ui.add_space(SPACE_XS);
+        let rest =
+            "It reads archives and never writes beside them, needs no network, and runs nothing that is in them.";
+        ui.label(RichText::new(rest).color(tokens.muted));
+        ui.add_space(SPACE_L);
+        let fonts = "MIT licence. Fonts: Inter (OFL), Hack (MIT), Phosphor Icons (MIT).";
+        ui.label(RichText::new(fonts).font(tokens::small_font()).color(tokens.muted));
+    });
+}

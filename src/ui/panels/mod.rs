@@ -1,0 +1,95 @@
+//! One file per panel: its state and one function that draws it.
+
+pub mod documents;
+pub mod files;
+pub mod filesystem;
+pub mod images;
+pub mod issues;
+pub mod jobs;
+pub mod mounts;
+pub mod notifications;
+pub mod overview;
+pub mod process;
+pub mod processes;
+pub mod sockets;
+
+use egui::Ui;
+
+use super::widgets::no_archive;
+use crate::session::{Command, Model, PanelKind};
+
+/// The state of every panel.
+#[derive(Debug, Default)]
+pub struct Panels {
+    overview: overview::OverviewState,
+    processes: processes::ProcessesState,
+    process: process::ProcessState,
+    files: files::FilesState,
+    sockets: sockets::SocketsState,
+    mounts: mounts::MountsState,
+    filesystem: filesystem::FilesystemState,
+    documents: documents::DocumentsState,
+    images: images::ImagesState,
+    issues: issues::IssuesState,
+}
+
+impl Panels {
+    /// Draws one.
+    pub fn ui(&mut self, ui: &mut Ui, kind: PanelKind, model: &Model) -> Vec<Command> {
+        match kind {
+            PanelKind::Jobs => return jobs::jobs_ui(ui, model),
+            PanelKind::Notifications => return notifications::notifications_ui(ui, model),
+            _ => {}
+        }
+        let Some(archive) = model.active() else {
+            no_archive(ui);
+            return Vec::new();
+        };
+        match kind {
+            PanelKind::Overview => overview::overview_ui(ui, archive, &mut self.overview),
+            PanelKind::Processes => processes::processes_ui(ui, archive, &mut self.processes),
+            PanelKind::Process => process::process_ui(ui, archive, &mut self.process),
+            PanelKind::Files => files::files_ui(ui, archive, &mut self.files),
+            PanelKind::Sockets => sockets::sockets_ui(ui, archive, &mut self.sockets),
+            PanelKind::Mounts => mounts::mounts_ui(ui, archive, &mut self.mounts),
+            PanelKind::Filesystem => filesystem::filesystem_ui(ui, archive, &mut self.filesystem),
+            PanelKind::Documents => documents::documents_ui(ui, archive, &mut self.documents),
+            PanelKind::Images => images::images_ui(ui, archive, &mut self.images),
+            PanelKind::Issues => issues::issues_ui(ui, archive, &mut self.issues),
+            PanelKind::Jobs | PanelKind::Notifications => Vec::new(),
+        }
+    }
+
+    /// Puts the cursor into the filter box of a panel.
+    pub fn focus_filter(&mut self, kind: PanelKind) {
+        match kind {
+            PanelKind::Processes => self.processes.focus_filter(),
+            PanelKind::Process => self.process.focus_filter(),
+            PanelKind::Files => self.files.focus_filter(),
+            PanelKind::Sockets => self.sockets.focus_filter(),
+            PanelKind::Mounts => self.mounts.focus_filter(),
+            PanelKind::Filesystem => self.filesystem.focus_filter(),
+            PanelKind::Documents => self.documents.focus_filter(),
+            PanelKind::Images => self.images.focus_filter(),
+            PanelKind::Issues => self.issues.focus_filter(),
+            PanelKind::Overview | PanelKind::Jobs | PanelKind::Notifications => {}
+        }
+    }
+
+    /// Forgets the state of a panel that has failed.
+    pub fn reset(&mut self, kind: PanelKind) {
+        match kind {
+            PanelKind::Overview => self.overview = Default::default(),
+            PanelKind::Processes => self.processes = Default::default(),
+            PanelKind::Process => self.process = Default::default(),
+            PanelKind::Files => self.files = Default::default(),
+            PanelKind::Sockets => self.sockets = Default::default(),
+            PanelKind::Mounts => self.mounts = Default::default(),
+            PanelKind::Filesystem => self.filesystem = Default::default(),
+            PanelKind::Documents => self.documents = Default::default(),
+            PanelKind::Images => self.images = Default::default(),
+            PanelKind::Issues => self.issues = Default::default(),
+            PanelKind::Jobs | PanelKind::Notifications => {}
+        }
+    }
+}

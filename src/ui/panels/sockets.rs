@@ -1,0 +1,23 @@
+//! Sockets of the whole container.
+
+use egui::Ui;
+
+use crate::session::{Command, OpenArchive};
+use crate::ui::icons;
+use crate::ui::widgets::empty_state;
+
+/// What the panel keeps.
+#[derive(Debug, Default)]
+pub struct SocketsState {}
+
+impl SocketsState {
+    /// Puts the cursor into the filter box.
+    pub fn focus_filter(&mut self) {}
+}
+
+/// Draws the panel.
+#[must_use]
+pub fn sockets_ui(ui: &mut Ui, _archive: &OpenArchive, _state: &mut SocketsState) -> Vec<Command> {
+    empty_state(ui, icons::SOCKET, "Sockets", "This panel is being written.");
+    Vec::new()
+}

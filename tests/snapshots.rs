@@ -1,0 +1,79 @@
+//! Pictures of the main views, light and dark, drawn by wgpu on whatever Vulkan there is: a software
+//! rasterizer (Debian: mesa-vulkan-drivers) will do. `UPDATE_SNAPSHOTS=1` writes new pictures.
+
+#![cfg(feature = "gui")]
+
+use std::time::{Duration, Instant};
+
+use cryoscope::base::Pid;
+use cryoscope::session::{ArchivesCommand, Command, ProcessTab, Settings, Target, Theme};
+use cryoscope::ui::App;
+use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
+
+/// Rasterizers round differently: this many pixels may differ before it is a failure.
+const MAX_DIFFERENT_PIXELS: usize = 400;
+
+fn window(theme: Theme) -> Harness<'static, App> {
+    let egui_theme = if theme == Theme::Light { egui::Theme::Light } else { egui::Theme::Dark };
+    let app = App::new(&egui::Context::default(), Settings { theme, ..Settings::default() }, Vec::new()).with_settings_unsaved();
+    Harness::builder()
+        .with_size([1100.0, 700.0])
+        .with_theme(egui_theme)
+        .with_context_setup(cryoscope::ui::install)
+        .with_options(SnapshotOptions::new().threshold(1.2).max_failed_pixels(MAX_DIFFERENT_PIXELS))
+        .wgpu()
+        .build_ui_state(
+            |ui, app: &mut App| {
+                app.tick(ui.ctx());
+                app.draw(ui);
+            },
+            app,
+        )
+}
+
+fn open_sample(harness: &mut Harness<'_, App>) {
+    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    let started = Instant::now();
+    while harness.state().model().active().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60), "the sample does not open");
+        harness.run_steps(1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    harness.run_steps(8);
+}
+
+fn view(name: &str, is_open: bool, command: Option<Command>) {
+    let mut results = SnapshotResults::new();
+    for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
+        let mut harness = window(theme);
+        if is_open {
+            open_sample(&mut harness);
+        }
+        if let Some(command) = command.clone() {
+            harness.state_mut().ask(command);
+        }
+        harness.run_steps(8);
+        harness.snapshot(format!("{name}_{suffix}"));
+        results.extend_harness(&mut harness);
+    }
+}
+
+#[test]
+fn start() {
+    view("start", false, None);
+}
+
+#[test]
+fn overview() {
+    view("overview", true, None);
+}
+
+#[test]
+fn process_summary() {
+    view("process_summary", true, Some(Command::go(Target::process(Pid(7)))));
+}
+
+#[test]
+fn memory_map() {
+    view("memory_map", true, Some(Command::go(Target::process_tab(Pid(7), ProcessTab::Memory))));
+}

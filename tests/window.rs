@@ -1,0 +1,201 @@
+//! The window as a whole, driven by accessible names: no display and no graphics card needed.
+
+#![cfg(feature = "gui")]
+
+use std::time::{Duration, Instant};
+
+use cryoscope::base::Pid;
+use cryoscope::session::{
+    ArchivesCommand, Command, PanelKind, ProcessTab, Settings, Target, Theme, ViewCommand,
+};
+use cryoscope::ui::App;
+use egui::{Key, Modifiers};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
+
+/// A window of 1280 by 800 without an archive.
+fn window() -> Harness<'static, App> {
+    // Settings of whoever runs the tests stay as they are.
+    let ctx = egui::Context::default();
+    let app = App::new(&ctx, Settings { theme: Theme::Dark, ..Settings::default() }, Vec::new()).with_settings_unsaved();
+    Harness::builder().with_size([1280.0, 800.0]).with_max_steps(60).with_context_setup(cryoscope::ui::install).build_ui_state(
+        |ui, app: &mut App| {
+            app.tick(ui.ctx());
+            app.draw(ui);
+        },
+        app,
+    )
+}
+
+/// Runs frames until `is_done`, which jobs may take a while to bring about.
+fn run_until(harness: &mut Harness<'_, App>, is_done: impl Fn(&App) -> bool) {
+    let started = Instant::now();
+    while !is_done(harness.state()) {
+        assert!(started.elapsed() < Duration::from_secs(60), "it does not come about");
+        harness.run_steps(1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    settle(harness);
+}
+
+/// Draws until what was asked for is carried out; spinners never come to rest, so no waiting for that.
+fn settle(harness: &mut Harness<'_, App>) {
+    harness.run_steps(4);
+}
+
+fn window_on_the_sample() -> Harness<'static, App> {
+    let mut harness = window();
+    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    run_until(&mut harness, |app| app.model().active().is_some());
+    harness
+}
+
+fn active_target(harness: &Harness<'_, App>) -> Target {
+    harness.state().model().active().map(|archive| archive.target().clone()).unwrap_or_default()
+}
+
+#[test]
+fn start_screen_offers_ways_to_begin() {
+    let mut harness = window();
+    settle(&mut harness);
+    for name in ["Open archive…", "Open directory…", "Open the bundled sample", "Drop a checkpoint here"] {
+        harness.get_by_label(name);
+    }
+}
+
+#[test]
+fn sample_opens_from_the_start_screen() {
+    let mut harness = window();
+    settle(&mut harness);
+    harness.get_by_label("Open the bundled sample").click();
+    run_until(&mut harness, |app| app.model().active().is_some());
+    harness.get_by_label("8 Processes");
+    harness.get_by_label("7 .cache");
+}
+
+#[test]
+fn click_on_a_process_shows_it_and_back_returns() {
+    let mut harness = window_on_the_sample();
+    harness.get_by_label("7 .cache").click();
+    settle(&mut harness);
+    assert_eq!(active_target(&harness), Target::process_tab(Pid(7), ProcessTab::Summary));
+    harness.get_by_label("/tmp/.X11-unix/.cache (deleted)");
+    harness.key_press_modifiers(Modifiers::ALT, Key::ArrowLeft);
+    settle(&mut harness);
+    assert_eq!(active_target(&harness), Target::Overview);
+}
+
+#[test]
+fn every_tab_of_every_process_can_be_drawn() {
+    let mut harness = window_on_the_sample();
+    let pids: Vec<_> = match harness.state().model().active() {
+        Some(archive) => archive.checkpoint().processes.iter().map(|process| process.pid).collect(),
+        None => Vec::new(),
+    };
+    assert_eq!(pids.len(), 8);
+    for pid in pids {
+        for tab in ProcessTab::ALL {
+            harness.state_mut().ask(Command::go(Target::process_tab(pid, tab)));
+            settle(&mut harness);
+            assert_eq!(active_target(&harness), Target::process_tab(pid, tab));
+        }
+    }
+    assert!(harness.state().model().notifications().is_empty(), "a panel has failed");
+}
+
+#[test]
+fn every_panel_can_be_drawn_and_every_link_of_the_palette_followed() {
+    let mut harness = window_on_the_sample();
+    for kind in PanelKind::ALL {
+        harness.state_mut().ask(ViewCommand::ShowPanel(kind));
+        settle(&mut harness);
+    }
+    let targets: Vec<_> = match harness.state().model().active() {
+        Some(archive) => archive.objects().iter().map(|object| object.target.clone()).collect(),
+        None => Vec::new(),
+    };
+    assert!(targets.len() > 100);
+    for target in targets {
+        harness.state_mut().ask(Command::go(target.clone()));
+        harness.run_steps(2);
+    }
+    settle(&mut harness);
+    assert!(harness.state().model().notifications().is_empty(), "a panel has failed");
+}
+
+#[test]
+fn palette_finds_a_process_by_a_few_letters() {
+    let mut harness = window_on_the_sample();
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::K);
+    settle(&mut harness);
+    harness.event(egui::Event::Text("healthch".into()));
+    settle(&mut harness);
+    harness.key_press(Key::Enter);
+    settle(&mut harness);
+    assert_eq!(active_target(&harness).pid(), Some(Pid(17)));
+}
+
+#[test]
+fn filter_of_the_tree_keeps_ancestors() {
+    let mut harness = window_on_the_sample();
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Num2);
+    settle(&mut harness);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::F);
+    settle(&mut harness);
+    harness.event(egui::Event::Text("X11-unix/in".into()));
+    settle(&mut harness);
+    harness.get_by_label("16 cat");
+    harness.get_by_label("6 sh");
+    assert!(harness.query_by_label("17 healthcheck").is_none());
+    harness.get_by_label("1 of 8 processes");
+}
+
+#[test]
+fn tree_is_walked_by_keys() {
+    let mut harness = window_on_the_sample();
+    harness.get_by_role_and_label(egui::Role::ListItem, "1 python3").click();
+    settle(&mut harness);
+    for _ in 0..2 {
+        harness.key_press(Key::ArrowDown);
+        settle(&mut harness);
+    }
+    assert_eq!(active_target(&harness).pid(), Some(Pid(6)));
+    assert!(harness.query_by_role_and_label(egui::Role::ListItem, "16 cat").is_some());
+    harness.key_press(Key::ArrowLeft);
+    settle(&mut harness);
+    assert!(harness.query_by_role_and_label(egui::Role::ListItem, "16 cat").is_none());
+    harness.key_press(Key::ArrowLeft);
+    settle(&mut harness);
+    assert_eq!(active_target(&harness).pid(), Some(Pid(1)));
+}
+
+#[test]
+fn sheet_of_keys_opens_and_closes() {
+    let mut harness = window();
+    settle(&mut harness);
+    harness.key_press(Key::Questionmark);
+    settle(&mut harness);
+    harness.get_by_label("Lists and tables");
+    harness.key_press(Key::Escape);
+    settle(&mut harness);
+    assert!(harness.query_by_label("Lists and tables").is_none());
+}
+
+#[test]
+fn evidence_is_hashed_in_the_background() {
+    let mut harness = window_on_the_sample();
+    harness.get_by_label("not hashed").click();
+    run_until(&mut harness, |app| {
+        app.model().active().is_some_and(|archive| matches!(archive.hash(), cryoscope::session::HashState::Known(_)))
+    });
+    harness.get_by_label_contains("sha256 ");
+}
+
+#[test]
+fn file_that_is_no_checkpoint_is_a_message_and_no_crash() {
+    let mut harness = window();
+    harness.state_mut().ask(ArchivesCommand::Open(vec!["/nonexistent/a.tar".into()]));
+    run_until(&mut harness, |app| !app.model().notifications().is_empty());
+    harness.get_by_label("Failed: Open a.tar");
+    assert!(harness.state().model().active().is_none());
+}
