@@ -32,7 +32,7 @@ struct Unreadable {
 }
 
 pub(super) fn run(args: &ListArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let heads = ["ARCHIVE", "SIZE", "ENGINE", "CONTAINER", "POD", "IMAGE", "CHECKPOINTED"];
+    let heads = ["ARCHIVE", "SIZE", "ENGINE", "CONTAINER", "POD", "IMAGE", "CHECKPOINTED", "NOTE"];
     let mut table = show::table(context.style, &heads);
     let mut is_empty = true;
     for dir in &args.dirs {
@@ -51,8 +51,12 @@ pub(super) fn run(args: &ListArgs, context: &mut Context<'_>) -> anyhow::Result<
                 }
                 Err(error) => {
                     let it = unreadable(path, &error);
-                    let why = format!("unreadable: {}", it.error);
-                    table.add_row(vec![word(Some(&it.path)), size(it.size_bytes), word(Some(&why))]);
+                    // What to do about it is for whoever opens that file.
+                    let why = it.error.split("; ").next().unwrap_or_default();
+                    let mut cells = vec![word(Some(&it.path)), size(it.size_bytes)];
+                    cells.resize_with(heads.len() - 1, || word(None));
+                    cells.push(word(Some(&format!("unreadable: {why}"))));
+                    table.add_row(cells);
                 }
             }
         }
@@ -75,6 +79,7 @@ fn row(overview: &Overview, nr_checkpoints: usize) -> Vec<Cell> {
         word(overview.pod.as_deref()),
         word(overview.image.as_deref()),
         word(overview.checkpointed.as_deref()),
+        word(Some(if overview.processes.is_none() { "only the beginning was read" } else { "" })),
     ]
 }
 

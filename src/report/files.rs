@@ -16,6 +16,10 @@ use crate::evidence::Evidence;
 use super::system::IssueReport;
 use super::value::{octal_mode, optional_text, text};
 
+/// Every source that a file may have.
+pub const SOURCES: [&str; 10] =
+    ["rootfs", "deleted", "ghost", "memfd", "shm", "tmpfs", "devshm", "volume", "log", "metadata"];
+
 /// All files of a checkpoint.
 #[derive(Debug, Serialize)]
 pub struct FileList<'a> {
@@ -30,7 +34,7 @@ pub struct FileList<'a> {
 pub struct FileRow<'a> {
     /// `source:path`, with `#2` and so on behind it when the same comes again. What `cat` and `extract` take.
     pub name: String,
-    /// `rootfs`, `deleted`, `ghost`, `memfd`, `shm`, `tmpfs`, `devshm`, `volume`, `log`, `metadata`.
+    /// One of [`SOURCES`].
     pub source: &'static str,
     /// Path in the container, or the name it went by.
     pub path: Cow<'a, str>,

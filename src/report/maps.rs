@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::base::hex;
 use crate::checkpoint::Vma;
+use crate::checkpoint::memory_map::PageCounts;
 
 use super::value::{address, text};
 
@@ -31,6 +32,11 @@ pub(super) struct MapReport<'a> {
     build_id: Option<String>,
 }
 
+/// Pages with content in this checkpoint. One that a private mapping of a memfd has changed is in both stores.
+pub(super) fn dumped_pages(pages: &PageCounts) -> u64 {
+    pages.dumped.saturating_add(pages.shared).min(pages.total)
+}
+
 impl<'a> MapReport<'a> {
     pub(super) fn new(vma: &'a Vma) -> MapReport<'a> {
         let (path, path_hex) = text(&vma.path);
@@ -42,7 +48,7 @@ impl<'a> MapReport<'a> {
             path,
             path_hex,
             kind: vma.kind.word(),
-            dumped_pages: vma.pages.dumped.saturating_add(vma.pages.shared),
+            dumped_pages: dumped_pages(&vma.pages),
             total_pages: vma.pages.total,
             shared_pages: vma.pages.shared,
             parent_pages: vma.pages.parent,

@@ -26,7 +26,8 @@ pub(super) struct SocketReport<'a> {
     peer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer_hex: Option<String>,
-    inode: u64,
+    /// `null` where CRIU does not write it (packet sockets).
+    inode: Option<u64>,
     recv_queue_bytes: Option<u64>,
     send_queue_bytes: Option<u64>,
     unsent_bytes: Option<u64>,
@@ -54,7 +55,7 @@ impl<'a> SocketReport<'a> {
             local_hex: address_hex(socket.local.as_ref()),
             peer: socket.peer.as_ref().map(ToString::to_string),
             peer_hex: address_hex(socket.peer.as_ref()),
-            inode: socket.inode,
+            inode: Some(socket.inode).filter(|inode| *inode != 0),
             recv_queue_bytes: socket.recv_queue.as_ref().map(|queue| queue.len_bytes),
             send_queue_bytes: socket.send_queue.as_ref().map(|queue| queue.len_bytes),
             unsent_bytes: socket.send_queue.as_ref().and_then(|queue| queue.unsent_bytes),

@@ -65,7 +65,7 @@ pub fn inspect(
         checkpoint.processes.iter().filter(|process| only.is_none_or(|pid| process.pid == pid)).collect();
     if sections.details {
         heading(out, style, "Process details")?;
-        processes.iter().try_for_each(|it| process::details(out, style, it))?;
+        processes.iter().try_for_each(|it| process::details(out, style, checkpoint, it))?;
     }
     if sections.environment {
         heading(out, style, "Environment")?;

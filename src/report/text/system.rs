@@ -32,19 +32,15 @@ pub(super) fn sockets(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
         let address = |it: Option<&crate::checkpoint::sockets::SocketAddress>| {
             it.map_or_else(|| "-".into(), |it| escape_controls(&it.to_string()).into_owned())
         };
-        let state = match socket.state {
-            _ if socket.was_connecting => "CLOSE (was connecting)".into(),
-            state => or_dash(state),
-        };
         let owners: Vec<String> = socket.owners.iter().map(|(pid, fd)| format!("{pid}/{fd}")).collect();
         columns.row([
             socket.proto.into(),
-            state.into(),
+            or_dash(socket.state).into(),
             queue(socket.recv_queue.as_ref()),
             queue(socket.send_queue.as_ref()),
             Cell::new(if socket.is_deleted { Tone::Alert } else { Tone::Plain }, address(socket.local.as_ref())),
             address(socket.peer.as_ref()).into(),
-            socket.inode.to_string().into(),
+            or_dash(Some(socket.inode).filter(|inode| *inode != 0)).into(),
             if owners.is_empty() { "no descriptor".into() } else { owners.join(" ").into() },
         ]);
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::base::{Field, Pid, Text};
 use crate::checkpoint::process::TaskState;
 use crate::checkpoint::{Checkpoint, Process};
+use crate::decode::{Arch, names};
 
 use super::{Style, Tone};
 
@@ -12,8 +13,9 @@ use super::{Style, Tone};
 pub(super) fn write(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, only: Option<Pid>) -> io::Result<()> {
     writeln!(out, "{}", style.paint(Tone::Strong, "Processes"))?;
     let processes = &checkpoint.processes;
+    let arch = checkpoint.container.arch.unwrap_or(Arch::X86);
     if let Some(process) = only.and_then(|pid| checkpoint.process(pid)) {
-        return line(out, style, "", process);
+        return line(out, style, arch, "", process);
     }
     // A parent stands before its children; whoever is nobody's child is a root.
     let mut is_child = vec![false; processes.len()];
@@ -41,7 +43,7 @@ pub(super) fn write(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
                 (false, true) => ("└─ ", "   "),
                 (false, false) => ("├─ ", "│  "),
             };
-            line(out, style, &format!("{}{fork}", branch.guides), process)?;
+            line(out, style, arch, &format!("{}{fork}", branch.guides), process)?;
             // Guides of very deep trees stop growing: the pid says the rest.
             let guides = if branch.guides.len() < 300 { format!("{}{rest}", branch.guides) } else { branch.guides };
             for (n, child) in process.children.iter().rev().enumerate() {
@@ -59,11 +61,11 @@ struct Branch {
     is_root: bool,
 }
 
-fn line(out: &mut dyn Write, style: Style, guides: &str, process: &Process) -> io::Result<()> {
+fn line(out: &mut dyn Write, style: Style, arch: Arch, guides: &str, process: &Process) -> io::Result<()> {
     let pid = process.pid.to_string();
     let comm = process.comm_label();
     let mut notes = Vec::new();
-    notes.extend(state_note(&process.state));
+    notes.extend(state_note(process, arch));
     if let Some(credentials) = process.credentials() {
         notes.push(format!("uid {}", credentials.uids[1]));
     }
@@ -88,19 +90,23 @@ fn line(out: &mut dyn Write, style: Style, guides: &str, process: &Process) -> i
 }
 
 /// The state, unless the process is simply alive.
-pub(super) fn state_note(state: &Field<TaskState>) -> Option<String> {
-    match state {
-        Field::Known(TaskState::Alive) => None,
-        Field::Known(TaskState::Stopped { signal: Some(signal) }) => Some(format!("stopped by signal {signal}")),
-        Field::Known(TaskState::Stopped { signal: None }) => Some("stopped".into()),
-        Field::Known(TaskState::Zombie { wait_status }) => Some(match wait_status {
-            Some(status) if status & 0x7f != 0 => format!("zombie, killed by signal {}", status & 0x7f),
+pub(super) fn state_note(process: &Process, arch: Arch) -> Option<String> {
+    Some(match process.state {
+        Field::Known(TaskState::Alive) => return None,
+        Field::Known(TaskState::Stopped { signal: Some(signal) }) => {
+            format!("stopped by {}", names::signal(arch, signal))
+        }
+        Field::Known(TaskState::Stopped { signal: None }) => "stopped".into(),
+        Field::Known(TaskState::Zombie { wait_status }) => match wait_status {
+            Some(status) if status & 0x7f != 0 => {
+                format!("zombie, killed by {}", names::signal(arch, status & 0x7f))
+            }
             Some(status) => format!("zombie, exit code {}", (status >> 8) & 0xff),
             None => "zombie".into(),
-        }),
-        Field::Known(TaskState::Unknown(number)) => Some(format!("state {number}")),
-        Field::Absent(why) => Some(format!("state {why}")),
-    }
+        },
+        Field::Known(TaskState::Unknown(number)) => format!("state {number}"),
+        Field::Absent(why) => format!("state {why}"),
+    })
 }
 
 /// Arguments with blanks between, quoted where an argument would be taken for several.
