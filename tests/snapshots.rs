@@ -15,12 +15,13 @@ const MAX_DIFFERENT_PIXELS: usize = 400;
 
 fn window(theme: Theme) -> Harness<'static, App> {
     let egui_theme = if theme == Theme::Light { egui::Theme::Light } else { egui::Theme::Dark };
-    let app = App::new(&egui::Context::default(), Settings { theme, ..Settings::default() }, Vec::new()).with_settings_unsaved();
+    let app = App::new(&egui::Context::default(), Settings { theme, ..Settings::default() }, Vec::new())
+        .with_settings_unsaved();
     Harness::builder()
         .with_size([1100.0, 700.0])
         .with_theme(egui_theme)
         .with_context_setup(cryoscope::ui::install)
-        .with_options(SnapshotOptions::new().threshold(1.2).failed_pixel_count_threshold(MAX_DIFFERENT_PIXELS))
+        .with_options(SnapshotOptions::new().threshold(1.2).max_failed_pixels(MAX_DIFFERENT_PIXELS))
         .wgpu()
         .build_ui_state(
             |ui, app: &mut App| {

@@ -342,9 +342,11 @@ pub fn look_of(process: &Process) -> (Icon, Tone, Option<&'static str>) {
     match process.state.known() {
         Some(TaskState::Zombie { .. }) => (icons::GHOST, Tone::Neutral, Some("Zombie: has exited, not yet waited for")),
         Some(TaskState::Stopped { .. }) => (icons::PAUSE, Tone::Warning, Some("Stopped by a signal")),
-        Some(TaskState::Alive) if runs_deleted_file(process) => {
-            (icons::FILE_DELETED, Tone::Warning, Some("Program deleted: its path no longer leads to the file it runs, or it never had one"))
-        }
+        Some(TaskState::Alive) if runs_deleted_file(process) => (
+            icons::FILE_DELETED,
+            Tone::Warning,
+            Some("Program deleted: its path no longer leads to the file it runs, or it never had one"),
+        ),
         Some(TaskState::Alive) => (icons::PROCESS, Tone::Neutral, None),
         Some(TaskState::Unknown(_)) | None => (icons::QUESTION, Tone::Neutral, Some("State could not be read")),
     }

@@ -123,6 +123,9 @@ pub trait TableRows {
     }
 }
 
+/// What an order was computed for: key of the rows, filter, sorting.
+type OrderKey = (u64, String, Option<(usize, bool)>);
+
 /// What a panel keeps of its table.
 #[derive(Debug, Default)]
 pub struct TableState {
@@ -130,7 +133,7 @@ pub struct TableState {
     needle: String,
     sort: Option<(usize, bool)>,
     order: Vec<u32>,
-    computed_for: Option<(u64, String, Option<(usize, bool)>)>,
+    computed_for: Option<OrderKey>,
     /// The target that `selected` was looked up for.
     selected_for: Option<Target>,
     /// Position in `order` of the selected row.
@@ -340,7 +343,9 @@ fn target_at(state: &TableState, rows: &dyn TableRows, at: usize) -> Option<Targ
 fn fill_width(ui: &Ui, table: egui::Id, columns: &mut [egui_table::Column]) {
     let Some(known) = egui_table::TableState::load(ui.ctx(), table) else { return };
     let Some((last, others)) = columns.split_last_mut() else { return };
-    let width_of = |(at, column): (usize, &egui_table::Column)| known.col_widths.get(&column.id_for(at)).copied().unwrap_or(column.current);
+    let width_of = |(at, column): (usize, &egui_table::Column)| {
+        known.col_widths.get(&column.id_for(at)).copied().unwrap_or(column.current)
+    };
     let taken: f32 = others.iter().enumerate().map(width_of).sum();
     last.range.min = last.range.min.max(ui.available_width() - taken);
     last.resizable = false;
