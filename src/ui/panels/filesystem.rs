@@ -21,3 +21,7 @@ pub fn filesystem_ui(ui: &mut Ui, _archive: &OpenArchive, _state: &mut Filesyste
     empty_state(ui, icons::FOLDER, "Filesystem", "This panel is being written.");
     Vec::new()
 }
+
+pub(super) fn name_of_recovered(_checkpoint: &crate::checkpoint::Checkpoint, _index: usize) -> String {
+    String::new()
+}

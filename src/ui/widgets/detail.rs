@@ -114,9 +114,8 @@ pub fn detail_title(ui: &mut Ui, icon: Icon, tone: Tone, title: &str, badges: &[
 }
 
 /// Details that scroll as a whole; they begin at their top again when `id` changes.
-pub fn detail_page(ui: &mut Ui, id: impl std::hash::Hash, draw: impl FnOnce(&mut Ui)) {
-    let id = egui::Id::unique("detail").with(egui::util::hash(id));
-    ScrollArea::vertical().id_salt(id).auto_shrink(false).show(ui, |ui| {
+pub fn detail_page(ui: &mut Ui, id: u64, draw: impl FnOnce(&mut Ui)) {
+    ScrollArea::vertical().id_salt(("detail", id)).auto_shrink(false).show(ui, |ui| {
         Frame::NONE.inner_margin(Margin::symmetric(SPACE_M as i8, SPACE_S as i8)).show(ui, |ui| {
             ui.set_max_width(ui.available_width().min(1000.0));
             ui.spacing_mut().item_spacing.y = SPACE_XS;
