@@ -18,7 +18,7 @@ TEST_PACKAGES := mesa-vulkan-drivers xvfb xauth xdotool imagemagick
 run: packages
 	cargo build --release
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
-	  exec target/release/cryoscope $(if $(ARCHIVE),"$(ARCHIVE)",--sample); \
+	  exec target/release/cryoscope "$(or $(ARCHIVE),$(SAMPLE))"; \
 	else \
 	  echo "There is no display here (DISPLAY and WAYLAND_DISPLAY are not set), so no window can open."; \
 	  echo "The same on the command line: target/release/cryoscope inspect --all $(or $(ARCHIVE),$(SAMPLE))"; echo; \

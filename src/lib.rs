@@ -32,9 +32,13 @@ pub mod decode;
 
 pub mod checkpoint;
 
+pub mod report;
+
 pub mod jobs;
 
 pub mod session;
 
 #[cfg(feature = "gui")]
 pub mod ui;
+
+pub mod cli;

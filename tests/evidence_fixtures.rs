@@ -1,5 +1,5 @@
 //! The evidence layer over archives that real engines wrote.
-#![expect(clippy::disallowed_methods, reason = "tests read the fixtures")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read the fixtures")]
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,14 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn open(name: &str) -> Evidence {
-    let evidence = Evidence::open(&fixture(name), &OpenOptions::default(), &Silent).unwrap();
+    let evidence = Evidence::open(&fixture(name), &OpenOptions::default(), &Silent).expect(name);
     assert_eq!(evidence.issues(), [], "{name}");
     evidence
 }
 
 fn checkpoints(evidence: &Evidence) -> Vec<CheckpointRoot> {
-    let (found, issues) = find_checkpoints(evidence, &OpenOptions::default(), &Silent).unwrap();
+    let (found, issues) =
+        find_checkpoints(evidence, &OpenOptions::default(), &Silent).expect("not cancelled, no limit");
     assert_eq!(issues, [], "{}", evidence.name());
     found
 }

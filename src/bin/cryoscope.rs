@@ -1,5 +1,5 @@
 //! The one program: a window, or a subcommand.
 
-fn main() -> anyhow::Result<()> {
-    cryoscope::ui::run(std::env::args_os().skip(1).map(Into::into).collect())
+fn main() -> std::process::ExitCode {
+    cryoscope::cli::main()
 }

@@ -23,7 +23,7 @@ pub struct Credentials {
     pub cap_amb: Option<u64>,
     /// `SECBIT_` bits.
     pub securebits: u32,
-    /// `no_new_privs`; recorded since CRIU 3.16.
+    /// `no_new_privs`; recorded since CRIU 3.19.
     pub no_new_privs: Option<bool>,
     /// SELinux context or AppArmor profile.
     pub lsm_profile: Option<Text>,
@@ -47,7 +47,12 @@ impl Credentials {
             cap_bnd: set(&entry.cap_bnd),
             cap_amb: (!entry.cap_amb.is_empty()).then(|| set(&entry.cap_amb)),
             securebits: entry.secbits,
-            no_new_privs: entry.no_new_privs.map(|value| value != 0),
+            no_new_privs: match entry.no_new_privs {
+                Some(value) => Some(value != 0),
+                // Written only when it is set, since 3.19; a dump with ambient capabilities is of 4.1 or later.
+                None if !entry.cap_amb.is_empty() => Some(false),
+                None => None,
+            },
             lsm_profile: entry.lsm_profile.clone().map(Text::from),
         }
     }

@@ -16,6 +16,8 @@ use super::sockets;
 
 /// Kinds that others refer to by number.
 const REG: u32 = 1;
+/// Access mode of files opened for reading and writing.
+const O_RDWR: u32 = 2;
 
 /// Open files while they are joined.
 #[derive(Debug, Default)]
@@ -466,7 +468,8 @@ impl<'a> Joins<'a> {
                 });
             }
             Of::Pidfd(pidfd) => {
-                file.set("anon_inode:[pidfd]", pidfd.flags, Some(&pidfd.fown));
+                // Recorded without the O_RDWR that every pidfd has.
+                file.set("anon_inode:[pidfd]", pidfd.flags | O_RDWR, Some(&pidfd.fown));
                 let pid = (pidfd.nspid >= 0).then_some(i64::from(pidfd.nspid));
                 file.detail = FileDetail::Pidfd { pid, inode: Some(u64::from(pidfd.ino)) };
             }
@@ -484,8 +487,9 @@ impl<'a> Joins<'a> {
         file.is_deleted = remap.is_some();
         // The name is recorded without the mark that /proc puts behind it.
         let target = match &remap {
+            // Of a file below /proc/PID of a dead process, /proc shows the name as it was.
+            Some(Remap::Procfs { .. }) | None => Text(reg.name.clone()),
             Some(_) => Text([&reg.name[..], b" (deleted)"].concat().into()),
-            None => Text(reg.name.clone()),
         };
         file.target = Some(target);
         file.flags = Some(reg.flags);

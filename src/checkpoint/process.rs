@@ -332,7 +332,15 @@ impl Process {
             .map(|record| &record.value)
             .or_else(|| core.and_then(|core| core.ids.as_ref()));
         let fs = images.fs.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);
-        let link = |id: Option<u32>| match id {
+        if !is_zombie && core.is_some() {
+            for (img, is_missing) in [("fs", fs.is_none()), ("ids", ids.is_none())] {
+                if is_missing {
+                    let what = format!("process {pid}: this image is missing or damaged");
+                    issues.push(Issue::new(Place::member(format!("{img}-{pid}.img")), what));
+                }
+            }
+        }
+        let mut link = |id: Option<u32>| match id {
             Some(id) => (around.link)(id).map_or_else(
                 || {
                     let what = format!("process {pid} names file {id:#x}, which is not recorded");
@@ -343,7 +351,6 @@ impl Process {
             ),
             None => Field::Absent(gone),
         };
-        let mut link = link;
         let cwd = link(fs.map(|fs| fs.cwd_id));
         let root = link(fs.map(|fs| fs.root_id));
         let mm = images.mm.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 
 /// A file of evidence in memory, not yet shared.
 #[derive(Debug)]
@@ -28,21 +28,8 @@ impl Mapped {
         Ok(Mapped(map))
     }
 
-    /// Tells the kernel to read single pages: indexing jumps from header to header.
-    pub(super) fn expect_jumps(&self) {
-        // Advice that the kernel does not take costs time, no more.
-        let _ = self.0.advise(Advice::Random);
-    }
-
     /// Shares the map; it is undone with the last `Bytes` of it.
     pub(super) fn into_bytes(self) -> Bytes {
-        let _ = self.0.advise(Advice::Normal);
         Bytes::from_owner(self.0)
-    }
-}
-
-impl AsRef<[u8]> for Mapped {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
     }
 }

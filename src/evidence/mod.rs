@@ -1,10 +1,10 @@
 //! Where bytes come from: opens archives and directories, lists their members, and reads them. Nothing else reads
 //! evidence.
 //!
-//! - A plain tar is mapped and indexed in one pass over its headers ([`walk`]); members are ranges of the map.
+//! - A plain tar is indexed in one pass over its headers (`walk`) and mapped (`map`); members are ranges of the map.
 //! - A compressed one, or one from a pipe, is unpacked once into memory or an unlinked file of the cache directory
-//!   ([`spool`]) and indexed while it arrives.
-//! - A directory is listed; files are read when asked for ([`directory`]).
+//!   (`spool`) and indexed while it arrives.
+//! - A directory is listed; files are read when asked for (`directory`).
 //! - What lies inside opens by the same code ([`Evidence::open_nested`]), and [`find_checkpoints`] says where the
 //!   checkpoints are, also in OCI images.
 //!
@@ -118,7 +118,7 @@ impl fmt::Debug for Store {
 
 /// The evidence as it came, for its digest.
 enum Delivered {
-    File(File),
+    File(Arc<File>),
     Bytes(Bytes),
     Stream([u8; 32]),
     Directory,

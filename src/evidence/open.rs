@@ -12,6 +12,7 @@ use crate::base::{Issue, Progress};
 
 use super::header::{BLOCK, Header};
 use super::map::Mapped;
+use super::source::{FileSource, Source};
 use super::spool::Stream;
 use super::walk::{Walk, WalkError};
 use super::{
@@ -50,7 +51,7 @@ impl Evidence {
         if file_type.is_socket() {
             return special("socket");
         }
-        let file = directory::open_named_file(path).map_err(from_io)?;
+        let file = Arc::new(directory::open_named_file(path).map_err(from_io)?);
         let origin = Origin { name: &name, path: Some(path), is_nested: false };
         if file_type.is_fifo() {
             return Evidence::open_stream(&origin, Box::new(file), options, progress);
@@ -62,11 +63,13 @@ impl Evidence {
         if compression == Compression::None {
             check_head(&name, head)?;
             if let Ok(mapped) = Mapped::new(&file) {
-                return Evidence::index(&origin, mapped, Delivered::File(file), options, progress);
+                let data = mapped.into_bytes();
+                let source = FileSource::new(&file, data.len() as u64);
+                return Evidence::index(&origin, &source, data, Delivered::File(Arc::clone(&file)), options, progress);
             }
         }
         // Compressed, or on a file system that cannot map.
-        let input = BufReader::with_capacity(BUFFER_BYTES, &file);
+        let input = BufReader::with_capacity(BUFFER_BYTES, &*file);
         let unpacked = Evidence::unpack(
             &origin,
             Stream { input, compression, total: Some(len), hashes: false },
@@ -174,7 +177,8 @@ impl Evidence {
         let compression = Compression::detect(&bytes);
         if compression == Compression::None {
             check_head(origin.name, bytes.get(..HEAD_BYTES).unwrap_or(&bytes))?;
-            return Evidence::index(origin, bytes.clone(), Delivered::Bytes(bytes), options, progress);
+            let source: &[u8] = &bytes;
+            return Evidence::index(origin, &source, bytes.clone(), Delivered::Bytes(bytes.clone()), options, progress);
         }
         let len = bytes.len() as u64;
         let unpacked = Evidence::unpack(
@@ -186,27 +190,25 @@ impl Evidence {
         Evidence::unpacked(origin, unpacked, compression, len, Delivered::Bytes(bytes), options)
     }
 
-    /// Indexes an archive that is there as a whole.
+    /// Indexes an archive that is there as a whole: `source` and `data` are the same bytes.
     fn index(
         origin: &Origin<'_>,
-        archive: impl Archive,
+        source: &impl Source,
+        data: Bytes,
         delivered: Delivered,
         options: &OpenOptions,
         progress: &dyn Progress,
     ) -> Result<Evidence, OpenError> {
         progress.stage("indexing");
         let mut walk = Walk::new(origin.name, &options.limits, !origin.is_nested);
-        archive.expect_jumps();
-        let whole = archive.as_ref();
-        let len = whole.len() as u64;
-        walk.advance(&whole, &mut |at| progress.step(at, Some(len)), &mut |_, _| {}).map_err(|error| match error {
+        let len = source.available();
+        walk.advance(source, &mut |at| progress.step(at, Some(len)), &mut |_, _| {}).map_err(|error| match error {
             WalkError::Io(source) => OpenError::Io { name: origin.name.to_owned(), source },
             WalkError::Cancelled(cancelled) => OpenError::Cancelled(cancelled),
         })?;
         if walk.is_hopeless() {
             return Err(OpenError::NotAnArchive { name: origin.name.to_owned(), content: NotAnArchive::Unknown });
         }
-        let data = archive.into_bytes();
         Ok(Evidence::assemble(origin, walk, data, None, Compression::None, len, delivered, options))
     }
 
@@ -272,28 +274,6 @@ impl Evidence {
 const HEAD_BYTES: usize = 2 * BLOCK as usize;
 /// Of reading compressed files and streams.
 const BUFFER_BYTES: usize = 256 << 10;
-
-/// The bytes of an archive that is there as a whole.
-trait Archive: AsRef<[u8]> {
-    fn expect_jumps(&self) {}
-    fn into_bytes(self) -> Bytes;
-}
-
-impl Archive for Bytes {
-    fn into_bytes(self) -> Bytes {
-        self
-    }
-}
-
-impl Archive for Mapped {
-    fn expect_jumps(&self) {
-        Mapped::expect_jumps(self);
-    }
-
-    fn into_bytes(self) -> Bytes {
-        Mapped::into_bytes(self)
-    }
-}
 
 fn read_head<'a>(file: &File, head: &'a mut [u8]) -> io::Result<&'a [u8]> {
     let mut filled = 0;

@@ -13,7 +13,7 @@ impl Evidence {
     /// The whole content: of a truncated member what is there. Borrowed from the archive where it lies in one piece.
     ///
     /// # Errors
-    /// It has no content, is sparse and over [`Limits::max_owned_bytes`], is a hard link to nowhere, or a file that
+    /// It has no content, is sparse and over [`crate::base::Limits::max_owned_bytes`], is a hard link to nowhere, or a file that
     /// cannot be read.
     pub fn read(&self, member: &Member) -> Result<Bytes, ReadError> {
         let member = self.with_content(member)?;

@@ -25,7 +25,7 @@ use super::{sparse, sparse_map};
 /// Longest extended header that is read: attributes are at most 64 KiB each, sparse maps may be long.
 pub(super) const MAX_EXTENSION_BYTES: u64 = 8 << 20;
 /// What the list of members may take in memory, whatever `Limits::max_members` says.
-pub(super) const MAX_LIST_BYTES: u64 = 800 << 20;
+pub(super) const MAX_LIST_BYTES: u64 = 640 << 20;
 /// How far into a file the first header is looked for before it is called no archive.
 const MAX_SEARCH_BYTES: u64 = 64 << 20;
 /// How far behind the end of the archive other bytes than zeros are looked for.

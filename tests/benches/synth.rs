@@ -1,33 +1,22 @@
 //! Big checkpoints made out of a small real one, for benches. Synthetic: no runtime made them.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use bytes::Bytes;
-use cryoscope::base::Silent;
-use cryoscope::decode::schema::{CoreEntry, MmEntry, PagemapEntry, PagemapHead, PstreeEntry, TaskKobjIdsEntry, VmaEntry};
-use cryoscope::decode::{Ctx, Img, typed};
-use cryoscope::evidence::{Evidence, OpenOptions};
-use prost::{Message, Name};
+use cryoscope::decode::schema::{MmEntry, PagemapEntry, PagemapHead, PstreeEntry, TaskKobjIdsEntry, VmaEntry};
+
+use crate::rebuild::{Parts, header, push_record};
 
 /// The real checkpoint that everything is made of.
-const SEED: &str = "fixtures/compressed.tar";
+const SEED: &str = "compressed.tar";
 /// Where the added memory lies: no process of the seed uses it.
 const ADDED_AT: u64 = 0x1000_0000_0000;
 
-/// Files of the seed by path.
-fn seed() -> BTreeMap<String, Bytes> {
-    let evidence = Evidence::open(Path::new(SEED), &OpenOptions::default(), &Silent).unwrap();
-    let members = evidence.members().iter().filter(|member| member.is_file());
-    members.map(|member| (member.display_path().into_owned(), evidence.read(member).unwrap())).collect()
-}
-
 /// A plain tar whose first process has `len` more bytes of anonymous memory, `needle` in every 64 MiB.
-pub fn big_memory(path: &Path, len: u64, needle: &[u8]) {
-    let mut files = seed();
-    let mut mm: MmEntry = first(&files, "mm-1.img");
+pub(crate) fn big_memory(path: &Path, len: u64, needle: &[u8]) {
+    let mut parts = Parts::of(SEED);
+    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
     mm.vmas.push(VmaEntry {
         start: ADDED_AT,
         end: ADDED_AT + len,
@@ -38,12 +27,10 @@ pub fn big_memory(path: &Path, len: u64, needle: &[u8]) {
         ..VmaEntry::default()
     });
     mm.vmas.sort_by_key(|vma| vma.start);
-    replace(&mut files, "mm-1.img", &[mm]);
+    parts.set_records("mm-1.img", &[mm]);
+
     // Runs stand in ascending order, and so do their bytes in the pages file.
-    let name = "checkpoint/pagemap-1.img";
-    let img = Img::new(name, files[name].clone());
-    let mut entries: Vec<PagemapEntry> =
-        typed::<PagemapEntry>(&img, &Ctx::default()).value.into_iter().map(|record| record.value).collect();
+    let mut entries = parts.records::<PagemapEntry>("pagemap-1.img");
     let below = entries.partition_point(|entry| entry.vaddr < ADDED_AT);
     let bytes_below: u64 = entries[..below].iter().map(|entry| u64::from(entry.compat_nr_pages) * 4096).sum();
     let added = PagemapEntry {
@@ -53,19 +40,18 @@ pub fn big_memory(path: &Path, len: u64, needle: &[u8]) {
         ..PagemapEntry::default()
     };
     entries.insert(below, added);
-    let head: PagemapHead = first(&files, "pagemap-1.img");
-    replace(&mut files, "pagemap-1.img", &[head]);
-    let mut pagemap = files[name].to_vec();
-    entries.iter().for_each(|entry| append(&mut pagemap, entry));
-    files.insert(name.to_owned(), pagemap.into());
+    let head = parts.records::<PagemapHead>("pagemap-1.img");
+    parts.set_records("pagemap-1.img", &head);
+    let mut pagemap = parts.image("pagemap-1.img").to_vec();
+    entries.iter().for_each(|entry| push_record(&mut pagemap, entry));
+    parts.set_image("pagemap-1.img", pagemap);
 
     let mut tar = tar::Builder::new(BufWriter::new(File::create(path).unwrap()));
-    for (name, bytes) in &files {
+    for (name, bytes) in &parts.0 {
         if name == "checkpoint/pages-1.img" {
-            let total = bytes.len() as u64 + len;
             let (before, after) = bytes.split_at(usize::try_from(bytes_below).unwrap());
             let content = before.chain(Noise::new(len, needle)).chain(after);
-            tar.append_data(&mut header(total), name, content).unwrap();
+            tar.append_data(&mut header(bytes.len() as u64 + len), name, content).unwrap();
         } else {
             tar.append_data(&mut header(bytes.len() as u64), name, &bytes[..]).unwrap();
         }
@@ -73,60 +59,24 @@ pub fn big_memory(path: &Path, len: u64, needle: &[u8]) {
     tar.into_inner().unwrap().flush().unwrap();
 }
 
-/// A plain tar with `count` processes, all children of the first.
-pub fn many_processes(path: &Path, count: u32) {
-    let mut files = seed();
-    let first_process: PstreeEntry = first(&files, "pstree.img");
-    let mut tree = files["checkpoint/pstree.img"].to_vec();
-    let images = ["core", "ids", "mm", "fs", "pagemap"];
-    let ids: TaskKobjIdsEntry = first(&files, "ids-1.img");
-    let core: CoreEntry = first(&files, "core-1.img");
+/// A plain tar with `count` more processes, all children of the first.
+pub(crate) fn many_processes(path: &Path, count: u32) {
+    let mut parts = Parts::of(SEED);
+    let mut tree = parts.records::<PstreeEntry>("pstree.img");
+    let first = tree[0].clone();
+    let ids = parts.records::<TaskKobjIdsEntry>("ids-1.img").remove(0);
+    let fds = parts.image(&format!("fdinfo-{}.img", ids.files_id)).clone();
     for pid in 1000..1000 + count {
-        append(&mut tree, &PstreeEntry { pid, ppid: first_process.pid, threads: vec![pid], ..first_process.clone() });
-        for image in images {
-            let bytes = files[&format!("checkpoint/{image}-1.img")].clone();
-            files.insert(format!("checkpoint/{image}-{pid}.img"), bytes);
+        tree.push(PstreeEntry { pid, ppid: first.pid, threads: vec![pid], ..first.clone() });
+        for image in ["core", "ids", "mm", "fs", "pagemap"] {
+            let bytes = parts.image(&format!("{image}-1.img")).clone();
+            parts.set_image(&format!("{image}-{pid}.img"), bytes);
         }
-        let own = TaskKobjIdsEntry { vm_id: pid, files_id: pid, ..ids };
-        replace(&mut files, &format!("ids-{pid}.img"), &[own]);
-        let bytes = files[&format!("checkpoint/fdinfo-{}.img", ids.files_id)].clone();
-        files.insert(format!("checkpoint/fdinfo-{pid}.img"), bytes);
-        replace(&mut files, &format!("core-{pid}.img"), std::slice::from_ref(&core));
+        parts.set_records(&format!("ids-{pid}.img"), &[TaskKobjIdsEntry { vm_id: pid, files_id: pid, ..ids }]);
+        parts.set_image(&format!("fdinfo-{pid}.img"), fds.clone());
     }
-    files.insert("checkpoint/pstree.img".to_owned(), tree.into());
-    let mut tar = tar::Builder::new(BufWriter::new(File::create(path).unwrap()));
-    for (name, bytes) in &files {
-        tar.append_data(&mut header(bytes.len() as u64), name, &bytes[..]).unwrap();
-    }
-    tar.into_inner().unwrap().flush().unwrap();
-}
-
-fn first<M: Message + Default + Name + Clone>(files: &BTreeMap<String, Bytes>, name: &str) -> M {
-    let img = Img::new(name, files[&format!("checkpoint/{name}")].clone());
-    typed::<M>(&img, &Ctx::default()).value[0].value.clone()
-}
-
-/// Writes an image anew: both magics of the old one, then the records.
-fn replace<M: Message>(files: &mut BTreeMap<String, Bytes>, name: &str, records: &[M]) {
-    let path = format!("checkpoint/{name}");
-    let mut bytes = files[&path][..8].to_vec();
-    for record in records {
-        append(&mut bytes, record);
-    }
-    files.insert(path, bytes.into());
-}
-
-fn append<M: Message>(bytes: &mut Vec<u8>, record: &M) {
-    bytes.extend_from_slice(&u32::try_from(record.encoded_len()).unwrap().to_le_bytes());
-    record.encode(bytes).unwrap();
-}
-
-fn header(len: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(len);
-    header.set_mode(0o600);
-    header.set_cksum();
-    header
+    parts.set_records("pstree.img", &tree);
+    std::fs::write(path, parts.tar()).unwrap();
 }
 
 /// Memory-like bytes: pages of text, of pointers and of zeros in turn, a needle in every 64 MiB.

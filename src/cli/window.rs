@@ -1,0 +1,33 @@
+//! Without a subcommand: the window.
+
+use std::path::PathBuf;
+
+/// Opens the window on these archives.
+pub(super) fn open(archives: &[PathBuf]) -> anyhow::Result<()> {
+    for archive in archives {
+        if archive.as_os_str() == "-" {
+            anyhow::bail!("-: the window does not read standard input; `cryoscope inspect -` does");
+        }
+        // A mistyped command arrives here as the name of an archive.
+        if let Err(error) = std::fs::symlink_metadata(archive) {
+            let is_word = archive.to_str().is_some_and(|it| it.chars().all(|c| c.is_ascii_alphabetic()));
+            let advice = if is_word { ", and no command of this name; see `cryoscope --help`" } else { "" };
+            match error.kind() {
+                std::io::ErrorKind::NotFound => anyhow::bail!("{}: no such file or directory{advice}", archive.display()),
+                _ => anyhow::bail!("{}: {error}", archive.display()),
+            }
+        }
+    }
+    run(archives)
+}
+
+#[cfg(feature = "gui")]
+fn run(archives: &[PathBuf]) -> anyhow::Result<()> {
+    crate::ui::run(archives.to_vec())
+}
+
+#[cfg(not(feature = "gui"))]
+fn run(archives: &[PathBuf]) -> anyhow::Result<()> {
+    let archive = archives.first().map_or_else(|| "ARCHIVE".into(), |archive| archive.display().to_string());
+    anyhow::bail!("this cryoscope was built without its window; `cryoscope inspect {archive}` shows the same as text")
+}

@@ -1,0 +1,20 @@
+//! Text for people: aligned, coloured where the terminal wants it, honest about what is missing.
+//!
+//! Everything from the evidence passes through [`crate::base::Text::label`] or
+//! [`crate::base::escape_controls`]: nothing in it can move the cursor.
+
+mod card;
+mod columns;
+mod human;
+mod images;
+mod inspect;
+mod process;
+mod style;
+mod system;
+mod tree;
+
+pub use columns::{Align, Cell, Columns};
+pub use human::{bytes, plural, unix_time};
+pub use images::{images, records};
+pub use inspect::{Sections, inspect};
+pub use style::{Style, Tone};
