@@ -131,7 +131,11 @@ impl Target {
                 "{shown}: lies inside the evidence, which is never written to; name another directory"
             );
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("{shown}: cannot be made"))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("{shown}: cannot be made"))?;
         let dir = fs::canonicalize(dir).with_context(|| format!("{shown}: cannot be written to"))?;
         Ok(Target { dir, evidence, force: args.force, preserve_mode: args.preserve_mode })
     }

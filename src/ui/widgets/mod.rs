@@ -25,6 +25,7 @@ mod hex;
 mod json;
 mod link;
 mod loading;
+mod order;
 mod property;
 mod row;
 mod section;
