@@ -53,6 +53,7 @@ pub struct Cell<'a> {
     tone: Option<Tone>,
     is_mono: bool,
     is_muted: bool,
+    depth: u32,
 }
 
 impl<'a> Cell<'a> {
@@ -86,6 +87,12 @@ impl<'a> Cell<'a> {
     /// Coloured by its meaning; the text says it as well.
     pub fn tone(mut self, tone: Tone) -> Cell<'a> {
         self.tone = Some(tone);
+        self
+    }
+
+    /// Set in by levels of a tree.
+    pub fn depth(mut self, depth: u32) -> Cell<'a> {
+        self.depth = depth.min(32);
         self
     }
 
@@ -484,7 +491,13 @@ impl egui_table::TableDelegate for Delegate<'_> {
 /// Draws one cell; the target of its link when that was clicked.
 fn draw_cell(ui: &mut Ui, column: &Column, cell: &Cell<'_>, needle: &str, is_selected: bool) -> Option<Target> {
     let tokens = Tokens::get(ui);
-    let rect = ui.max_rect().shrink2(Vec2::new(SPACE_S, 0.0));
+    let mut rect = ui.max_rect().shrink2(Vec2::new(SPACE_S, 0.0));
+    let indent = cell.depth as f32 * tokens::INDENT;
+    for level in 0..cell.depth {
+        let x = rect.left() + level as f32 * tokens::INDENT + 5.0;
+        ui.painter().vline(x, rect.y_range(), Stroke::new(1.0, tokens.line));
+    }
+    rect.min.x = (rect.min.x + indent).min(rect.max.x);
     let icon_width = if cell.icon.is_some() { ICON_SIZE + 6.0 } else { 0.0 };
     let font = if cell.is_mono { tokens::mono_font() } else { tokens::body_font() };
     let color = match (&cell.link, cell.tone, cell.is_muted) {
@@ -499,7 +512,7 @@ fn draw_cell(ui: &mut Ui, column: &Column, cell: &Cell<'_>, needle: &str, is_sel
     job.wrap.max_width = if is_sizing { column.max_width } else { (rect.width() - icon_width).max(0.0) };
     let galley = ui.painter().layout_job(job);
     if is_sizing {
-        ui.allocate_space(Vec2::new(galley.size().x + icon_width + 2.0 * SPACE_S + 1.0, ROW_HEIGHT));
+        ui.allocate_space(Vec2::new(galley.size().x + icon_width + indent + 2.0 * SPACE_S + 1.0, ROW_HEIGHT));
         return None;
     }
     let mut x = if column.is_right { rect.right() - galley.size().x } else { rect.left() };

@@ -13,7 +13,8 @@ use crate::decode::names;
 use crate::session::{ArchiveId, Command, OpenArchive, Target};
 use crate::ui::tokens::Tone;
 use crate::ui::widgets::{
-    BytesView, Value, detail_page, detail_title, empty_state, property, property_ui, section, target_link,
+    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, property, property_ui, section,
+    target_link,
 };
 use crate::ui::{icons, text};
 
@@ -91,13 +92,19 @@ pub(super) fn detail_ui(
     let is_closed = detail_title(ui, icon_of(file.kind), Tone::Accent, &title, &badges);
     let id = u64::from(archive.id().0) << 32 | u64::from(id.0);
     detail_page(ui, id, |ui| {
-        description_ui(ui, checkpoint, file, commands);
-        kinds::kind_ui(ui, checkpoint, file, commands);
-        content_ui(ui, checkpoint, found, commands);
+        detail_sides(ui, |ui, side| match side {
+            Side::Left => {
+                description_ui(ui, checkpoint, file, commands);
+                kinds::kind_ui(ui, checkpoint, file, commands);
+            }
+            Side::Right => {
+                holders_ui(ui, checkpoint, file, commands);
+                related_ui(ui, checkpoint, file, commands);
+                content_ui(ui, checkpoint, found, commands);
+                locks_ui(ui, checkpoint, found, commands);
+            }
+        });
         unread_ui(ui, checkpoint, file, id, bytes, commands);
-        holders_ui(ui, checkpoint, file, commands);
-        related_ui(ui, checkpoint, file, commands);
-        locks_ui(ui, checkpoint, found, commands);
     });
     is_closed
 }
@@ -124,7 +131,7 @@ fn description_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, command
             let signal =
                 if owner.signum == 0 { "SIGIO".to_owned() } else { names::signal(arch, owner.signum) };
             property_ui(ui, "Signal owner", "Who is told by signal of readiness (F_SETOWN)", |ui| {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     process_link(ui, checkpoint, crate::base::Pid(owner.pid), commands);
                     ui.label(format!("by {signal}, as {kind}"));
                 })
@@ -189,7 +196,7 @@ fn holders_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, commands: &
             ui.label("Nobody: it is in flight, or kept for another file.");
         }
         if !file.fds.is_empty() {
-            ui.horizontal_wrapped(|ui| {
+            link_row(ui, |ui| {
                 for fd in file.fds.iter().take(MAX_LINKS) {
                     fd_link(ui, checkpoint, *fd, commands);
                 }
@@ -218,7 +225,7 @@ fn related_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, commands: &
         for (relation, other) in file.related.iter().take(MAX_LINKS) {
             let (label, help) = relation_words(*relation);
             property_ui(ui, label, help, |ui| {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     file_link(ui, checkpoint, *other, commands);
                     let fds = checkpoint.file(*other).map(|file| file.fds.as_slice()).unwrap_or_default();
                     for fd in fds.iter().take(6) {
@@ -251,7 +258,7 @@ fn locks_ui(ui: &mut Ui, checkpoint: &Checkpoint, found: &Found, commands: &mut 
     section(ui, "Locks", "", |ui| {
         for lock in found.locks.iter().filter_map(|at| checkpoint.locks.get(*at)) {
             property_ui(ui, &format!("{} {}", lock.kind, lock.access), "Kind of lock, and what it allows", |ui| {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     ui.label(range_label(lock));
                     fd_link(ui, checkpoint, (lock.pid, lock.fd), commands);
                 })

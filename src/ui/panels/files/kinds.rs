@@ -11,7 +11,7 @@ use crate::decode::names::{self, Names};
 use crate::session::{Command, Target};
 use crate::ui::text::{bytes, counted, grouped};
 use crate::ui::tokens::Tokens;
-use crate::ui::widgets::{Value, mono_text, property, property_ui, section, target_link};
+use crate::ui::widgets::{Value, link_row, mono_text, property, property_ui, section, target_link};
 
 /// What rows are drawn with.
 struct Rows<'a> {
@@ -169,13 +169,13 @@ impl Rows<'_> {
         let help = "How CRIU keeps a file whose name no longer leads to it";
         property_ui(self.ui, "Kept as", help, |ui| match remap {
             Remap::Linked { file } => {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     ui.label("hard link");
                     file_link(ui, checkpoint, *file, commands);
                 });
             }
             Remap::Ghost { img } => {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     ui.label("copy in");
                     target_link(ui, commands, img, Target::image(img.clone()));
                 });
@@ -215,7 +215,7 @@ impl Rows<'_> {
         for target in targets.iter().take(MAX_LINKS) {
             let (checkpoint, arch, commands) = (self.checkpoint, self.arch, &mut *self.commands);
             property_ui(self.ui, &format!("fd {}", target.fd), "Number it was added by", |ui| {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     let fd = Fd(target.fd);
                     let found = pid.and_then(|pid| Some((pid, checkpoint.fd(pid, fd)?)));
                     match found {
@@ -238,7 +238,7 @@ impl Rows<'_> {
             let (checkpoint, arch, commands) = (self.checkpoint, self.arch, &mut *self.commands);
             let label = watch.wd.map_or_else(|| "mark".to_owned(), |wd| format!("wd {wd}"));
             property_ui(self.ui, &label, "Watch descriptor", |ui| {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     match (&watch.path, watch.mnt_id, watch.inode) {
                         (Some(path), _, _) => {
                             ui.label(mono_text(path.label()));
@@ -312,7 +312,7 @@ impl Rows<'_> {
         let Some(namespace) = inside else { return };
         let (checkpoint, commands) = (self.checkpoint, &mut *self.commands);
         property_ui(self.ui, "Processes in it", "", |ui| {
-            ui.horizontal_wrapped(|ui| {
+            link_row(ui, |ui| {
                 for pid in namespace.pids.iter().take(12) {
                     process_link(ui, checkpoint, *pid, commands);
                 }

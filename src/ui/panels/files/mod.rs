@@ -1,7 +1,7 @@
 //! Open files of the whole container: a table, and all about the selected one.
 
 mod detail;
-mod kinds;
+pub(super) mod kinds;
 pub(super) mod links;
 
 use std::cmp::Ordering;
@@ -99,8 +99,8 @@ const COLUMNS: &[Column] = &[
     Column::right("ID", 56.0, "CRIU's number of the open file description, which descriptors share"),
     Column::left("Kind", 100.0, "CRIU's word for the kind of file"),
     Column::left("Target", 300.0, "As the link in /proc/PID/fd reads"),
-    Column::left("Flags", 190.0, "Of open(2), of the open file description"),
-    Column::right("Position", 84.0, "File position in bytes"),
+    Column::left("Flags", 180.0, "Of open(2), of the open file description"),
+    Column::right("Position", 104.0, "File position in bytes"),
     Column::right("Unread", 70.0, "Bytes written and not yet read by anybody"),
     Column::left("Held by", 220.0, "Descriptors as pid:fd, and processes that map it, run it or stand in it"),
 ];
@@ -139,7 +139,8 @@ impl TableRows for FileRows<'_> {
             },
             3 => file.flags.map_or_else(Cell::empty, |flags| {
                 let arch = self.0.container.arch.unwrap_or_default();
-                Cell::mono(names::open_flags(arch, u64::from(flags)))
+                // Set on every file by 64-bit programs: noise in a list.
+                Cell::mono(names::open_flags(arch, u64::from(flags)).replace("|O_LARGEFILE", ""))
             }),
             4 => file.pos.map_or_else(Cell::empty, |pos| Cell::mono(grouped(pos))),
             5 => match unread_bytes(self.0, file) {

@@ -11,7 +11,8 @@ use crate::decode::names;
 use crate::session::{Command, OpenArchive, Target};
 use crate::ui::tokens::{Tokens, Tone};
 use crate::ui::widgets::{
-    BytesView, Value, detail_page, detail_title, empty_state, mono_text, property, property_ui, section, target_link,
+    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, mono_text, property,
+    property_ui, section, target_link,
 };
 use crate::ui::{icons, text};
 
@@ -70,13 +71,17 @@ pub(super) fn detail_ui(
     let is_closed = detail_title(ui, icons::SOCKET, Tone::Accent, &label_of(socket), &badges);
     let key = u64::from(archive.id().0) << 32 | u64::from(id.0);
     detail_page(ui, key, |ui| {
-        ends_ui(ui, checkpoint, socket, commands);
-        holders_ui(ui, checkpoint, socket, commands);
+        detail_sides(ui, |ui, side| match side {
+            Side::Left => ends_ui(ui, checkpoint, socket, commands),
+            Side::Right => {
+                holders_ui(ui, checkpoint, socket, commands);
+                in_flight_ui(ui, checkpoint, socket, commands);
+                options_ui(ui, socket, commands);
+            }
+        });
         let (received, sent) = (&mut state.received, &mut state.sent);
         queue_ui(ui, checkpoint, "Received, not yet read", socket.recv_queue.as_ref(), key << 1, received, commands);
         queue_ui(ui, checkpoint, "Written, not yet acknowledged", socket.send_queue.as_ref(), key << 1 | 1, sent, commands);
-        in_flight_ui(ui, checkpoint, socket, commands);
-        options_ui(ui, socket, commands);
         filter_ui(ui, socket, commands);
     });
     is_closed
@@ -88,7 +93,7 @@ fn ends_ui(ui: &mut Ui, checkpoint: &Checkpoint, socket: &Socket, commands: &mut
         let local = socket.local.as_ref().map_or_else(|| "unbound".to_owned(), address_label);
         property(ui, commands, "Local", "Own address; @ is an abstract name", Value::Mono(&local));
         property_ui(ui, "Peer", "The other end", |ui| {
-            ui.horizontal_wrapped(|ui| {
+            link_row(ui, |ui| {
                 match (socket.peer_file, &socket.peer) {
                     (Some(peer), address) => {
                         let label = match address {
@@ -163,7 +168,7 @@ fn holders_ui(ui: &mut Ui, checkpoint: &Checkpoint, socket: &Socket, commands: &
             let label = "Nobody: it is in flight, or waits to be accepted.";
             ui.label(RichText::new(label).color(Tokens::get(ui).muted));
         }
-        ui.horizontal_wrapped(|ui| {
+        link_row(ui, |ui| {
             for fd in socket.owners.iter().take(MAX_LINKS) {
                 fd_link(ui, checkpoint, *fd, commands);
             }
@@ -194,7 +199,7 @@ fn queue_ui(
     }
     section(ui, title, &note, |ui| {
         if queue.packets.len() > 1 {
-            ui.horizontal_wrapped(|ui| {
+            link_row(ui, |ui| {
                 for (at, (bytes, _)) in queue.packets.iter().take(MAX_PACKETS).enumerate() {
                     let label = format!("{}: {}", at + 1, text::bytes(bytes.len() as u64));
                     let chip = ui.selectable_label(state.packet == at, RichText::new(label).small());

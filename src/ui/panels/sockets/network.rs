@@ -11,7 +11,7 @@ use crate::decode::names;
 use crate::session::{ArchiveId, Command, OpenArchive};
 use crate::ui::icons;
 use crate::ui::tokens::{SPACE_M, SPACE_S, Tokens};
-use crate::ui::widgets::{BytesView, detail_page, empty_state, mono_text, property_ui, section, tab_strip};
+use crate::ui::widgets::{BytesView, detail_page, empty_state, link_row, mono_text, property_ui, section, tab_strip};
 
 /// Most interfaces, routes or rules of one namespace that are shown.
 const MAX_SHOWN: usize = 400;
@@ -57,7 +57,7 @@ fn namespace_ui(ui: &mut Ui, checkpoint: &Checkpoint, network: &NetNamespace, co
     section(ui, &title_of(network), &super::detail::pids_label(checkpoint, pids), |ui| {
         if !pids.is_empty() {
             property_ui(ui, "Processes", "That live in it", |ui| {
-                ui.horizontal_wrapped(|ui| {
+                link_row(ui, |ui| {
                     for pid in pids.iter().take(12) {
                         process_link(ui, checkpoint, *pid, commands);
                     }
