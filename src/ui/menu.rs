@@ -172,6 +172,7 @@ fn archives_ui(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
                         .icon(icons::ARCHIVE, Tone::Neutral)
                         .secondary(&path)
                         .selected(is_active)
+                        .flat()
                         .show(ui)
                 });
                 if row.inner.response.on_hover_text(&path).clicked() {

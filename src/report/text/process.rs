@@ -3,13 +3,11 @@
 use std::io::{self, Write};
 
 use crate::base::{Absent, Field, Text};
-use crate::checkpoint::files::{FileDetail, PipeEnd, Relation};
+use crate::checkpoint::files::{FileDetail, PipeEnd};
 use crate::checkpoint::process::Link;
 use crate::checkpoint::{Checkpoint, OpenFile, Process, Vma};
-use crate::decode::{Arch, names};
 
 use super::super::descriptors::{fd_flags, relation_word};
-use super::super::maps::dumped_pages;
 use super::card::field;
 use super::human::{bytes, or_dash, plural};
 use super::tree::{command, state_note};
@@ -30,9 +28,8 @@ fn absent(process: &Process, why: Absent) -> String {
 }
 
 /// Who it is and may do.
-pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, process: &Process) -> io::Result<()> {
+pub(super) fn details(out: &mut dyn Write, style: Style, process: &Process) -> io::Result<()> {
     head(out, style, process)?;
-    let arch = checkpoint.container.arch.unwrap_or(Arch::X86);
     let mut line = |label: &str, value: Option<&str>| {
         write!(out, "  ")?;
         match value.filter(|value| !value.is_empty()) {
@@ -42,7 +39,10 @@ pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
     };
     let ids = format!("parent {}, group {}, session {}", process.ppid, process.pgid, process.sid);
     line("ids", Some(&ids))?;
-    line("state", Some(&state_note(process, arch).unwrap_or_else(|| "alive (running or sleeping is not recorded)".into())))?;
+    line(
+        "state",
+        Some(&state_note(&process.state).unwrap_or_else(|| "alive (running or sleeping is not recorded)".into())),
+    )?;
     line("arguments", Some(&command(process)))?;
     for (label, link) in [("exe", &process.exe), ("cwd", &process.cwd), ("root", &process.root)] {
         line(label, Some(&link_label(process, link)))?;
@@ -53,18 +53,14 @@ pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
         line("gids", Some(&ids(credentials.gids)))?;
         let groups: Vec<String> = credentials.groups.iter().map(u32::to_string).collect();
         line("groups", Some(&groups.join(" ")))?;
-        let effective = credentials.cap_eff;
-        line("effective", Some(&format!("{effective:016x} {}", capabilities(effective))))?;
         for (label, set) in [
+            ("effective", Some(credentials.cap_eff)),
             ("permitted", Some(credentials.cap_prm)),
             ("inheritable", Some(credentials.cap_inh)),
             ("bounding", Some(credentials.cap_bnd)),
             ("ambient", credentials.cap_amb),
         ] {
-            let text = set.map(|set| match set {
-                set if set == effective && set != 0 => format!("{set:016x} as effective"),
-                set => format!("{set:016x} {}", capabilities(set)),
-            });
+            let text = set.map(|set| format!("{set:016x}{}", capability_note(set)));
             line(label, text.as_deref())?;
         }
         let no_new_privs = credentials.no_new_privs.map(|set| if set { "yes" } else { "no" });
@@ -81,9 +77,10 @@ pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
     line("umask", process.umask.known().map(|umask| format!("{umask:04o}")).as_deref())?;
     line("oom score adj", process.oom_score_adj.known().map(i32::to_string).as_deref())?;
     if process.threads.len() > 1 {
-        let names = process.threads.iter().map(|thread| {
-            format!("{} {}", thread.tid, thread.comm.known().map_or_else(|| "?".into(), Text::label))
-        });
+        let names = process
+            .threads
+            .iter()
+            .map(|thread| format!("{} {}", thread.tid, thread.comm.known().map_or_else(|| "?".into(), Text::label)));
         line("threads", Some(&names.collect::<Vec<_>>().join(", ")))?;
     }
     if let Field::Known(limits) = &process.rlimits {
@@ -97,13 +94,11 @@ pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
     Ok(())
 }
 
-fn capabilities(set: u64) -> String {
-    if set == 0 {
-        return "none".into();
+fn capability_note(set: u64) -> String {
+    match set.count_ones() {
+        0 => " (none)".into(),
+        n => format!(" ({})", plural(n as usize, "capability", "capabilities")),
     }
-    let names = names::CAPABILITY.of_bit_set(Arch::X86, set);
-    let names = names.iter().map(|name| name.strip_prefix("CAP_").unwrap_or(name).to_lowercase());
-    names.collect::<Vec<_>>().join(" ")
 }
 
 fn link_label(process: &Process, link: &Field<Link>) -> String {
@@ -128,10 +123,9 @@ pub(super) fn files(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
         ("TARGET", Align::Left),
         ("NOTE", Align::Left),
     ]);
-    let arch = checkpoint.container.arch.unwrap_or(Arch::X86);
     for entry in &process.fds {
         let file = checkpoint.file(entry.file);
-        let flags = file.and_then(|file| file.flags).map(|flags| flag_words(arch, fd_flags(flags, entry.cloexec)));
+        let flags = file.and_then(|file| file.flags).map(|flags| flag_words(fd_flags(flags, entry.cloexec)));
         let target = file.map_or_else(
             || format!("? (file {} is not in the images)", entry.file),
             |file| file.target.as_ref().map_or_else(|| "? (its number is not recorded)".into(), Text::label),
@@ -149,12 +143,23 @@ pub(super) fn files(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
     columns.write(out, style, 4)
 }
 
-/// `RDWR|APPEND|CLOEXEC`: names of open(2) without their prefix, and without `O_LARGEFILE`, which the kernel sets for
-/// every file of a 64-bit process.
-fn flag_words(arch: Arch, flags: u32) -> String {
-    let names = names::open_flags(arch, u64::from(flags));
-    let words = names.split('|').filter(|word| *word != "O_LARGEFILE");
-    words.map(|word| word.strip_prefix("O_").unwrap_or(word)).collect::<Vec<_>>().join("|")
+/// `rdwr,append,cloexec`: access mode, then what is set of the rest.
+fn flag_words(flags: u32) -> String {
+    let access = match flags & 3 {
+        0 => "rdonly",
+        1 => "wronly",
+        2 => "rdwr",
+        _ => "path?",
+    };
+    let named = [
+        (0o2000, "append"),
+        (0o4000, "nonblock"),
+        (0o20000, "async"),
+        (0o10_000_000, "path"),
+        (super::super::descriptors::O_CLOEXEC, "cloexec"),
+    ];
+    let rest = named.iter().filter(|(bit, _)| flags & bit == *bit).map(|(_, word)| *word);
+    std::iter::once(access).chain(rest).collect::<Vec<_>>().join(",")
 }
 
 fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> String {
@@ -197,7 +202,9 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
                 notes.push("shared anonymous memory".into());
             }
         }
-        FileDetail::Tty(tty) => notes.extend(tty.sid.filter(|sid| *sid != 0).map(|sid| format!("controls session {sid}"))),
+        FileDetail::Tty(tty) => {
+            notes.extend(tty.sid.filter(|sid| *sid != 0).map(|sid| format!("controls session {sid}")))
+        }
         FileDetail::Pidfd { pid, .. } => {
             notes.push(pid.map_or_else(|| "a process that is gone".into(), |pid| format!("process {pid}")));
         }
@@ -208,8 +215,7 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
     let others = file.fds.iter().filter(|(pid, _)| *pid != process.pid);
     let others: Vec<String> = others.map(|(pid, fd)| format!("{pid}/{fd}")).collect();
     notes.extend(few(&others).map(|others| format!("shared with {others}")));
-    // What an epoll watches stands there already, by the numbers it was told.
-    for (relation, id) in file.related.iter().filter(|(relation, _)| *relation != Relation::EpollTarget) {
+    for (relation, id) in &file.related {
         let owners = checkpoint.file(*id).map_or(&[][..], |file| &file.fds);
         let owners: Vec<String> = owners.iter().map(|(pid, fd)| format!("{pid}/{fd}")).collect();
         notes.extend(few(&owners).map(|owners| format!("{} {owners}", relation_word(*relation))));
@@ -221,13 +227,16 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
 fn few(items: &[String]) -> Option<String> {
     match items {
         [] => None,
-        [..] if items.len() <= 5 => Some(items.join(" ")),
+        [first @ .., _] if first.len() < 4 => Some(items.join(" ")),
         _ => Some(format!("{} and {} more", items[..4].join(" "), items.len() - 4)),
     }
 }
 
 fn unread(pipe: &PipeEnd) -> Option<String> {
-    pipe.unread.as_ref().filter(|unread| !unread.is_empty()).map(|unread| format!("{} unread", bytes(unread.len() as u64)))
+    pipe.unread
+        .as_ref()
+        .filter(|unread| !unread.is_empty())
+        .map(|unread| format!("{} unread", bytes(unread.len() as u64)))
 }
 
 /// Its memory map.
@@ -265,7 +274,7 @@ pub(super) fn maps(out: &mut dyn Write, style: Style, process: &Process) -> io::
 
 fn dumped(vma: &Vma) -> String {
     let pages = &vma.pages;
-    let mut parts = vec![format!("{}/{}", dumped_pages(pages), pages.total)];
+    let mut parts = vec![format!("{}/{}", pages.dumped.saturating_add(pages.shared), pages.total)];
     if pages.parent > 0 {
         parts.push(format!("{} in parent", pages.parent));
     }
@@ -280,10 +289,7 @@ pub(super) fn environment(out: &mut dyn Write, style: Style, process: &Process) 
     head(out, style, process)?;
     match &process.environ {
         Field::Known(environ) if environ.is_empty() => nothing(out, "empty"),
-        Field::Known(environ) => environ.iter().try_for_each(|entry| {
-            let label = if entry.is_empty() { "''".to_owned() } else { entry.label() };
-            writeln!(out, "    {label}")
-        }),
+        Field::Known(environ) => environ.iter().try_for_each(|entry| writeln!(out, "    {}", entry.label())),
         Field::Absent(why) => nothing(out, &absent(process, *why)),
     }
 }
@@ -294,15 +300,14 @@ mod tests {
 
     #[test]
     fn open_flags_are_words() {
-        assert_eq!(flag_words(Arch::X86, 0o2_102_001), "WRONLY|APPEND|CLOEXEC");
-        assert_eq!(flag_words(Arch::X86, 0), "RDONLY");
-        assert_eq!(flag_words(Arch::Mips, 0o10), "RDONLY|APPEND");
+        assert_eq!(flag_words(0o2_102_001), "wronly,append,cloexec");
+        assert_eq!(flag_words(0), "rdonly");
     }
 
     #[test]
     fn long_lists_are_cut_and_counted() {
         let items: Vec<String> = (1..=6).map(|n| n.to_string()).collect();
-        assert_eq!(few(&items[..5]).as_deref(), Some("1 2 3 4 5"));
+        assert_eq!(few(&items[..4]).as_deref(), Some("1 2 3 4"));
         assert_eq!(few(&items).as_deref(), Some("1 2 3 4 and 2 more"));
         assert_eq!(few(&[]), None);
     }
