@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 
 use crate::base::{Absent, Field, Text};
-use crate::checkpoint::files::{FileDetail, PipeEnd};
+use crate::checkpoint::files::{FileDetail, PipeEnd, Relation};
 use crate::checkpoint::process::Link;
 use crate::checkpoint::{Checkpoint, OpenFile, Process, Vma};
+use crate::decode::{Arch, names};
 
 use super::super::descriptors::{fd_flags, relation_word};
+use super::super::maps::dumped_pages;
 use super::card::field;
 use super::human::{bytes, or_dash, plural};
 use super::tree::{command, state_note};
@@ -28,8 +30,9 @@ fn absent(process: &Process, why: Absent) -> String {
 }
 
 /// Who it is and may do.
-pub(super) fn details(out: &mut dyn Write, style: Style, process: &Process) -> io::Result<()> {
+pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, process: &Process) -> io::Result<()> {
     head(out, style, process)?;
+    let arch = checkpoint.container.arch.unwrap_or(Arch::X86);
     let mut line = |label: &str, value: Option<&str>| {
         write!(out, "  ")?;
         match value.filter(|value| !value.is_empty()) {
@@ -41,7 +44,7 @@ pub(super) fn details(out: &mut dyn Write, style: Style, process: &Process) -> i
     line("ids", Some(&ids))?;
     line(
         "state",
-        Some(&state_note(&process.state).unwrap_or_else(|| "alive (running or sleeping is not recorded)".into())),
+        Some(&state_note(process, arch).unwrap_or_else(|| "alive (running or sleeping is not recorded)".into())),
     )?;
     line("arguments", Some(&command(process)))?;
     for (label, link) in [("exe", &process.exe), ("cwd", &process.cwd), ("root", &process.root)] {
@@ -53,14 +56,18 @@ pub(super) fn details(out: &mut dyn Write, style: Style, process: &Process) -> i
         line("gids", Some(&ids(credentials.gids)))?;
         let groups: Vec<String> = credentials.groups.iter().map(u32::to_string).collect();
         line("groups", Some(&groups.join(" ")))?;
+        let effective = credentials.cap_eff;
+        line("effective", Some(&format!("{effective:016x} {}", capabilities(effective))))?;
         for (label, set) in [
-            ("effective", Some(credentials.cap_eff)),
             ("permitted", Some(credentials.cap_prm)),
             ("inheritable", Some(credentials.cap_inh)),
             ("bounding", Some(credentials.cap_bnd)),
             ("ambient", credentials.cap_amb),
         ] {
-            let text = set.map(|set| format!("{set:016x}{}", capability_note(set)));
+            let text = set.map(|set| match set {
+                set if set == effective && set != 0 => format!("{set:016x} as effective"),
+                set => format!("{set:016x} {}", capabilities(set)),
+            });
             line(label, text.as_deref())?;
         }
         let no_new_privs = credentials.no_new_privs.map(|set| if set { "yes" } else { "no" });
@@ -94,11 +101,13 @@ pub(super) fn details(out: &mut dyn Write, style: Style, process: &Process) -> i
     Ok(())
 }
 
-fn capability_note(set: u64) -> String {
-    match set.count_ones() {
-        0 => " (none)".into(),
-        n => format!(" ({})", plural(n as usize, "capability", "capabilities")),
+fn capabilities(set: u64) -> String {
+    if set == 0 {
+        return "none".into();
     }
+    let names = names::CAPABILITY.of_bit_set(Arch::X86, set);
+    let names = names.iter().map(|name| name.strip_prefix("CAP_").unwrap_or(name).to_lowercase());
+    names.collect::<Vec<_>>().join(" ")
 }
 
 fn link_label(process: &Process, link: &Field<Link>) -> String {
@@ -123,9 +132,10 @@ pub(super) fn files(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
         ("TARGET", Align::Left),
         ("NOTE", Align::Left),
     ]);
+    let arch = checkpoint.container.arch.unwrap_or(Arch::X86);
     for entry in &process.fds {
         let file = checkpoint.file(entry.file);
-        let flags = file.and_then(|file| file.flags).map(|flags| flag_words(fd_flags(flags, entry.cloexec)));
+        let flags = file.and_then(|file| file.flags).map(|flags| flag_words(arch, fd_flags(flags, entry.cloexec)));
         let target = file.map_or_else(
             || format!("? (file {} is not in the images)", entry.file),
             |file| file.target.as_ref().map_or_else(|| "? (its number is not recorded)".into(), Text::label),
@@ -143,23 +153,12 @@ pub(super) fn files(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
     columns.write(out, style, 4)
 }
 
-/// `rdwr,append,cloexec`: access mode, then what is set of the rest.
-fn flag_words(flags: u32) -> String {
-    let access = match flags & 3 {
-        0 => "rdonly",
-        1 => "wronly",
-        2 => "rdwr",
-        _ => "path?",
-    };
-    let named = [
-        (0o2000, "append"),
-        (0o4000, "nonblock"),
-        (0o20000, "async"),
-        (0o10_000_000, "path"),
-        (super::super::descriptors::O_CLOEXEC, "cloexec"),
-    ];
-    let rest = named.iter().filter(|(bit, _)| flags & bit == *bit).map(|(_, word)| *word);
-    std::iter::once(access).chain(rest).collect::<Vec<_>>().join(",")
+/// `RDWR|APPEND|CLOEXEC`: names of open(2) without their prefix, and without `O_LARGEFILE`, which the kernel sets for
+/// every file of a 64-bit process.
+fn flag_words(arch: Arch, flags: u32) -> String {
+    let names = names::open_flags(arch, u64::from(flags));
+    let words = names.split('|').filter(|word| *word != "O_LARGEFILE");
+    words.map(|word| word.strip_prefix("O_").unwrap_or(word)).collect::<Vec<_>>().join("|")
 }
 
 fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> String {
@@ -215,7 +214,8 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
     let others = file.fds.iter().filter(|(pid, _)| *pid != process.pid);
     let others: Vec<String> = others.map(|(pid, fd)| format!("{pid}/{fd}")).collect();
     notes.extend(few(&others).map(|others| format!("shared with {others}")));
-    for (relation, id) in &file.related {
+    // What an epoll watches stands there already, by the numbers it was told.
+    for (relation, id) in file.related.iter().filter(|(relation, _)| *relation != Relation::EpollTarget) {
         let owners = checkpoint.file(*id).map_or(&[][..], |file| &file.fds);
         let owners: Vec<String> = owners.iter().map(|(pid, fd)| format!("{pid}/{fd}")).collect();
         notes.extend(few(&owners).map(|owners| format!("{} {owners}", relation_word(*relation))));
@@ -227,7 +227,7 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
 fn few(items: &[String]) -> Option<String> {
     match items {
         [] => None,
-        [first @ .., _] if first.len() < 4 => Some(items.join(" ")),
+        [..] if items.len() <= 5 => Some(items.join(" ")),
         _ => Some(format!("{} and {} more", items[..4].join(" "), items.len() - 4)),
     }
 }
@@ -274,7 +274,7 @@ pub(super) fn maps(out: &mut dyn Write, style: Style, process: &Process) -> io::
 
 fn dumped(vma: &Vma) -> String {
     let pages = &vma.pages;
-    let mut parts = vec![format!("{}/{}", pages.dumped.saturating_add(pages.shared), pages.total)];
+    let mut parts = vec![format!("{}/{}", dumped_pages(pages), pages.total)];
     if pages.parent > 0 {
         parts.push(format!("{} in parent", pages.parent));
     }
@@ -289,7 +289,10 @@ pub(super) fn environment(out: &mut dyn Write, style: Style, process: &Process) 
     head(out, style, process)?;
     match &process.environ {
         Field::Known(environ) if environ.is_empty() => nothing(out, "empty"),
-        Field::Known(environ) => environ.iter().try_for_each(|entry| writeln!(out, "    {}", entry.label())),
+        Field::Known(environ) => environ.iter().try_for_each(|entry| {
+            let label = if entry.is_empty() { "''".to_owned() } else { entry.label() };
+            writeln!(out, "    {label}")
+        }),
         Field::Absent(why) => nothing(out, &absent(process, *why)),
     }
 }
@@ -300,14 +303,15 @@ mod tests {
 
     #[test]
     fn open_flags_are_words() {
-        assert_eq!(flag_words(0o2_102_001), "wronly,append,cloexec");
-        assert_eq!(flag_words(0), "rdonly");
+        assert_eq!(flag_words(Arch::X86, 0o2_102_001), "WRONLY|APPEND|CLOEXEC");
+        assert_eq!(flag_words(Arch::X86, 0), "RDONLY");
+        assert_eq!(flag_words(Arch::Mips, 0o10), "RDONLY|APPEND");
     }
 
     #[test]
     fn long_lists_are_cut_and_counted() {
         let items: Vec<String> = (1..=6).map(|n| n.to_string()).collect();
-        assert_eq!(few(&items[..4]).as_deref(), Some("1 2 3 4"));
+        assert_eq!(few(&items[..5]).as_deref(), Some("1 2 3 4 5"));
         assert_eq!(few(&items).as_deref(), Some("1 2 3 4 and 2 more"));
         assert_eq!(few(&[]), None);
     }
