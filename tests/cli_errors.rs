@@ -1,6 +1,10 @@
 //! Exit codes, error lines, pipes, and where files are written.
 
-#![expect(clippy::disallowed_methods, reason = "starts the program, and looks at what it wrote")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail; it starts the program, and looks at what it wrote"
+)]
 
 mod cli;
 
@@ -28,7 +32,10 @@ fn errors_are_one_line_that_says_what_where_and_what_to_do() {
     check_refused(&["inspect", "fixtures/README.md"], &["fixtures/README.md", "open the archive"]);
     check_refused(&["inspect", "fixtures/criu-plain/pstree.img"], &["one CRIU image", "open the directory"]);
     check_refused(&["inspect", "fixtures/workloads"], &["fixtures/workloads", "no CRIU images", "give a checkpoint"]);
-    check_refused(&["inspect", "fixtures/counter.tar.zst", "--pid", "99"], &["pstree.img has no process 99", "there are: 1"]);
+    check_refused(
+        &["inspect", "fixtures/counter.tar.zst", "--pid", "99"],
+        &["pstree.img has no process 99", "there are: 1"],
+    );
     check_refused(&["images", "fixtures/criu-plain", "core-1.img"], &["no image file core-1.img", "core-31233.img"]);
     check_refused(&["files", "fixtures/counter.tar.zst", "cat", "/nope"], &["/nope: no such file", "files … list"]);
     check_refused(&["list", "/no/such/dir"], &["/no/such/dir: cannot be listed"]);

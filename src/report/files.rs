@@ -98,7 +98,8 @@ impl<'a> FileList<'a> {
     pub fn from_checkpoint(checkpoint: &'a Checkpoint) -> FileList<'a> {
         let rootfs = &checkpoint.rootfs;
         let archive = rootfs.archive.as_ref();
-        let mut files: Vec<FileRow<'a>> = rootfs.entries.iter().map(|entry| FileRow::of_rootfs(entry, archive)).collect();
+        let mut files: Vec<FileRow<'a>> =
+            rootfs.entries.iter().map(|entry| FileRow::of_rootfs(entry, archive)).collect();
         files.extend(rootfs.deleted.iter().map(FileRow::of_deleted));
         files.extend(checkpoint.recovered.iter().map(FileRow::of_recovered));
         files.extend(checkpoint.documents.iter().map(FileRow::of_document));

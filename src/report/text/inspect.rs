@@ -29,8 +29,15 @@ pub struct Sections {
 
 impl Sections {
     /// Everything.
-    pub const ALL: Sections =
-        Sections { details: true, files: true, sockets: true, mounts: true, maps: true, environment: true, stats: true };
+    pub const ALL: Sections = Sections {
+        details: true,
+        files: true,
+        sockets: true,
+        mounts: true,
+        maps: true,
+        environment: true,
+        stats: true,
+    };
 }
 
 /// Writes card, process tree, the sections, and at the end what is missing.

@@ -42,7 +42,10 @@ pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
     };
     let ids = format!("parent {}, group {}, session {}", process.ppid, process.pgid, process.sid);
     line("ids", Some(&ids))?;
-    line("state", Some(&state_note(process, arch).unwrap_or_else(|| "alive (running or sleeping is not recorded)".into())))?;
+    line(
+        "state",
+        Some(&state_note(process, arch).unwrap_or_else(|| "alive (running or sleeping is not recorded)".into())),
+    )?;
     line("arguments", Some(&command(process)))?;
     for (label, link) in [("exe", &process.exe), ("cwd", &process.cwd), ("root", &process.root)] {
         line(label, Some(&link_label(process, link)))?;
@@ -81,9 +84,10 @@ pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
     line("umask", process.umask.known().map(|umask| format!("{umask:04o}")).as_deref())?;
     line("oom score adj", process.oom_score_adj.known().map(i32::to_string).as_deref())?;
     if process.threads.len() > 1 {
-        let names = process.threads.iter().map(|thread| {
-            format!("{} {}", thread.tid, thread.comm.known().map_or_else(|| "?".into(), Text::label))
-        });
+        let names = process
+            .threads
+            .iter()
+            .map(|thread| format!("{} {}", thread.tid, thread.comm.known().map_or_else(|| "?".into(), Text::label)));
         line("threads", Some(&names.collect::<Vec<_>>().join(", ")))?;
     }
     if let Field::Known(limits) = &process.rlimits {
@@ -197,7 +201,9 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
                 notes.push("shared anonymous memory".into());
             }
         }
-        FileDetail::Tty(tty) => notes.extend(tty.sid.filter(|sid| *sid != 0).map(|sid| format!("controls session {sid}"))),
+        FileDetail::Tty(tty) => {
+            notes.extend(tty.sid.filter(|sid| *sid != 0).map(|sid| format!("controls session {sid}")))
+        }
         FileDetail::Pidfd { pid, .. } => {
             notes.push(pid.map_or_else(|| "a process that is gone".into(), |pid| format!("process {pid}")));
         }
@@ -227,7 +233,10 @@ fn few(items: &[String]) -> Option<String> {
 }
 
 fn unread(pipe: &PipeEnd) -> Option<String> {
-    pipe.unread.as_ref().filter(|unread| !unread.is_empty()).map(|unread| format!("{} unread", bytes(unread.len() as u64)))
+    pipe.unread
+        .as_ref()
+        .filter(|unread| !unread.is_empty())
+        .map(|unread| format!("{} unread", bytes(unread.len() as u64)))
 }
 
 /// Its memory map.

@@ -53,7 +53,9 @@ pub(super) fn sockets(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
 
 fn queue(queue: Option<&Queue>) -> Cell {
     match queue {
-        Some(queue) => Cell::new(if queue.len_bytes > 0 { Tone::Alert } else { Tone::Plain }, queue.len_bytes.to_string()),
+        Some(queue) => {
+            Cell::new(if queue.len_bytes > 0 { Tone::Alert } else { Tone::Plain }, queue.len_bytes.to_string())
+        }
         None => "-".into(),
     }
 }
