@@ -207,7 +207,8 @@ impl Comparison {
         for (start, proc) in &theirs {
             let Some(ours) = ours.get(start) else { continue };
             let at = format!("{at} map {start:#x}");
-            let vvar_end = clock.filter(|(clock, _)| *clock == address(&proc["end"])).map(|(_, map)| address(&map["end"]));
+            let vvar_end =
+                clock.filter(|(clock, _)| *clock == address(&proc["end"])).map(|(_, map)| address(&map["end"]));
             let end = address(&ours["end"]);
             let is_one_area = proc["path"] == "[vvar]" && vvar_end == Some(end);
             let theirs = address(&proc["end"]).into();

@@ -15,7 +15,8 @@ const MAX_DIFFERENT_PIXELS: usize = 400;
 
 fn window(theme: Theme) -> Harness<'static, App> {
     let egui_theme = if theme == Theme::Light { egui::Theme::Light } else { egui::Theme::Dark };
-    let app = App::new(&egui::Context::default(), Settings { theme, ..Settings::default() }, Vec::new()).with_settings_unsaved();
+    let app = App::new(&egui::Context::default(), Settings { theme, ..Settings::default() }, Vec::new())
+        .with_settings_unsaved();
     Harness::builder()
         .with_size([1100.0, 700.0])
         .with_theme(egui_theme)

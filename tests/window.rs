@@ -5,9 +5,7 @@
 use std::time::{Duration, Instant};
 
 use cryoscope::base::Pid;
-use cryoscope::session::{
-    ArchivesCommand, Command, PanelKind, ProcessTab, Settings, Target, Theme, ViewCommand,
-};
+use cryoscope::session::{ArchivesCommand, Command, PanelKind, ProcessTab, Settings, Target, Theme, ViewCommand};
 use cryoscope::ui::App;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -17,14 +15,19 @@ use egui_kittest::kittest::Queryable as _;
 fn window() -> Harness<'static, App> {
     // Settings of whoever runs the tests stay as they are.
     let ctx = egui::Context::default();
-    let app = App::new(&ctx, Settings { theme: Theme::Dark, ..Settings::default() }, Vec::new()).with_settings_unsaved();
-    Harness::builder().with_size([1280.0, 800.0]).with_max_steps(60).with_context_setup(cryoscope::ui::install).build_ui_state(
-        |ui, app: &mut App| {
-            app.tick(ui.ctx());
-            app.draw(ui);
-        },
-        app,
-    )
+    let app =
+        App::new(&ctx, Settings { theme: Theme::Dark, ..Settings::default() }, Vec::new()).with_settings_unsaved();
+    Harness::builder()
+        .with_size([1280.0, 800.0])
+        .with_max_steps(60)
+        .with_context_setup(cryoscope::ui::install)
+        .build_ui_state(
+            |ui, app: &mut App| {
+                app.tick(ui.ctx());
+                app.draw(ui);
+            },
+            app,
+        )
 }
 
 /// Runs frames until `is_done`, which jobs may take a while to bring about.

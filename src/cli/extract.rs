@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::base::Progress;
 use crate::checkpoint::Checkpoint;
-use crate::report::files::{FileList, FileRow, SOURCES};
+use crate::report::files::{FileList, FileRow};
 use crate::report::text::{bytes, plural};
 
 use super::args::ExtractArgs;
@@ -60,10 +60,9 @@ pub(super) fn run(
     files: &FileList<'_>,
     context: &mut Context<'_>,
 ) -> anyhow::Result<()> {
-    let target = Target::check(args, checkpoint)?;
+    let rows = chosen(files, &args.paths)?;
+    let target = Target::open(args, checkpoint)?;
     let mut report = Report { schema: "cryoscope.extract/1", ..Report::default() };
-    let rows = chosen(files, &args.paths, &mut report.skipped)?;
-    let target = target.make()?;
     let bar = context.progress();
     bar.stage("extracting");
     for row in rows {
@@ -92,20 +91,16 @@ pub(super) fn run(
 }
 
 /// What the arguments name, each file once. Directories stand for what is in them.
-fn chosen<'f, 'a>(
-    files: &'f FileList<'a>,
-    paths: &[String],
-    skipped: &mut Vec<Skipped>,
-) -> anyhow::Result<Vec<&'f FileRow<'a>>> {
+fn chosen<'f, 'a>(files: &'f FileList<'a>, paths: &[String]) -> anyhow::Result<Vec<&'f FileRow<'a>>> {
     let mut is_chosen = std::collections::HashSet::new();
     for path in paths {
         let before = is_chosen.len();
-        is_chosen.extend(files.select(path).map(|row| row.name.as_str()));
-        if before == is_chosen.len() && files.select(path).next().is_none() {
-            let is_source = path.strip_suffix(':').is_some_and(|source| SOURCES.contains(&source));
-            anyhow::ensure!(is_source, "{path}: no such file; `files … list` names them");
-            skipped.push(Skipped { name: path.clone(), why: "nothing of this source is in the checkpoint".into() });
+        let mut found = 0;
+        for row in files.select(path) {
+            found += 1;
+            is_chosen.insert(row.name.as_str());
         }
+        anyhow::ensure!(found > 0 || before < is_chosen.len(), "{path}: no such file; `files … list` names them");
     }
     Ok(files.files.iter().filter(|row| is_chosen.contains(row.name.as_str()) && row.r#type != "directory").collect())
 }
@@ -123,12 +118,11 @@ struct Target {
 type Outcome = Result<(PathBuf, u64), String>;
 
 impl Target {
-    /// Refuses a directory inside the evidence, before anything is made.
-    fn check(args: &ExtractArgs, checkpoint: &Checkpoint) -> anyhow::Result<Target> {
+    fn open(args: &ExtractArgs, checkpoint: &Checkpoint) -> anyhow::Result<Target> {
         let dir = args.output.as_path();
         let shown = dir.display();
         let evidence = checkpoint.outer.path().and_then(|path| fs::canonicalize(path).ok());
-        // The deepest directory that exists decides where DIR will lie.
+        // Looked at before anything is made: the deepest directory that exists decides where DIR will lie.
         let absolute = std::path::absolute(dir).with_context(|| format!("{shown}: cannot be written to"))?;
         let existing = absolute.ancestors().find_map(|dir| fs::canonicalize(dir).ok());
         if let Some((existing, evidence)) = existing.zip(evidence.as_ref()) {
@@ -137,15 +131,13 @@ impl Target {
                 "{shown}: lies inside the evidence, which is never written to; name another directory"
             );
         }
-        Ok(Target { dir: absolute, evidence, force: args.force, preserve_mode: args.preserve_mode })
-    }
-
-    /// Makes the directory.
-    fn make(self) -> anyhow::Result<Target> {
-        let cannot = || format!("{}: cannot be made", self.dir.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).with_context(cannot)?;
-        let dir = fs::canonicalize(&self.dir).with_context(cannot)?;
-        Ok(Target { dir, ..self })
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("{shown}: cannot be made"))?;
+        let dir = fs::canonicalize(dir).with_context(|| format!("{shown}: cannot be written to"))?;
+        Ok(Target { dir, evidence, force: args.force, preserve_mode: args.preserve_mode })
     }
 
     /// Fails only where going on makes no sense (disk full, cancel); what concerns this file alone is its outcome.

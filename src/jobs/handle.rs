@@ -77,7 +77,6 @@ impl<T> Drop for JobHandle<T> {
 ///
 /// An error that has [`Cancelled`] in its chain is [`Outcome::Cancelled`]; a panic is
 /// [`Outcome::Failed`], and so is a thread that the system would not start.
-#[expect(clippy::disallowed_methods, reason = "this is where threads are started, named by std::thread::Builder")]
 pub fn spawn<T, F>(name: impl Into<String>, wake: Wake, work: F) -> JobHandle<T>
 where
     T: Send + 'static,

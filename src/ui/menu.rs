@@ -91,7 +91,8 @@ fn action_item(ui: &mut Ui, action: &Action, model: &Model) -> bool {
     let enabled = action.is_enabled(model);
     let is_checked = action.is_checked(model);
     let key = keys::label(ui.ctx(), action);
-    let (rect, response) = ui.allocate_exact_size(egui::vec2(MENU_WIDTH.max(ui.min_rect().width()), 25.0), sense(enabled));
+    let (rect, response) =
+        ui.allocate_exact_size(egui::vec2(MENU_WIDTH.max(ui.min_rect().width()), 25.0), sense(enabled));
     response.widget_info(|| {
         if is_checked {
             egui::WidgetInfo::selected(egui::Role::MenuItem, enabled, true, action.name)
@@ -167,7 +168,12 @@ fn archives_ui(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
                 let path = crate::base::escape_controls(&archive.path().display().to_string()).into_owned();
                 let row = ui.allocate_ui(egui::vec2(410.0, tokens::ROW_HEIGHT), |ui| {
                     let is_active = archive.id() == active.id();
-                    ListRow::new(archive.title()).icon(icons::ARCHIVE, Tone::Neutral).secondary(&path).selected(is_active).show(ui)
+                    ListRow::new(archive.title())
+                        .icon(icons::ARCHIVE, Tone::Neutral)
+                        .secondary(&path)
+                        .selected(is_active)
+                        .flat()
+                        .show(ui)
                 });
                 if row.inner.response.on_hover_text(&path).clicked() {
                     commands.push(ArchivesCommand::Activate(archive.id()).into());

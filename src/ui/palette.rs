@@ -129,6 +129,7 @@ impl Palette {
                     .secondary(action.tooltip)
                     .trailing(&key)
                     .selected(is_selected)
+                    .flat()
                     .show(ui)
                     .response
             }
@@ -140,6 +141,7 @@ impl Palette {
                     .icon(icon_of(object.kind), if is_selected { Tone::Accent } else { Tone::Neutral })
                     .trailing(object.kind.word())
                     .selected(is_selected)
+                    .flat()
                     .show(ui)
                     .response
             }

@@ -51,7 +51,7 @@ fn title_ui(ui: &mut Ui) {
         ui.label(RichText::new("Cryoscope").font(tokens::strong_font(tokens::TEXT_TITLE)).color(tokens.strong));
     });
     ui.add_space(SPACE_S);
-    let what = "Look into a frozen container: what ran in it, what it held open, who it talked to, and what it hid.";
+    let what = "Look into a frozen container: what ran, what it held open, who it talked to, what it hid.";
     ui.add(egui::Label::new(RichText::new(what).size(14.0).color(tokens.text)).wrap());
 }
 
@@ -104,6 +104,7 @@ fn recent_ui(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
                 let path = crate::base::escape_controls(&archive.path.display().to_string()).into_owned();
                 let day = archive.opened.get(..10).unwrap_or_default();
                 let row = ListRow::new(&archive.title)
+                    .flat()
                     .icon(icons::ARCHIVE, Tone::Neutral)
                     .secondary(&path)
                     .trailing(day)

@@ -7,9 +7,9 @@ use crate::base::{Fd, Pid};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::session::{
-    ArchivesCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd, JobWork, JobsCommand, Level,
-    Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab, Requested, Target, Theme, ViewCommand, apply,
-    objects_of, sample,
+    ArchivesCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd, JobWork, JobsCommand,
+    Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab, Requested, Target, Theme,
+    ViewCommand, apply, objects_of, sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -161,7 +161,10 @@ fn content_is_asked_for_once_and_says_why_it_is_not_there() {
 fn looks_are_remembered() {
     let mut model = Model::default();
     let effects = apply(&mut model, ViewCommand::SetTheme(Theme::Light).into());
-    assert!(matches!(effects.as_slice(), [Effect::SetTheme(Theme::Light), Effect::StartJob { work: JobWork::SaveSettings(_), .. }]));
+    assert!(matches!(
+        effects.as_slice(),
+        [Effect::SetTheme(Theme::Light), Effect::StartJob { work: JobWork::SaveSettings(_), .. }]
+    ));
     let effects = apply(&mut model, ViewCommand::ZoomIn.into());
     assert!(matches!(effects.first(), Some(Effect::SetZoom(110))));
     // Saving is no job that the analyst sees.

@@ -13,8 +13,8 @@ use crate::ui::icons::{self, Icon};
 use crate::ui::text;
 use crate::ui::tokens::{self, ROW_HEIGHT, SPACE_S, SPACE_XS, Tokens, Tone};
 use crate::ui::widgets::{
-    Cell, Column, FilterBox, ListRow, Table, TableRows, TableState, contains_ignore_case, empty_state, icon_button,
-    list_focus, toggle_button, walk,
+    Cell, Column, FilterBox, ListRow, Table, TableRows, TableState, empty_state, icon_button, list_focus,
+    toggle_button, walk,
 };
 
 /// Longest command line that is shown in a row or searched by a filter, in bytes.
@@ -45,6 +45,8 @@ impl ProcessesState {
 struct TreeState {
     closed: HashSet<Pid>,
     rows: Vec<TreeRow>,
+    /// What a filter looks at, for every process, in lower case.
+    haystacks: Vec<String>,
     /// How many of the rows match the filter themselves.
     matching: usize,
     computed_for: Option<(ArchiveId, String, usize)>,
@@ -174,8 +176,9 @@ impl TreeState {
     fn update(&mut self, archive: &OpenArchive, needle: &str) {
         let wanted = (archive.id(), needle.to_owned(), self.edits);
         if self.computed_for.as_ref() != Some(&wanted) {
-            if self.computed_for.as_ref().is_some_and(|(id, ..)| *id != archive.id()) {
+            if self.computed_for.as_ref().is_none_or(|(id, ..)| *id != archive.id()) {
                 self.closed.clear();
+                self.haystacks = archive.checkpoint().processes.iter().map(haystack).collect();
             }
             self.flatten(archive.checkpoint(), needle);
             self.computed_for = Some(wanted);
@@ -197,7 +200,7 @@ impl TreeState {
     /// The rows in view: open branches; under a filter, what matches with its ancestors.
     fn flatten(&mut self, checkpoint: &Checkpoint, needle: &str) {
         let processes = &checkpoint.processes;
-        let matches: Vec<bool> = processes.iter().map(|process| is_match(process, needle)).collect();
+        let matches: Vec<bool> = self.haystacks.iter().map(|haystack| haystack.contains(needle)).collect();
         // A parent always comes before its children: from the end, every child is known.
         let mut is_kept = matches.clone();
         let mut parent_of = vec![None; processes.len()];
@@ -342,9 +345,11 @@ pub fn look_of(process: &Process) -> (Icon, Tone, Option<&'static str>) {
     match process.state.known() {
         Some(TaskState::Zombie { .. }) => (icons::GHOST, Tone::Neutral, Some("Zombie: has exited, not yet waited for")),
         Some(TaskState::Stopped { .. }) => (icons::PAUSE, Tone::Warning, Some("Stopped by a signal")),
-        Some(TaskState::Alive) if runs_deleted_file(process) => {
-            (icons::FILE_DELETED, Tone::Warning, Some("Program deleted: its path no longer leads to the file it runs, or it never had one"))
-        }
+        Some(TaskState::Alive) if runs_deleted_file(process) => (
+            icons::FILE_DELETED,
+            Tone::Warning,
+            Some("Program deleted: its path no longer leads to the file it runs, or it never had one"),
+        ),
         Some(TaskState::Alive) => (icons::PROCESS, Tone::Neutral, None),
         Some(TaskState::Unknown(_)) | None => (icons::QUESTION, Tone::Neutral, Some("State could not be read")),
     }
@@ -374,11 +379,9 @@ pub fn cmdline_label(process: &Process) -> String {
     line
 }
 
-fn is_match(process: &Process, needle: &str) -> bool {
-    needle.is_empty()
-        || process.pid.to_string() == needle
-        || contains_ignore_case(&process.comm_label(), needle)
-        || contains_ignore_case(&cmdline_label(process), needle)
+/// Pid, name and command line in lower case.
+fn haystack(process: &Process) -> String {
+    format!("{} {} {}", process.pid, process.comm_label(), cmdline_label(process)).to_lowercase()
 }
 
 const COLUMNS: &[Column] = &[

@@ -6,7 +6,7 @@ use super::badge::badge;
 use super::buttons::{icon_button, paint_icon};
 use crate::session::{ArchiveId, Command, NavigateCommand, OpenArchive, Target};
 use crate::ui::icons::{self, Icon};
-use crate::ui::tokens::{self, SPACE_M, SPACE_S, SPACE_XS, Tokens, Tone};
+use crate::ui::tokens::{self, SPACE_L, SPACE_M, SPACE_S, SPACE_XS, Tokens, Tone};
 
 /// From this width on details stand beside the list, in points.
 const BESIDE: f32 = 1100.0;
@@ -114,13 +114,46 @@ pub fn detail_title(ui: &mut Ui, icon: Icon, tone: Tone, title: &str, badges: &[
 }
 
 /// Details that scroll as a whole; they begin at their top again when `id` changes.
-pub fn detail_page(ui: &mut Ui, id: impl std::hash::Hash, draw: impl FnOnce(&mut Ui)) {
-    let id = egui::Id::unique("detail").with(egui::util::hash(id));
-    ScrollArea::vertical().id_salt(id).auto_shrink(false).show(ui, |ui| {
+pub fn detail_page(ui: &mut Ui, id: u64, draw: impl FnOnce(&mut Ui)) {
+    ScrollArea::vertical().id_salt(("detail", id)).auto_shrink(false).show(ui, |ui| {
         Frame::NONE.inner_margin(Margin::symmetric(SPACE_M as i8, SPACE_S as i8)).show(ui, |ui| {
-            ui.set_max_width(ui.available_width().min(1000.0));
+            ui.set_max_width(ui.available_width().min(1180.0));
             ui.spacing_mut().item_spacing.y = SPACE_XS;
             draw(ui);
         });
     });
+}
+
+/// One of two columns of details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What it is.
+    Left,
+    /// What it holds and what it belongs with.
+    Right,
+}
+
+/// Draws both sides beside each other where there is room, below each other where there is none.
+pub fn detail_sides(ui: &mut Ui, mut draw: impl FnMut(&mut Ui, Side)) {
+    if ui.available_width() < 760.0 {
+        draw(ui, Side::Left);
+        draw(ui, Side::Right);
+        return;
+    }
+    ui.spacing_mut().item_spacing.x = SPACE_L;
+    ui.columns(2, |columns| {
+        for (column, side) in columns.iter_mut().zip([Side::Left, Side::Right]) {
+            column.spacing_mut().item_spacing.x = SPACE_S;
+            draw(column, side);
+        }
+    });
+}
+
+/// Links beside each other, with room between them.
+pub fn link_row<R>(ui: &mut Ui, draw: impl FnOnce(&mut Ui) -> R) -> R {
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = SPACE_M;
+        draw(ui)
+    })
+    .inner
 }

@@ -21,6 +21,7 @@ pub struct ListRow<'a> {
     is_selected: bool,
     is_muted: bool,
     is_mono: bool,
+    is_flat: bool,
     height: f32,
 }
 
@@ -48,6 +49,7 @@ impl<'a> ListRow<'a> {
             is_selected: false,
             is_muted: false,
             is_mono: false,
+            is_flat: false,
             height: ROW_HEIGHT,
         }
     }
@@ -112,6 +114,12 @@ impl<'a> ListRow<'a> {
         self
     }
 
+    /// In a list without branches: no room for their mark.
+    pub fn flat(mut self) -> Self {
+        self.is_flat = true;
+        self
+    }
+
     /// Draws it over the whole width.
     pub fn show(self, ui: &mut Ui) -> RowResponse {
         let tokens = Tokens::get(ui);
@@ -138,7 +146,7 @@ impl<'a> ListRow<'a> {
                 is_toggled = response.clicked()
                     && response.interact_pointer_pos().is_some_and(|pos| mark.expand(2.0).contains(pos));
             }
-            x += 16.0;
+            x += if self.is_flat { SPACE_XS } else { 16.0 };
             self.paint_content(ui, rect, x, tokens);
         }
         RowResponse { response, is_toggled }

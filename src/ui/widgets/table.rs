@@ -7,16 +7,21 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::time::{Duration, Instant};
 
 use egui::{Align, Align2, Key, Rect, Role, Sense, Stroke, Ui, Vec2, WidgetInfo};
 
 use super::buttons::paint_icon;
 use super::filter::{FilterBox, contains_ignore_case, highlighted};
+use super::order::{Criteria, Order};
 use super::walk::{list_focus, walk};
 use crate::session::{Command, Target};
 use crate::ui::icons::{self, Icon};
 use crate::ui::text::grouped;
 use crate::ui::tokens::{self, HEADER_HEIGHT, ICON_SIZE, ROW_HEIGHT, SPACE_S, SPACE_XS, Tokens, Tone};
+
+/// How long a frame may filter and sort.
+const SLICE: Duration = Duration::from_millis(4);
 
 /// One column.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +53,7 @@ pub struct Cell<'a> {
     tone: Option<Tone>,
     is_mono: bool,
     is_muted: bool,
+    depth: u32,
 }
 
 impl<'a> Cell<'a> {
@@ -81,6 +87,12 @@ impl<'a> Cell<'a> {
     /// Coloured by its meaning; the text says it as well.
     pub fn tone(mut self, tone: Tone) -> Cell<'a> {
         self.tone = Some(tone);
+        self
+    }
+
+    /// Set in by levels of a tree.
+    pub fn depth(mut self, depth: u32) -> Cell<'a> {
+        self.depth = depth.min(32);
         self
     }
 
@@ -123,14 +135,18 @@ pub trait TableRows {
     }
 }
 
+/// What an order was computed for: key of the rows, filter, sorting.
+type OrderKey = (u64, String, Option<(usize, bool)>);
+
 /// What a panel keeps of its table.
 #[derive(Debug, Default)]
 pub struct TableState {
     filter: String,
     needle: String,
     sort: Option<(usize, bool)>,
-    order: Vec<u32>,
-    computed_for: Option<(u64, String, Option<(usize, bool)>)>,
+    order: Order,
+    is_complete: bool,
+    computed_for: Option<OrderKey>,
     /// The target that `selected` was looked up for.
     selected_for: Option<Target>,
     /// Position in `order` of the selected row.
@@ -155,29 +171,28 @@ impl TableState {
         self.filter = text.into();
     }
 
-    fn update(&mut self, key: u64, rows: &dyn TableRows, nr_columns: usize, target: &Target) {
+    /// Goes on with filtering and sorting for as long as a frame may take; whether that is done.
+    fn update(&mut self, key: u64, rows: &dyn TableRows, nr_columns: usize, target: &Target) -> bool {
         let wanted = (key, self.filter.clone(), self.sort);
         if self.computed_for.as_ref() != Some(&wanted) {
             self.needle = self.filter.to_lowercase();
-            let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-            self.order = (0..count)
-                .filter(|row| self.needle.is_empty() || rows.matches(*row as usize, &self.needle, nr_columns))
-                .collect();
-            if let Some((column, is_ascending)) = self.sort {
-                self.order.sort_by(|a, b| {
-                    let order = rows.compare(*a as usize, *b as usize, column);
-                    if is_ascending { order } else { order.reverse() }
-                });
-            }
+            self.order.restart();
+            self.is_complete = false;
             self.computed_for = Some(wanted);
+        }
+        if !self.is_complete {
+            let criteria = Criteria { rows, needle: &self.needle, nr_columns, sort: self.sort };
+            let started = Instant::now();
+            self.is_complete = self.order.advance(criteria, || started.elapsed() >= SLICE);
             self.selected_for = None;
         }
         if self.selected_for.as_ref() != Some(target) {
             let is_target = |row: &u32| rows.target(*row as usize).as_ref() == Some(target);
-            self.selected = self.order.iter().position(is_target);
+            self.selected = self.order.rows().iter().position(is_target);
             self.selected_for = Some(target.clone());
             self.scroll_to = self.selected;
         }
+        self.is_complete
     }
 }
 
@@ -213,7 +228,9 @@ impl<'a> Table<'a> {
         tools: impl FnOnce(&mut Ui),
     ) -> Vec<Command> {
         let mut commands = Vec::new();
-        state.update(key, rows, self.columns.len(), target);
+        if !state.update(key, rows, self.columns.len(), target) {
+            ui.ctx().request_repaint();
+        }
         ui.spacing_mut().item_spacing.y = 0.0;
         ui.add_space(SPACE_XS);
         ui.horizontal(|ui| {
@@ -227,7 +244,7 @@ impl<'a> Table<'a> {
         let footer_height = 22.0;
         let body = ui.available_rect_before_wrap();
         let table_rect = Rect::from_min_max(body.min, egui::pos2(body.right(), body.bottom() - footer_height));
-        if state.order.is_empty() {
+        if state.order.rows().is_empty() {
             ui.scope_builder(egui::UiBuilder::new().max_rect(table_rect), |ui| self.show_empty(ui, rows.is_empty()));
         } else {
             ui.scope_builder(egui::UiBuilder::new().max_rect(table_rect), |ui| {
@@ -256,7 +273,7 @@ impl<'a> Table<'a> {
     fn show_footer(&self, ui: &Ui, rect: Rect, state: &TableState, all: usize) {
         let tokens = Tokens::get(ui);
         ui.painter().hline(rect.x_range(), rect.top(), Stroke::new(1.0, tokens.line));
-        let shown = state.order.len();
+        let shown = state.order.rows().len();
         let mut text = match state.selected {
             Some(at) => format!("{} of {}", grouped(at as u64 + 1), grouped(shown as u64)),
             None => grouped(shown as u64),
@@ -293,7 +310,7 @@ impl<'a> Table<'a> {
             .collect();
         let mut table = egui_table::Table::new()
             .id_salt(self.name)
-            .num_rows(state.order.len() as u64)
+            .num_rows(state.order.rows().len() as u64)
             .headers([egui_table::HeaderRow::new(HEADER_HEIGHT)]);
         fill_width(ui, table.get_id(ui), &mut columns);
         table = table.columns(columns);
@@ -303,7 +320,7 @@ impl<'a> Table<'a> {
         let mut delegate = Delegate {
             columns: self.columns,
             rows,
-            order: &state.order,
+            order: state.order.rows(),
             needle: &state.needle,
             selected: state.selected,
             sort: state.sort,
@@ -321,7 +338,7 @@ impl<'a> Table<'a> {
 
 /// Arrow keys move the selection, Enter goes there.
 fn walk_by_keys(ui: &Ui, state: &TableState, rows: &dyn TableRows, commands: &mut Vec<Command>) {
-    if let Some(at) = walk(ui, state.selected, state.order.len(), ui.max_rect().height())
+    if let Some(at) = walk(ui, state.selected, state.order.rows().len(), ui.max_rect().height())
         && let Some(target) = target_at(state, rows, at)
     {
         commands.push(Command::select(target));
@@ -333,14 +350,16 @@ fn walk_by_keys(ui: &Ui, state: &TableState, rows: &dyn TableRows, commands: &mu
 }
 
 fn target_at(state: &TableState, rows: &dyn TableRows, at: usize) -> Option<Target> {
-    state.order.get(at).and_then(|row| rows.target(*row as usize))
+    state.order.rows().get(at).and_then(|row| rows.target(*row as usize))
 }
 
 /// Lets the last column take what the others leave.
 fn fill_width(ui: &Ui, table: egui::Id, columns: &mut [egui_table::Column]) {
     let Some(known) = egui_table::TableState::load(ui.ctx(), table) else { return };
     let Some((last, others)) = columns.split_last_mut() else { return };
-    let width_of = |(at, column): (usize, &egui_table::Column)| known.col_widths.get(&column.id_for(at)).copied().unwrap_or(column.current);
+    let width_of = |(at, column): (usize, &egui_table::Column)| {
+        known.col_widths.get(&column.id_for(at)).copied().unwrap_or(column.current)
+    };
     let taken: f32 = others.iter().enumerate().map(width_of).sum();
     last.range.min = last.range.min.max(ui.available_width() - taken);
     last.resizable = false;
@@ -472,7 +491,13 @@ impl egui_table::TableDelegate for Delegate<'_> {
 /// Draws one cell; the target of its link when that was clicked.
 fn draw_cell(ui: &mut Ui, column: &Column, cell: &Cell<'_>, needle: &str, is_selected: bool) -> Option<Target> {
     let tokens = Tokens::get(ui);
-    let rect = ui.max_rect().shrink2(Vec2::new(SPACE_S, 0.0));
+    let mut rect = ui.max_rect().shrink2(Vec2::new(SPACE_S, 0.0));
+    let indent = cell.depth as f32 * tokens::INDENT;
+    for level in 0..cell.depth {
+        let x = rect.left() + level as f32 * tokens::INDENT + 5.0;
+        ui.painter().vline(x, rect.y_range(), Stroke::new(1.0, tokens.line));
+    }
+    rect.min.x = (rect.min.x + indent).min(rect.max.x);
     let icon_width = if cell.icon.is_some() { ICON_SIZE + 6.0 } else { 0.0 };
     let font = if cell.is_mono { tokens::mono_font() } else { tokens::body_font() };
     let color = match (&cell.link, cell.tone, cell.is_muted) {
@@ -487,7 +512,7 @@ fn draw_cell(ui: &mut Ui, column: &Column, cell: &Cell<'_>, needle: &str, is_sel
     job.wrap.max_width = if is_sizing { column.max_width } else { (rect.width() - icon_width).max(0.0) };
     let galley = ui.painter().layout_job(job);
     if is_sizing {
-        ui.allocate_space(Vec2::new(galley.size().x + icon_width + 2.0 * SPACE_S + 1.0, ROW_HEIGHT));
+        ui.allocate_space(Vec2::new(galley.size().x + icon_width + indent + 2.0 * SPACE_S + 1.0, ROW_HEIGHT));
         return None;
     }
     let mut x = if column.is_right { rect.right() - galley.size().x } else { rect.left() };
@@ -543,15 +568,15 @@ mod tests {
         let mut state = TableState { sort: Some((0, true)), ..TableState::default() };
         state.set_filter("3");
         state.update(1, &rows, 1, &Target::process(Pid(13)));
-        assert_eq!(state.order, [3, 2, 0]);
+        assert_eq!(state.order.rows(), [3, 2, 0]);
         assert_eq!((state.selected, state.scroll_to), (Some(1), Some(1)));
         state.sort = Some((0, false));
         state.update(1, &rows, 1, &Target::process(Pid(13)));
-        assert_eq!(state.order, [0, 2, 3]);
+        assert_eq!(state.order.rows(), [0, 2, 3]);
         state.set_filter("");
         state.sort = None;
         state.update(2, &rows, 1, &Target::Overview);
-        assert_eq!((state.order.len(), state.selected), (5, None));
+        assert_eq!((state.order.rows().len(), state.selected), (5, None));
     }
 
     #[test]

@@ -59,7 +59,9 @@ fn ids_ui(ui: &mut Ui, credentials: &Credentials, commands: &mut Vec<Command>) {
             match credentials.no_new_privs {
                 Some(true) => badge(ui, "on", Tone::Success),
                 Some(false) => badge(ui, "off", Tone::Neutral),
-                None => ui.label(RichText::new("not recorded (CRIU writes it since 3.16)").color(Tokens::get(ui).muted)),
+                None => {
+                    ui.label(RichText::new("not recorded (CRIU writes it since 3.16)").color(Tokens::get(ui).muted))
+                }
             }
         });
         let profile = credentials.lsm_profile.as_ref().map_or_else(|| "none".to_owned(), |profile| profile.label());

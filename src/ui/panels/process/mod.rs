@@ -10,6 +10,8 @@ mod signals;
 mod summary;
 mod threads;
 
+pub(in crate::ui::panels) use files::icon_of;
+
 use egui::{Frame, Margin, RichText, ScrollArea, Sense, Ui};
 
 use super::processes::look_of;

@@ -274,8 +274,14 @@ mod tests {
 
     #[test]
     fn wait_status_is_told_as_people_say_it() {
-        assert_eq!(state_label(Some(Arch::X86), TaskState::Zombie { wait_status: Some(3 << 8) }), "zombie, exit code 3");
-        assert_eq!(state_label(Some(Arch::X86), TaskState::Zombie { wait_status: Some(9) }), "zombie, killed by SIGKILL");
+        assert_eq!(
+            state_label(Some(Arch::X86), TaskState::Zombie { wait_status: Some(3 << 8) }),
+            "zombie, exit code 3"
+        );
+        assert_eq!(
+            state_label(Some(Arch::X86), TaskState::Zombie { wait_status: Some(9) }),
+            "zombie, killed by SIGKILL"
+        );
         assert_eq!(state_label(Some(Arch::X86), TaskState::Stopped { signal: Some(19) }), "stopped by SIGSTOP");
     }
 }
