@@ -63,8 +63,20 @@ fn text_is_cut_and_coloured_on_a_terminal() {
 #[test]
 fn json_of_inspect_has_every_key_always() {
     let keys = [
-        "schema", "evidence", "container", "stats", "sizes", "processes", "sockets", "mounts", "namespaces",
-        "net_namespaces", "locks", "rootfs_diff", "coverage", "issues",
+        "schema",
+        "evidence",
+        "container",
+        "stats",
+        "sizes",
+        "processes",
+        "sockets",
+        "mounts",
+        "namespaces",
+        "net_namespaces",
+        "locks",
+        "rootfs_diff",
+        "coverage",
+        "issues",
     ];
     for line in ["inspect --json fixtures/criu-plain", "inspect --json --env fixtures/counter.tar.zst"] {
         let document: serde_json::Value = serde_json::from_str(&printed(line)).unwrap();
@@ -78,7 +90,8 @@ fn json_of_inspect_has_every_key_always() {
 fn json_of_inspect_is_limited_to_a_process() {
     let printed = printed("inspect --json --pid 7 fixtures/fd-zoo.tar.zst");
     let document: serde_json::Value = serde_json::from_str(&printed).unwrap();
-    let pids: Vec<u64> = document["processes"].as_array().unwrap().iter().map(|it| it["pid"].as_u64().unwrap()).collect();
+    let pids: Vec<u64> =
+        document["processes"].as_array().unwrap().iter().map(|it| it["pid"].as_u64().unwrap()).collect();
     assert_eq!(pids, [7]);
 }
 
