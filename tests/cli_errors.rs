@@ -217,3 +217,13 @@ fn ctrl_c_ends_with_130_and_leaves_no_files() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[cfg(not(feature = "gui"))]
+#[test]
+fn without_the_window_the_command_line_is_named() {
+    check_refused(
+        &["fixtures/counter.tar.zst"],
+        &["without its window", "`cryoscope inspect fixtures/counter.tar.zst`"],
+    );
+    check_refused(&[], &["without its window", "cryoscope inspect ARCHIVE"]);
+}

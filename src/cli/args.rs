@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const EXAMPLES: &str = "\
 Examples:
   cryoscope checkpoint.tar
-      opens the window on an archive
+      opens the window on an archive; with --sample, on one that comes with the program
   cryoscope show *.tar
       one line for each archive
   cryoscope inspect checkpoint.tar --json | jq '.processes[].cmdline'
@@ -32,6 +32,9 @@ pub struct Cli {
     /// Archives or directories to open in the window
     #[arg(value_name = "ARCHIVE")]
     pub archives: Vec<PathBuf>,
+    /// Open the sample that comes with the program in the window
+    #[arg(long)]
+    pub sample: bool,
 }
 
 /// Options that hold everywhere.

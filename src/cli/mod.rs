@@ -123,7 +123,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -
 }
 
 fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<()> {
-    let Some(command) = cli.command else { return window::open(&cli.archives) };
+    let Some(command) = cli.command else { return window::open(&cli.archives, cli.sample) };
+    anyhow::ensure!(!cli.sample, "--sample: is for the window; it goes without a command");
     if let [archive, ..] = &cli.archives[..] {
         anyhow::bail!("{}: stands before the command; put archives behind it", archive.display());
     }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Opens the window on these archives.
-pub(super) fn open(archives: &[PathBuf]) -> anyhow::Result<()> {
+/// Opens the window on these archives, and on the bundled sample if that is wanted.
+pub(super) fn open(archives: &[PathBuf], opens_sample: bool) -> anyhow::Result<()> {
     for archive in archives {
         if archive.as_os_str() == "-" {
             anyhow::bail!("-: the window does not read standard input; `cryoscope inspect -` does");
@@ -18,16 +18,16 @@ pub(super) fn open(archives: &[PathBuf]) -> anyhow::Result<()> {
             }
         }
     }
-    run(archives)
+    run(archives, opens_sample)
 }
 
 #[cfg(feature = "gui")]
-fn run(archives: &[PathBuf]) -> anyhow::Result<()> {
-    crate::ui::run(archives.to_vec())
+fn run(archives: &[PathBuf], opens_sample: bool) -> anyhow::Result<()> {
+    crate::ui::run(archives.to_vec(), opens_sample)
 }
 
 #[cfg(not(feature = "gui"))]
-fn run(archives: &[PathBuf]) -> anyhow::Result<()> {
+fn run(archives: &[PathBuf], _opens_sample: bool) -> anyhow::Result<()> {
     let archive = archives.first().map_or_else(|| "ARCHIVE".into(), |archive| archive.display().to_string());
     anyhow::bail!("this cryoscope was built without its window; `cryoscope inspect {archive}` shows the same as text")
 }

@@ -44,11 +44,12 @@ use std::path::PathBuf;
 
 pub use app::App;
 
-/// Opens the window, on `paths` if there are any, and returns when it is closed.
+/// Opens the window, on `paths` if there are any and on the bundled sample if that is wanted, and returns when it is
+/// closed.
 ///
 /// # Errors
 /// There is no display, or no way to draw on it.
-pub fn run(paths: Vec<PathBuf>) -> anyhow::Result<()> {
+pub fn run(paths: Vec<PathBuf>, opens_sample: bool) -> anyhow::Result<()> {
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_title("Cryoscope")
@@ -60,7 +61,11 @@ pub fn run(paths: Vec<PathBuf>) -> anyhow::Result<()> {
     };
     let create = move |cc: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>> {
         install(&cc.egui_ctx);
-        Ok(Box::new(App::new(&cc.egui_ctx, crate::session::Settings::load(), paths)))
+        let mut app = App::new(&cc.egui_ctx, crate::session::Settings::load(), paths);
+        if opens_sample {
+            app.ask(crate::session::ArchivesCommand::OpenSample);
+        }
+        Ok(Box::new(app))
     };
     eframe::run_native("cryoscope", options, Box::new(create))
         .map_err(|err| anyhow::anyhow!("cannot open a window: {err}"))
