@@ -1,23 +1,117 @@
-//! What could not be read, and what is not there.
+//! What could not be read, and what a checkpoint like this one cannot show. Silence never reads as
+//! "clean".
 
-use egui::Ui;
+use std::cmp::Ordering;
 
-use crate::session::{Command, OpenArchive};
+use egui::{RichText, Ui};
+
+use crate::base::escape_controls;
+use crate::checkpoint::Checkpoint;
+use crate::session::{Command, OpenArchive, Target};
 use crate::ui::icons;
-use crate::ui::widgets::empty_state;
+use crate::ui::tokens::{Tokens, Tone};
+use crate::ui::widgets::{
+    Cell, Column, Table, TableRows, TableState, Value, detail_page, empty_state, property, tab_strip,
+};
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
-pub struct IssuesState {}
+pub struct IssuesState {
+    tab: usize,
+    table: TableState,
+    seen: Option<Target>,
+}
 
 impl IssuesState {
     /// Puts the cursor into the filter box.
-    pub fn focus_filter(&mut self) {}
+    pub fn focus_filter(&mut self) {
+        self.table.focus_filter();
+    }
 }
 
 /// Draws the panel.
 #[must_use]
-pub fn issues_ui(ui: &mut Ui, _archive: &OpenArchive, _state: &mut IssuesState) -> Vec<Command> {
-    empty_state(ui, icons::ISSUE, "Issues", "This panel is being written.");
-    Vec::new()
+pub fn issues_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut IssuesState) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let checkpoint = archive.checkpoint();
+    if state.seen.as_ref() != Some(archive.target()) {
+        if matches!(archive.target(), Target::Issue(_)) {
+            state.tab = 0;
+        }
+        state.seen = Some(archive.target().clone());
+    }
+    ui.spacing_mut().item_spacing.y = 0.0;
+    let tabs = [("Could not be read", checkpoint.issues.len()), ("Cannot be shown", checkpoint.coverage.len())];
+    state.tab = tab_strip(ui, &tabs, state.tab);
+    match state.tab {
+        0 if checkpoint.issues.is_empty() => {
+            let hint = "Every record of every image was read. What such a checkpoint cannot show stands beside.";
+            empty_state(ui, icons::SUCCESS, "Nothing was unreadable", hint);
+        }
+        0 => {
+            let table = Table::new("issues", COLUMNS);
+            let key = u64::from(archive.id().0);
+            let rows = IssueRows(checkpoint);
+            commands.extend(table.show(ui, &mut state.table, &rows, key, archive.target(), |_| {}));
+        }
+        _ => coverage_ui(ui, archive, &mut commands),
+    }
+    commands
+}
+
+fn coverage_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
+    let gaps = &archive.checkpoint().coverage;
+    if gaps.is_empty() {
+        empty_state(ui, icons::GAP, "No gaps are known", "Everything that CRIU records is in this checkpoint.");
+        return;
+    }
+    detail_page(ui, u64::from(archive.id().0), |ui| {
+        let intro = "What this checkpoint cannot show. That something does not appear is no sign that it was not there.";
+        ui.add(egui::Label::new(RichText::new(intro).color(Tokens::get(ui).muted)).wrap());
+        for gap in gaps {
+            property(ui, commands, gap.what, "", Value::Text(&escape_controls(&gap.why)));
+        }
+    });
+}
+
+const COLUMNS: &[Column] = &[
+    Column::left("Place", 300.0, "Member and byte offset; links to it where a panel shows it"),
+    Column::left("What", 600.0, "What could not be read; the rest is shown"),
+];
+
+struct IssueRows<'a>(&'a Checkpoint);
+
+impl TableRows for IssueRows<'_> {
+    fn len(&self) -> usize {
+        self.0.issues.len()
+    }
+
+    fn cell(&self, row: usize, column: usize) -> Cell<'_> {
+        let Some(issue) = self.0.issues.get(row) else { return Cell::empty() };
+        match column {
+            0 => {
+                let label = escape_controls(&issue.place.to_string()).into_owned();
+                let cell = Cell::mono(label).icon(icons::ISSUE, Tone::Warning);
+                match Target::of_place(self.0, &issue.place) {
+                    Some(target) => cell.link(target),
+                    None => cell,
+                }
+            }
+            _ => Cell::text(escape_controls(&issue.what)),
+        }
+    }
+
+    fn compare(&self, a: usize, b: usize, column: usize) -> Ordering {
+        let (Some(left), Some(right)) = (self.0.issues.get(a), self.0.issues.get(b)) else { return Ordering::Equal };
+        if column == 0 { left.place.cmp(&right.place) } else { left.what.cmp(&right.what) }
+    }
+
+    fn matches(&self, row: usize, needle: &str, _nr_columns: usize) -> bool {
+        let Some(issue) = self.0.issues.get(row) else { return false };
+        crate::ui::widgets::contains_ignore_case(&issue.to_string(), needle)
+    }
+
+    fn target(&self, row: usize) -> Option<Target> {
+        (row < self.0.issues.len()).then_some(Target::Issue(row))
+    }
 }
