@@ -294,11 +294,11 @@ fn row_ui(ui: &mut Ui, loaded: Loaded<'_>, state: &RecordsState, row: Row) -> cr
                 (false, true) => (icons::BRACES, Tone::Neutral),
                 (false, false) => ("", Tone::Neutral),
             };
-            let drawn = ListRow::new(&field.name)
-                .name(&format!("{} {value}", field.name))
-                .mono()
-                .icon(icon, tone)
-                .secondary(value)
+            let row = ListRow::new(&field.name).mono().icon(icon, tone);
+            let row = if field.is_message { row.secondary(value) } else { row.value(value) };
+            let name = format!("{} {value}", field.name);
+            let drawn = row
+                .name(&name)
                 .trailing(&trailing)
                 .depth(field.depth + 1)
                 .branch(field.is_message.then(|| !state.closed.contains(&(at, n))))
