@@ -1,6 +1,7 @@
 //! Frames of the window on a checkpoint of 5,000 processes: no work per frame grows with it.
 
 #![cfg(feature = "gui")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test makes its own archive")]
 
 #[path = "rebuild/mod.rs"]
 mod rebuild;

@@ -146,7 +146,7 @@ pub static ACTIONS: &[Action] = &[
     ),
     row(
         ActionId::HashEvidence,
-        "Compute SHA-256 of the evidence",
+        "Compute SHA-256",
         "Hash the archive as delivered, in the background",
         Some("Ctrl+Shift+H"),
         Menu::File,

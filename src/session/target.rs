@@ -145,6 +145,10 @@ impl Target {
         if checkpoint.documents.iter().any(|document| document.name == place.member) {
             return Some(Target::Document(place.member.clone()));
         }
+        // A file of an archive inside the checkpoint has an offset in itself, not in the image.
+        if let Some((img, _)) = place.member.split_once(".img/") {
+            return checkpoint.image(&format!("{img}.img")).map(|image| Target::image(image.name.clone()));
+        }
         let name = checkpoint.image(&place.member).or_else(|| checkpoint.image(base))?.name.clone();
         Some(match place.offset {
             Some(offset) => Target::ImageAt { name, offset },

@@ -156,7 +156,7 @@ fn document_ui(
         ui.add_space(SPACE_S);
         let tokens = Tokens::get(ui);
         if let (Parsed::Tree(_), false) = (parsed, state.is_text) {
-            FilterBox::new(&mut state.filter, "Filter names and values").focus(wants_focus).show(ui);
+            FilterBox::new(&mut state.filter, "Filter document").focus(wants_focus).show(ui);
         }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             ui.add_space(SPACE_S);

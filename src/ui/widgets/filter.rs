@@ -39,10 +39,11 @@ impl<'a> FilterBox<'a> {
         let tokens = Tokens::get(ui);
         let width = self.width.min(ui.available_width());
         let icon_space = 24.0;
+        let clear_space = if self.text.is_empty() { 6.0 } else { 24.0 };
         let edit = egui::TextEdit::singleline(self.text)
             .hint_text(self.name)
-            .desired_width(width - icon_space - 30.0)
-            .margin(egui::Margin { left: icon_space as i8, right: 24, top: 3, bottom: 3 });
+            .desired_width((width - icon_space - clear_space).max(40.0))
+            .margin(egui::Margin { left: icon_space as i8, right: clear_space as i8, top: 3, bottom: 3 });
         let response = ui.add(edit);
         let mut changed = response.changed();
         let icon_rect = Rect::from_min_size(response.rect.left_top(), Vec2::new(icon_space, response.rect.height()));

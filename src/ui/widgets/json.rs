@@ -57,13 +57,16 @@ impl JsonView {
             self.rows.len(),
             |ui, range| {
                 for row in self.rows.get(range).unwrap_or_default() {
-                    let drawn = ListRow::new(&row.name)
-                        .mono()
-                        .secondary(&row.value)
+                    let drawn = ListRow::new(&row.name).mono();
+                    let drawn = match row.is_open {
+                        Some(_) => drawn.secondary(&row.value),
+                        None => drawn.value(&row.value),
+                    };
+                    let drawn = drawn
                         .needle(needle)
                         .depth(row.depth)
                         .branch(row.is_open)
-                        .icon(if row.is_open.is_some() { icons::BRACES } else { icons::LINK }, Tone::Neutral)
+                        .icon(if row.is_open.is_some() { icons::BRACES } else { "" }, Tone::Neutral)
                         .show(ui);
                     if row.is_open.is_some() && drawn.response.clicked() {
                         toggled = Some(row.pointer.clone());

@@ -22,6 +22,7 @@ pub struct ListRow<'a> {
     is_muted: bool,
     is_mono: bool,
     is_flat: bool,
+    is_value: bool,
     height: f32,
 }
 
@@ -50,6 +51,7 @@ impl<'a> ListRow<'a> {
             is_muted: false,
             is_mono: false,
             is_flat: false,
+            is_value: false,
             height: ROW_HEIGHT,
         }
     }
@@ -69,6 +71,13 @@ impl<'a> ListRow<'a> {
     /// Muted text after the text; cut where there is no room.
     pub fn secondary(mut self, secondary: &'a str) -> Self {
         self.secondary = secondary;
+        self
+    }
+
+    /// A value after the text, its name: monospaced, and as clear as the name.
+    pub fn value(mut self, value: &'a str) -> Self {
+        self.secondary = value;
+        self.is_value = true;
         self
     }
 
@@ -186,14 +195,19 @@ impl<'a> ListRow<'a> {
             (false, false) => tokens.text,
         };
         let font = if self.is_mono { tokens::mono_font() } else { tokens::body_font() };
+        let color = if self.is_value { tokens.muted } else { color };
         x = paint_cut(ui, self.label, self.needle, font, color, x, right, rect, tokens);
         if !self.secondary.is_empty() && right - x > 24.0 {
+            let (font, color) = match self.is_value {
+                true => (tokens::mono_font(), tokens.text),
+                false => (tokens::small_font(), tokens.muted),
+            };
             paint_cut(
                 ui,
                 self.secondary,
                 self.needle,
-                tokens::small_font(),
-                tokens.muted,
+                font,
+                color,
                 x + SPACE_S,
                 right,
                 rect,

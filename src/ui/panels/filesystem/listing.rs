@@ -145,8 +145,10 @@ impl<'a> Entry<'a> {
         self.mode().is_some_and(|mode| mode & 0o2000 != 0 && self.kind() != "directory")
     }
 
-    pub(super) fn is_device(self) -> bool {
-        matches!(self.kind(), "chardev" | "blockdev")
+    /// A device node where none belongs: the nodes that every container has in /dev are not meant.
+    pub(super) fn is_odd_device(self) -> bool {
+        let is_usual = matches!(self, Entry::Recovered(..)) && self.path().as_bytes().starts_with(b"/dev/");
+        matches!(self.kind(), "chardev" | "blockdev") && !is_usual
     }
 }
 

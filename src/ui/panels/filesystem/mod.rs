@@ -13,6 +13,7 @@ use listing::{Chip, Entry, Listing, Origin, Row};
 
 use super::files::kinds::mode_text;
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::recovered::Source;
 use crate::session::{ArchiveId, Command, OpenArchive, Target};
 use crate::ui::icons::{self, Icon};
 use crate::ui::text::grouped;
@@ -128,15 +129,25 @@ fn look_of(entry: Entry<'_>) -> (Icon, Tone) {
         (Entry::Deleted(_), _) => (icons::FILE_DELETED, Tone::Error),
         (_, "directory") => (icons::FOLDER, Tone::Neutral),
         (_, "symlink" | "hardlink") => (icons::LINK, Tone::Neutral),
-        (_, "chardev" | "blockdev") => (icons::DEVICE, Tone::Warning),
+        (_, "chardev" | "blockdev") if entry.is_odd_device() => (icons::DEVICE, Tone::Warning),
+        (_, "chardev" | "blockdev") => (icons::DEVICE, Tone::Neutral),
         (_, "fifo") => (icons::PIPE, Tone::Neutral),
         (_, "socket") => (icons::SOCKET, Tone::Neutral),
-        (Entry::Recovered(_, file), _) => match file.source.word() {
-            "ghost" => (icons::GHOST, Tone::Warning),
-            "memfd" | "shm" => (icons::MEMORY, Tone::Accent),
-            _ => (icons::FILE, Tone::Neutral),
+        (Entry::Recovered(_, file), _) => match file.source {
+            Source::Ghost => (icons::GHOST, Tone::Warning),
+            Source::Memfd | Source::Shm => (icons::MEMORY, Tone::Accent),
+            Source::Tmpfs | Source::DevShm | Source::Volume => (icons::FILE, Tone::Neutral),
         },
         _ => (icons::FILE, Tone::Neutral),
+    }
+}
+
+/// Content that was meant to be gone, content that was never in a file, and ordinary files.
+fn tone_of(source: Source) -> Tone {
+    match source {
+        Source::Ghost => Tone::Warning,
+        Source::Memfd | Source::Shm => Tone::Accent,
+        Source::Tmpfs | Source::DevShm | Source::Volume => Tone::Neutral,
     }
 }
 
@@ -145,7 +156,7 @@ fn notes_of(entry: Entry<'_>) -> (String, bool) {
     let mut notes: Vec<String> = Vec::new();
     notes.extend(entry.is_setuid().then(|| "setuid".to_owned()));
     notes.extend(entry.is_setgid().then(|| "setgid".to_owned()));
-    notes.extend(entry.is_device().then(|| "device".to_owned()));
+    notes.extend(entry.is_odd_device().then(|| "device".to_owned()));
     let is_alarming = !notes.is_empty();
     if let Entry::Changed(_, changed) = entry {
         notes.extend(changed.is_opaque.then(|| "hides what the image had in it".to_owned()));
@@ -203,7 +214,7 @@ impl TableRows for FileRows<'_> {
             1 => match entry {
                 Entry::Changed(..) => Cell::text("changed").muted(),
                 Entry::Deleted(_) => Cell::text("removed").tone(Tone::Error),
-                Entry::Recovered(_, file) => Cell::text(file.source.word()).tone(Tone::Success),
+                Entry::Recovered(_, file) => Cell::text(file.source.word()).tone(tone_of(file.source)),
             },
             2 => entry.mode().map_or_else(Cell::empty, |mode| {
                 let cell = Cell::mono(mode_text(mode));

@@ -64,7 +64,7 @@ fn badges_of(entry: Entry<'_>) -> Vec<(&'static str, Tone, &'static str)> {
         Entry::Deleted(_) => vec![("removed", Tone::Error, "Was in the container's image and has been removed")],
         Entry::Recovered(_, file) => {
             let help = super::Chip::Recovered(file.source).help();
-            vec![(file.source.word(), Tone::Success, help)]
+            vec![(file.source.word(), super::tone_of(file.source), help)]
         }
     };
     if entry.is_setuid() {
@@ -73,7 +73,7 @@ fn badges_of(entry: Entry<'_>) -> Vec<(&'static str, Tone, &'static str)> {
     if entry.is_setgid() {
         badges.push(("setgid", Tone::Warning, "Runs with the rights of its group"));
     }
-    if entry.is_device() {
+    if entry.is_odd_device() {
         badges.push(("device", Tone::Warning, "A device node: leads around the file system"));
     }
     badges

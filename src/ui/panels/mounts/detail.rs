@@ -108,7 +108,10 @@ fn mount_ui(ui: &mut Ui, checkpoint: &Checkpoint, mount: &Mount, commands: &mut 
         let flags = format!("{}  ({:#x})", mount.flag_names(), mount.flags);
         property(ui, commands, "Flags", "Of the mount", Value::Mono(&flags));
         if let Some(flags) = mount.sb_flags {
-            let flags = format!("{}  ({flags:#x})", names::MOUNT_FLAGS.bits(arch, u64::from(flags)));
+            let flags = match flags {
+                0 => "none".to_owned(),
+                flags => format!("{}  ({flags:#x})", names::MOUNT_FLAGS.bits(arch, u64::from(flags))),
+            };
             property(ui, commands, "Super block flags", "Of the file system", Value::Mono(&flags));
         }
         if !mount.options.is_empty() {

@@ -95,7 +95,7 @@ const COLUMNS: &[Column] = &[
     Column::left("Mount point", 270.0, "In the order of the tree until it is sorted by another column"),
     Column::left("Type", 84.0, "File system"),
     Column::left("Source", 140.0, "Device or source"),
-    Column::left("Flags", 150.0, "Of the mount, as in mountinfo"),
+    Column::left("Flags", 210.0, "Of the mount, as in mountinfo"),
     Column::left("Propagation", 96.0, "Peer groups: whether mounts made here show elsewhere"),
     Column::left("External", 130.0, "Name by which the runtime hands it in at restore; its content is outside"),
     Column::left("Options", 200.0, "Of the super block"),

@@ -124,8 +124,8 @@ const COLUMNS: &[Column] = &[
     Column::right("Recv-Q", 70.0, "Bytes received and not yet read; a dash where CRIU does not keep them"),
     Column::right("Send-Q", 70.0, "Bytes written and not yet acknowledged; a dash where CRIU does not keep them"),
     Column::left("Held by", 150.0, "The first descriptor that holds it"),
-    Column::left("Notes", 150.0, "Listening queue, shutdown, descriptors in flight"),
-    Column::right("Inode", 90.0, "Number in socket:[N]"),
+    Column::right("Inode", 84.0, "Number in socket:[N]"),
+    Column::left("Notes", 170.0, "Listening queue, shutdown, descriptors in flight, filter"),
 ];
 
 struct SocketRows<'a>(&'a Checkpoint);
@@ -203,9 +203,9 @@ impl TableRows for SocketRows<'_> {
                 }
                 None => Cell::text("nobody").muted(),
             },
-            7 => Cell::text(SocketRows::notes(socket)),
-            _ if socket.inode == 0 => Cell::empty(),
-            _ => Cell::mono(socket.inode.to_string()).muted(),
+            7 if socket.inode == 0 => Cell::empty(),
+            7 => Cell::mono(socket.inode.to_string()).muted(),
+            _ => Cell::text(SocketRows::notes(socket)),
         }
     }
 
@@ -216,7 +216,7 @@ impl TableRows for SocketRows<'_> {
             4 => len(&left.recv_queue).cmp(&len(&right.recv_queue)),
             5 => len(&left.send_queue).cmp(&len(&right.send_queue)),
             6 => left.owners.first().cmp(&right.owners.first()),
-            8 => left.inode.cmp(&right.inode),
+            7 => left.inode.cmp(&right.inode),
             _ => self.cell(a, column).text_cmp(&self.cell(b, column)),
         }
     }

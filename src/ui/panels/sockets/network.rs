@@ -5,6 +5,7 @@ use egui::{RichText, ScrollArea, Ui};
 
 use super::super::files::links::process_link;
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::container::EngineNetwork;
 use crate::checkpoint::namespaces::NsKind;
 use crate::checkpoint::network::{NetNamespace, Route};
 use crate::decode::names;
@@ -39,15 +40,47 @@ fn title_of(network: &NetNamespace) -> String {
 pub(super) fn interfaces_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     let checkpoint = archive.checkpoint();
     let networks = &checkpoint.networks;
-    if networks.is_empty() {
-        let hint = "The runtime owns the network namespace and hands it in at restore; Overview shows what the engine says of it.";
+    let attached = &checkpoint.container.networks;
+    if networks.is_empty() && attached.is_empty() {
+        let hint = "The runtime owns the network namespace and hands it in at restore.";
         empty_state(ui, icons::NETWORK, "No network namespace was dumped", hint);
         return;
     }
     detail_page(ui, u64::from(archive.id().0), |ui| {
+        if !attached.is_empty() {
+            attached_ui(ui, attached);
+        }
+        if networks.is_empty() {
+            let why = "No network namespace was dumped: the runtime owns it and hands it in at restore.";
+            ui.label(RichText::new(why).color(Tokens::get(ui).muted));
+        }
         for network in networks.iter().take(64) {
             namespace_ui(ui, checkpoint, network, commands);
         }
+    });
+}
+
+/// Networks as the engine attached them: what it says, not what was found inside.
+fn attached_ui(ui: &mut Ui, attached: &[EngineNetwork]) {
+    section(ui, "Networks", "as the engine attached them", |ui| {
+        grid(ui, ("attached", 0), |ui| {
+            for title in ["Network", "Interface", "Addresses", "Gateway", "Hardware address"] {
+                head(ui, title);
+            }
+            ui.end_row();
+            for network in attached.iter().take(MAX_SHOWN) {
+                let escaped = |text: Option<&String>| {
+                    text.map(|text| crate::base::escape_controls(text).into_owned()).unwrap_or_default()
+                };
+                mono(ui, escaped(Some(&network.name)));
+                mono(ui, escaped(network.interface.as_ref()));
+                let addresses = network.addresses.iter().take(32).map(|address| escaped(Some(address)));
+                mono(ui, addresses.collect::<Vec<_>>().join("\n"));
+                mono(ui, escaped(network.gateway.as_ref()));
+                mono(ui, escaped(network.mac.as_ref()));
+                ui.end_row();
+            }
+        });
     });
 }
 
