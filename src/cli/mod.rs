@@ -8,7 +8,7 @@
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract` | the subcommands |
 //! | `generate` | shell completions and manual pages |
 //!
-//! A subcommand gets a [`Context`](context::Context) and writes to the writers in it; it returns an
+//! A subcommand gets a `Context` and writes to the writers in it; it returns an
 //! error or not, and [`run`] turns that into one line on standard error and an exit code.
 //!
 //! # Exit codes
