@@ -27,9 +27,26 @@ pub(super) struct FdReport<'a> {
     file_id: u32,
     /// Other descriptors that share the open file description.
     shared_with: Vec<OwnerReport>,
+    /// How many more share it; left out when none do.
+    #[serde(skip_serializing_if = "is_zero")]
+    shared_with_omitted: usize,
     /// Open files at the other end, watched, or otherwise belonging to it.
     related: Vec<RelatedReport>,
+    /// How many more there are; left out when there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    related_omitted: usize,
     detail: Option<DetailReport<'a>>,
+}
+
+/// Most descriptors that are listed of one open file at one place: a file that all of 50,000 processes share would be
+/// listed 2,500,000,000 times.
+const MAX_OWNERS: usize = 256;
+/// Most connected files that are listed of one descriptor.
+const MAX_RELATED: usize = 4096;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A descriptor of a process.
@@ -62,9 +79,13 @@ impl<'a> FdReport<'a> {
             deleted: file.map(|file| file.is_deleted),
             file_id: entry.file.0,
             shared_with: file.map_or_else(Vec::new, |file| {
-                owners(file).filter(|owner| (owner.pid, owner.fd) != (pid.0, entry.fd.0)).collect()
+                owners(file).filter(|owner| (owner.pid, owner.fd) != (pid.0, entry.fd.0)).take(MAX_OWNERS).collect()
             }),
-            related: file.map_or_else(Vec::new, |file| file.related.iter().map(|it| related(checkpoint, it)).collect()),
+            shared_with_omitted: file.map_or(0, |file| file.fds.len().saturating_sub(1 + MAX_OWNERS)),
+            related: file.map_or_else(Vec::new, |file| {
+                file.related.iter().take(MAX_RELATED).map(|it| related(checkpoint, it)).collect()
+            }),
+            related_omitted: file.map_or(0, |file| file.related.len().saturating_sub(MAX_RELATED)),
             detail: file.and_then(DetailReport::new),
         }
     }
@@ -83,7 +104,7 @@ fn related(checkpoint: &Checkpoint, (relation, id): &(Relation, crate::base::Fil
     RelatedReport {
         relation: relation_word(*relation),
         file_id: id.0,
-        owners: checkpoint.file(*id).map_or_else(Vec::new, |file| owners(file).collect()),
+        owners: checkpoint.file(*id).map_or_else(Vec::new, |file| owners(file).take(MAX_OWNERS).collect()),
     }
 }
 
@@ -104,19 +125,68 @@ pub(super) fn relation_word(relation: Relation) -> &'static str {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum DetailReport<'a> {
-    Reg { mnt_id: Option<u32>, mode: Option<String>, size_bytes: Option<u64>, is_external: bool, kept_as: Option<String> },
-    Pipe { pipe_id: u32, capacity_bytes: Option<u32>, unread_bytes: usize },
-    Eventfd { counter: u64 },
-    Epoll { watched: Vec<EpollReport> },
-    Watches { watches: Vec<WatchReport<'a>> },
-    Signalfd { mask: String },
-    Timerfd { clock_id: u32, ticks: u64, value_ns: u64, interval_ns: u64 },
-    Tty { driver: Option<&'static str>, index: Option<u32>, sid: Option<u32>, pgrp: Option<u32>, unread_bytes: usize },
-    Memfd { name: Option<Cow<'a, str>>, size_bytes: Option<u64>, seals: Option<u32>, shmid: Option<u64>, is_shared_anonymous: bool },
-    Ns { ns_id: u32 },
-    Tun { netdev: Option<Cow<'a, str>> },
-    BpfMap { map_id: u32, map_type: u32, key_size: u32, value_size: u32, max_entries: u32, name: Option<Cow<'a, str>>, entries: usize },
-    Pidfd { pid: Option<i64> },
+    Reg {
+        mnt_id: Option<u32>,
+        mode: Option<String>,
+        size_bytes: Option<u64>,
+        is_external: bool,
+        kept_as: Option<String>,
+    },
+    Pipe {
+        pipe_id: u32,
+        capacity_bytes: Option<u32>,
+        unread_bytes: usize,
+    },
+    Eventfd {
+        counter: u64,
+    },
+    Epoll {
+        watched: Vec<EpollReport>,
+    },
+    Watches {
+        watches: Vec<WatchReport<'a>>,
+    },
+    Signalfd {
+        mask: String,
+    },
+    Timerfd {
+        clock_id: u32,
+        ticks: u64,
+        value_ns: u64,
+        interval_ns: u64,
+    },
+    Tty {
+        driver: Option<&'static str>,
+        index: Option<u32>,
+        sid: Option<u32>,
+        pgrp: Option<u32>,
+        unread_bytes: usize,
+    },
+    Memfd {
+        name: Option<Cow<'a, str>>,
+        size_bytes: Option<u64>,
+        seals: Option<u32>,
+        shmid: Option<u64>,
+        is_shared_anonymous: bool,
+    },
+    Ns {
+        ns_id: u32,
+    },
+    Tun {
+        netdev: Option<Cow<'a, str>>,
+    },
+    BpfMap {
+        map_id: u32,
+        map_type: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        name: Option<Cow<'a, str>>,
+        entries: usize,
+    },
+    Pidfd {
+        pid: Option<i64>,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -150,7 +220,9 @@ impl<'a> DetailReport<'a> {
                 unread_bytes: pipe.unread.as_ref().map_or(0, |bytes| bytes.len()),
             },
             FileDetail::Eventfd { counter } => DetailReport::Eventfd { counter: *counter },
-            FileDetail::Eventpoll(targets) => DetailReport::Epoll { watched: targets.iter().map(EpollReport::new).collect() },
+            FileDetail::Eventpoll(targets) => {
+                DetailReport::Epoll { watched: targets.iter().map(EpollReport::new).collect() }
+            }
             FileDetail::Inotify(watches) | FileDetail::Fanotify { marks: watches, .. } => {
                 DetailReport::Watches { watches: watches.iter().map(WatchReport::new).collect() }
             }

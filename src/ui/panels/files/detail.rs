@@ -13,8 +13,8 @@ use crate::decode::names;
 use crate::session::{ArchiveId, Command, OpenArchive, Target};
 use crate::ui::tokens::Tone;
 use crate::ui::widgets::{
-    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, property, property_ui, section,
-    target_link,
+    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, property, property_ui,
+    section, target_link,
 };
 use crate::ui::{icons, text};
 
@@ -70,7 +70,12 @@ pub(super) fn detail_ui(
     let checkpoint = archive.checkpoint();
     let Some(file) = checkpoint.file(id) else {
         let is_closed = detail_title(ui, icons::FILE, Tone::Neutral, &format!("Open file {id}"), &[]);
-        empty_state(ui, icons::FILE, &format!("There is no open file {id}"), "It is named somewhere, but not recorded.");
+        empty_state(
+            ui,
+            icons::FILE,
+            &format!("There is no open file {id}"),
+            "It is named somewhere, but not recorded.",
+        );
         return is_closed;
     };
     let key = (archive.id(), id);
@@ -111,7 +116,13 @@ pub(super) fn detail_ui(
 
 fn description_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, commands: &mut Vec<Command>) {
     section(ui, "Open file description", "", |ui| {
-        property(ui, commands, "ID", "CRIU's number; descriptors that share it name it", Value::Mono(&file.id.to_string()));
+        property(
+            ui,
+            commands,
+            "ID",
+            "CRIU's number; descriptors that share it name it",
+            Value::Mono(&file.id.to_string()),
+        );
         if let Some(target) = &file.target {
             property(ui, commands, "Target", "As the link in /proc/PID/fd reads", Value::Mono(&target.label()));
         }
@@ -128,8 +139,7 @@ fn description_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, command
         {
             let arch = checkpoint.container.arch.unwrap_or_default();
             let kind = names::FOWN_PID_TYPE.value_or_number(arch, u64::from(owner.pid_type));
-            let signal =
-                if owner.signum == 0 { "SIGIO".to_owned() } else { names::signal(arch, owner.signum) };
+            let signal = if owner.signum == 0 { "SIGIO".to_owned() } else { names::signal(arch, owner.signum) };
             property_ui(ui, "Signal owner", "Who is told by signal of readiness (F_SETOWN)", |ui| {
                 link_row(ui, |ui| {
                     process_link(ui, checkpoint, crate::base::Pid(owner.pid), commands);

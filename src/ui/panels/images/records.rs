@@ -425,10 +425,14 @@ fn json_of(loaded: Loaded<'_>, at: usize) -> Option<Value> {
     let len = |parts: &[Part]| parts.iter().map(|part| part.content.bytes().len()).sum::<usize>();
     let one = match loaded.raw.records.get(at) {
         Some(record) => {
-            let all_parts: usize = record.payload.iter().map(|part| match &part.content {
-                PartContent::Record { body, parts } => body.len() + len(parts),
-                content => content.bytes().len(),
-            }).sum();
+            let all_parts: usize = record
+                .payload
+                .iter()
+                .map(|part| match &part.content {
+                    PartContent::Record { body, parts } => body.len() + len(parts),
+                    content => content.bytes().len(),
+                })
+                .sum();
             if record.body.len() + all_parts > MAX_JSON {
                 return None;
             }

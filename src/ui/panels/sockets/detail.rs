@@ -81,7 +81,15 @@ pub(super) fn detail_ui(
         });
         let (received, sent) = (&mut state.received, &mut state.sent);
         queue_ui(ui, checkpoint, "Received, not yet read", socket.recv_queue.as_ref(), key << 1, received, commands);
-        queue_ui(ui, checkpoint, "Written, not yet acknowledged", socket.send_queue.as_ref(), key << 1 | 1, sent, commands);
+        queue_ui(
+            ui,
+            checkpoint,
+            "Written, not yet acknowledged",
+            socket.send_queue.as_ref(),
+            key << 1 | 1,
+            sent,
+            commands,
+        );
         filter_ui(ui, socket, commands);
     });
     is_closed
@@ -218,7 +226,8 @@ fn queue_ui(
             ui.allocate_ui(egui::vec2(ui.available_width(), BYTES_HEIGHT), |ui| {
                 ui.set_min_height(BYTES_HEIGHT);
                 let key = key.wrapping_mul(1021).wrapping_add(state.packet as u64);
-                let name = format!("queue-{}-{}.bin", place.member.rsplit('/').next().unwrap_or("socket"), state.packet);
+                let name =
+                    format!("queue-{}-{}.bin", place.member.rsplit('/').next().unwrap_or("socket"), state.packet);
                 commands.extend(state.view.show(ui, key, bytes, 0, &name));
             });
         });
