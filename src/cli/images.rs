@@ -2,8 +2,8 @@
 
 use crate::base::escape_controls;
 use crate::checkpoint::{Checkpoint, ImageFile};
-use crate::decode::{Img, crit_json};
-use crate::report::images::{self, ImageList};
+use crate::decode::{Img, raw};
+use crate::report::images::{self, CritDocument, ImageList};
 use crate::report::text;
 
 use super::args::ImagesArgs;
@@ -26,8 +26,8 @@ pub(super) fn run(args: &ImagesArgs, context: &mut Context<'_>) -> anyhow::Resul
     if !context.json {
         return Ok(text::records(context.out, style, &img, &ctx)?);
     }
-    let decoded = crit_json(&img, &ctx);
-    context.write_json(&decoded.value)?;
+    let decoded = raw(&img, &ctx);
+    context.write_json(&CritDocument { raw: &decoded.value, ctx: &ctx })?;
     for issue in &decoded.issues {
         context.note(&issue.to_string())?;
     }
