@@ -129,9 +129,7 @@ impl<'a> Entry<'a> {
     /// How to ask for its content; `None` when it has none.
     pub(super) fn content_key(self) -> Option<ContentKey> {
         match self {
-            Entry::Changed(at, entry) if matches!(entry.kind, "file" | "hardlink") => {
-                Some(ContentKey::RootfsEntry(at))
-            }
+            Entry::Changed(at, entry) if matches!(entry.kind, "file" | "hardlink") => Some(ContentKey::RootfsEntry(at)),
             Entry::Recovered(at, file) if !matches!(file.content, Content::None) => Some(ContentKey::Recovered(at)),
             _ => None,
         }
@@ -223,8 +221,7 @@ impl Listing {
             })
             .collect();
         rows.sort_by_cached_key(|row| row.origin.entry(checkpoint).map(|entry| entry.path().0.clone()));
-        let recovered =
-            [Source::Ghost, Source::Memfd, Source::Shm, Source::Tmpfs, Source::DevShm, Source::Volume];
+        let recovered = [Source::Ghost, Source::Memfd, Source::Shm, Source::Tmpfs, Source::DevShm, Source::Volume];
         let chips = [Chip::All, Chip::Changed, Chip::Deleted].into_iter().chain(recovered.map(Chip::Recovered));
         let chips = chips
             .map(|chip| (chip, rows.iter().filter(|row| chip.holds(checkpoint, row.origin)).count()))

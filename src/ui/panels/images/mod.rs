@@ -133,7 +133,9 @@ pub fn images_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut ImagesState) ->
     egui::CentralPanel::default().frame(Frame::NONE).show(ui, |ui| {
         let image = shown.as_ref().and_then(|shown| Some((shown, checkpoint.image(&shown.name)?)));
         match (image, &shown) {
-            (Some((wanted, image)), _) => image_ui(ui, archive, image, wanted.spot, known, &mut state.shown, &mut commands),
+            (Some((wanted, image)), _) => {
+                image_ui(ui, archive, image, wanted.spot, known, &mut state.shown, &mut commands)
+            }
             (None, Some(shown)) => {
                 let title = format!("There is no {}", escape_controls(&shown.name));
                 empty_state(ui, icons::IMAGES, &title, "It is named somewhere, but is not in the archive.");
@@ -224,7 +226,8 @@ fn title_ui(ui: &mut Ui, image: &ImageFile, content: Option<&Requested>, command
                 commands.push(save.into());
             }
             ui.label(RichText::new(text::bytes(image.size_bytes)).color(tokens.muted));
-            badge(ui, image.kind.unwrap_or("unknown kind"), Tone::Neutral).on_hover_text("The name crit has for the kind");
+            badge(ui, image.kind.unwrap_or("unknown kind"), Tone::Neutral)
+                .on_hover_text("The name crit has for the kind");
             ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
                 let name = escape_controls(&image.name).into_owned();
                 let name = RichText::new(name).font(crate::ui::tokens::strong_font(14.0)).color(tokens.strong);

@@ -62,9 +62,10 @@ pub fn mounts_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut MountsState) ->
         let target = shown.map_or(Target::Overview, Target::Mount);
         let table = Table::new("mounts", COLUMNS).empty_hint("No mountpoints image could be read; see Issues.");
         let key = u64::from(archive.id().0);
-        let many = checkpoint.mounts.first().is_some_and(|first| {
-            checkpoint.mounts.last().is_some_and(|last| last.ns_id != first.ns_id)
-        });
+        let many = checkpoint
+            .mounts
+            .first()
+            .is_some_and(|first| checkpoint.mounts.last().is_some_and(|last| last.ns_id != first.ns_id));
         let rows = MountRows { checkpoint, has_namespaces: many };
         commands.extend(table.show(ui, &mut state.table, &rows, key, &target, |_| {}));
     });

@@ -44,9 +44,7 @@ pub fn sockets_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut SocketsState) 
     let checkpoint = archive.checkpoint();
     let of = |target: &Target| match target {
         Target::Socket(id) | Target::File(id) => checkpoint.socket(*id).map(|socket| socket.file),
-        Target::Fd { pid, fd } => {
-            checkpoint.socket(checkpoint.fd(*pid, *fd)?.file).map(|socket| socket.file)
-        }
+        Target::Fd { pid, fd } => checkpoint.socket(checkpoint.fd(*pid, *fd)?.file).map(|socket| socket.file),
         _ => None,
     };
     let before = state.follow.shown().copied();
@@ -56,8 +54,7 @@ pub fn sockets_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut SocketsState) 
     }
     ui.spacing_mut().item_spacing.y = 0.0;
     let interfaces = checkpoint.networks.iter().map(|network| network.interfaces.len()).sum();
-    let tabs =
-        [("Sockets", checkpoint.sockets.len()), ("Interfaces and routes", interfaces), ("Packet filters", 0)];
+    let tabs = [("Sockets", checkpoint.sockets.len()), ("Interfaces and routes", interfaces), ("Packet filters", 0)];
     state.tab = tab_strip(ui, &tabs, state.tab);
     match state.tab {
         0 => list_ui(ui, archive, state, of, &mut commands),
