@@ -125,7 +125,8 @@ fn description_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, command
         }
         if let Some(flags) = file.flags {
             let arch = checkpoint.container.arch.unwrap_or_default();
-            let line = format!("{}  (0{flags:o})", names::open_flags(arch, u64::from(flags)));
+            let octal = if flags == 0 { "0".to_owned() } else { format!("0{flags:o}") };
+            let line = format!("{}  ({octal})", names::open_flags(arch, u64::from(flags)));
             property(ui, commands, "Flags", "Of open(2); octal as in /proc/PID/fdinfo", Value::Mono(&line));
         }
         if let Some(pos) = file.pos {
@@ -198,7 +199,10 @@ fn unread_ui(
 }
 
 fn holders_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, commands: &mut Vec<Command>) {
-    let note = text::counted(file.fds.len(), "descriptor", "descriptors");
+    let note = match file.fds.len() {
+        0 => String::new(),
+        count => text::counted(count, "descriptor", "descriptors"),
+    };
     section(ui, "Held by", &note, |ui| {
         if file.fds.is_empty() && file.held_by.is_empty() {
             ui.label("Nobody: it is in flight, or kept for another file.");
