@@ -66,7 +66,8 @@ fn coverage_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
         return;
     }
     detail_page(ui, u64::from(archive.id().0), |ui| {
-        let intro = "What this checkpoint cannot show. That something does not appear is no sign that it was not there.";
+        let intro =
+            "What this checkpoint cannot show. That something does not appear is no sign that it was not there.";
         ui.add(egui::Label::new(RichText::new(intro).color(Tokens::get(ui).muted)).wrap());
         for gap in gaps {
             property(ui, commands, gap.what, "", Value::Text(&escape_controls(&gap.why)));

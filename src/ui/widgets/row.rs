@@ -202,17 +202,7 @@ impl<'a> ListRow<'a> {
                 true => (tokens::mono_font(), tokens.text),
                 false => (tokens::small_font(), tokens.muted),
             };
-            paint_cut(
-                ui,
-                self.secondary,
-                self.needle,
-                font,
-                color,
-                x + SPACE_S,
-                right,
-                rect,
-                tokens,
-            );
+            paint_cut(ui, self.secondary, self.needle, font, color, x + SPACE_S, right, rect, tokens);
         }
     }
 }

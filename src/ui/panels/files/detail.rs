@@ -13,13 +13,10 @@ use crate::decode::names;
 use crate::session::{ArchiveId, Command, OpenArchive, Target};
 use crate::ui::tokens::Tone;
 use crate::ui::widgets::{
-    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, property, property_ui, section,
-    target_link,
+    BytesView, Side, Value, bytes_height, detail_page, detail_sides, detail_title, empty_state, link_row, property,
+    property_ui, section, target_link,
 };
 use crate::ui::{icons, text};
-
-/// Height of unread bytes in the page, in points.
-const BYTES_HEIGHT: f32 = 240.0;
 
 /// What the details keep.
 #[derive(Debug, Default)]
@@ -70,7 +67,12 @@ pub(super) fn detail_ui(
     let checkpoint = archive.checkpoint();
     let Some(file) = checkpoint.file(id) else {
         let is_closed = detail_title(ui, icons::FILE, Tone::Neutral, &format!("Open file {id}"), &[]);
-        empty_state(ui, icons::FILE, &format!("There is no open file {id}"), "It is named somewhere, but not recorded.");
+        empty_state(
+            ui,
+            icons::FILE,
+            &format!("There is no open file {id}"),
+            "It is named somewhere, but not recorded.",
+        );
         return is_closed;
     };
     let key = (archive.id(), id);
@@ -92,6 +94,7 @@ pub(super) fn detail_ui(
     let is_closed = detail_title(ui, icon_of(file.kind), Tone::Accent, &title, &badges);
     let id = u64::from(archive.id().0) << 32 | u64::from(id.0);
     detail_page(ui, id, |ui| {
+        unread_ui(ui, checkpoint, file, id, bytes, commands);
         detail_sides(ui, |ui, side| match side {
             Side::Left => {
                 description_ui(ui, checkpoint, file, commands);
@@ -104,20 +107,26 @@ pub(super) fn detail_ui(
                 locks_ui(ui, checkpoint, found, commands);
             }
         });
-        unread_ui(ui, checkpoint, file, id, bytes, commands);
     });
     is_closed
 }
 
 fn description_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, commands: &mut Vec<Command>) {
     section(ui, "Open file description", "", |ui| {
-        property(ui, commands, "ID", "CRIU's number; descriptors that share it name it", Value::Mono(&file.id.to_string()));
+        property(
+            ui,
+            commands,
+            "ID",
+            "CRIU's number; descriptors that share it name it",
+            Value::Mono(&file.id.to_string()),
+        );
         if let Some(target) = &file.target {
             property(ui, commands, "Target", "As the link in /proc/PID/fd reads", Value::Mono(&target.label()));
         }
         if let Some(flags) = file.flags {
             let arch = checkpoint.container.arch.unwrap_or_default();
-            let line = format!("{}  (0{flags:o})", names::open_flags(arch, u64::from(flags)));
+            let octal = if flags == 0 { "0".to_owned() } else { format!("0{flags:o}") };
+            let line = format!("{}  ({octal})", names::open_flags(arch, u64::from(flags)));
             property(ui, commands, "Flags", "Of open(2); octal as in /proc/PID/fdinfo", Value::Mono(&line));
         }
         if let Some(pos) = file.pos {
@@ -128,8 +137,7 @@ fn description_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, command
         {
             let arch = checkpoint.container.arch.unwrap_or_default();
             let kind = names::FOWN_PID_TYPE.value_or_number(arch, u64::from(owner.pid_type));
-            let signal =
-                if owner.signum == 0 { "SIGIO".to_owned() } else { names::signal(arch, owner.signum) };
+            let signal = if owner.signum == 0 { "SIGIO".to_owned() } else { names::signal(arch, owner.signum) };
             property_ui(ui, "Signal owner", "Who is told by signal of readiness (F_SETOWN)", |ui| {
                 link_row(ui, |ui| {
                     process_link(ui, checkpoint, crate::base::Pid(owner.pid), commands);
@@ -182,15 +190,19 @@ fn unread_ui(
         if let Some(place) = place {
             property_ui(ui, "Recorded in", "Where these bytes lie", |ui| place_link(ui, checkpoint, place, commands));
         }
-        ui.allocate_ui(egui::vec2(ui.available_width(), BYTES_HEIGHT), |ui| {
-            ui.set_min_height(BYTES_HEIGHT);
+        let height = bytes_height(bytes);
+        ui.allocate_ui(egui::vec2(ui.available_width(), height), |ui| {
+            ui.set_min_height(height);
             commands.extend(view.show(ui, key, bytes, 0, &format!("{}-{}.bin", file.kind.word(), file.id)));
         });
     });
 }
 
 fn holders_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, commands: &mut Vec<Command>) {
-    let note = text::counted(file.fds.len(), "descriptor", "descriptors");
+    let note = match file.fds.len() {
+        0 => String::new(),
+        count => text::counted(count, "descriptor", "descriptors"),
+    };
     section(ui, "Held by", &note, |ui| {
         if file.fds.is_empty() && file.held_by.is_empty() {
             ui.label("Nobody: it is in flight, or kept for another file.");

@@ -21,12 +21,7 @@ pub(in crate::ui::panels) fn process_label(checkpoint: &Checkpoint, pid: Pid) ->
 }
 
 /// A link to a process.
-pub(in crate::ui::panels) fn process_link(
-    ui: &mut Ui,
-    checkpoint: &Checkpoint,
-    pid: Pid,
-    commands: &mut Vec<Command>,
-) {
+pub(in crate::ui::panels) fn process_link(ui: &mut Ui, checkpoint: &Checkpoint, pid: Pid, commands: &mut Vec<Command>) {
     let target = Target::process(pid);
     target_link(ui, commands, &process_label(checkpoint, pid), target);
 }
@@ -64,12 +59,7 @@ pub(in crate::ui::panels) fn file_label(checkpoint: &Checkpoint, id: FileId) -> 
 }
 
 /// A link to an open file, or to the socket behind it.
-pub(in crate::ui::panels) fn file_link(
-    ui: &mut Ui,
-    checkpoint: &Checkpoint,
-    id: FileId,
-    commands: &mut Vec<Command>,
-) {
+pub(in crate::ui::panels) fn file_link(ui: &mut Ui, checkpoint: &Checkpoint, id: FileId, commands: &mut Vec<Command>) {
     let target = if checkpoint.socket(id).is_some() { Target::Socket(id) } else { Target::File(id) };
     let tooltip = target.to_string();
     target_link(ui, commands, &file_label(checkpoint, id), target).on_hover_text(tooltip);

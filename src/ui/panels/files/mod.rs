@@ -76,10 +76,9 @@ pub(super) fn unread_bytes(checkpoint: &Checkpoint, file: &OpenFile) -> u64 {
     match &file.detail {
         FileDetail::Pipe(end) | FileDetail::Fifo(end) => of_bytes(&end.unread),
         FileDetail::Tty(tty) => of_bytes(&tty.unread),
-        FileDetail::Socket => checkpoint
-            .socket(file.id)
-            .and_then(|socket| socket.recv_queue.as_ref())
-            .map_or(0, |queue| queue.len_bytes),
+        FileDetail::Socket => {
+            checkpoint.socket(file.id).and_then(|socket| socket.recv_queue.as_ref()).map_or(0, |queue| queue.len_bytes)
+        }
         _ => 0,
     }
 }
@@ -98,7 +97,7 @@ fn hold_word(hold: Hold) -> &'static str {
 const COLUMNS: &[Column] = &[
     Column::right("ID", 56.0, "CRIU's number of the open file description, which descriptors share"),
     Column::left("Kind", 100.0, "CRIU's word for the kind of file"),
-    Column::left("Target", 300.0, "As the link in /proc/PID/fd reads"),
+    Column::left("Target", 300.0, "As the link in /proc/PID/fd reads").at_least(240.0),
     Column::left("Flags", 180.0, "Of open(2), of the open file description"),
     Column::right("Position", 104.0, "File position in bytes"),
     Column::right("Unread", 70.0, "Bytes written and not yet read by anybody"),
@@ -109,8 +108,7 @@ struct FileRows<'a>(&'a Checkpoint);
 
 impl FileRows<'_> {
     fn holders(file: &OpenFile) -> String {
-        let mut words: Vec<String> =
-            file.fds.iter().take(MAX_HOLDERS).map(|(pid, fd)| format!("{pid}:{fd}")).collect();
+        let mut words: Vec<String> = file.fds.iter().take(MAX_HOLDERS).map(|(pid, fd)| format!("{pid}:{fd}")).collect();
         let left = MAX_HOLDERS - words.len();
         words.extend(file.held_by.iter().take(left).map(|(pid, hold)| format!("{pid} {}", hold_word(*hold))));
         let all = file.fds.len() + file.held_by.len();

@@ -1,4 +1,5 @@
-//! Changed, removed and recovered files as one list, ordered by path. Made once for each archive.
+//! Changed, removed and recovered files as one list, ordered by path, files of a tmpfs last. Made
+//! once for each archive.
 
 use std::collections::HashSet;
 
@@ -129,9 +130,7 @@ impl<'a> Entry<'a> {
     /// How to ask for its content; `None` when it has none.
     pub(super) fn content_key(self) -> Option<ContentKey> {
         match self {
-            Entry::Changed(at, entry) if matches!(entry.kind, "file" | "hardlink") => {
-                Some(ContentKey::RootfsEntry(at))
-            }
+            Entry::Changed(at, entry) if matches!(entry.kind, "file" | "hardlink") => Some(ContentKey::RootfsEntry(at)),
             Entry::Recovered(at, file) if !matches!(file.content, Content::None) => Some(ContentKey::Recovered(at)),
             _ => None,
         }
@@ -222,9 +221,12 @@ impl Listing {
                 Some(Row { origin, is_repeated: !seen.insert(path.as_bytes()) })
             })
             .collect();
-        rows.sort_by_cached_key(|row| row.origin.entry(checkpoint).map(|entry| entry.path().0.clone()));
-        let recovered =
-            [Source::Ghost, Source::Memfd, Source::Shm, Source::Tmpfs, Source::DevShm, Source::Volume];
+        // What every container has on its tmpfs comes last.
+        let is_usual = |entry: Entry<'_>| matches!(entry, Entry::Recovered(_, file) if file.source == Source::Tmpfs);
+        rows.sort_by_cached_key(|row| {
+            row.origin.entry(checkpoint).map(|entry| (is_usual(entry), entry.path().0.clone()))
+        });
+        let recovered = [Source::Ghost, Source::Memfd, Source::Shm, Source::Tmpfs, Source::DevShm, Source::Volume];
         let chips = [Chip::All, Chip::Changed, Chip::Deleted].into_iter().chain(recovered.map(Chip::Recovered));
         let chips = chips
             .map(|chip| (chip, rows.iter().filter(|row| chip.holds(checkpoint, row.origin)).count()))

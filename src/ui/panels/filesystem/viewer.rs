@@ -122,7 +122,8 @@ fn content_ui(
 }
 
 fn info_ui(ui: &mut Ui, checkpoint: &Checkpoint, entry: Entry<'_>, commands: &mut Vec<Command>) {
-    let id = entry.path().as_bytes().iter().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let id =
+        entry.path().as_bytes().iter().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     detail_page(ui, id, |ui| {
         section(ui, "File", entry.kind(), |ui| {
             property(ui, commands, "Path", "In the container", Value::Mono(&entry.path().label()));

@@ -360,10 +360,11 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_end_ends_the_record() {
-        check("pstree_entry", &[8, 1, 42, 0xff, 0xff, 0xff, 0xff, 0x0f, 1], &[
-            "pid 1 @0+2",
-            "undecodable 7 bytes that are no field @2+7",
-        ]);
+        check(
+            "pstree_entry",
+            &[8, 1, 42, 0xff, 0xff, 0xff, 0xff, 0x0f, 1],
+            &["pid 1 @0+2", "undecodable 7 bytes that are no field @2+7"],
+        );
     }
 
     #[test]

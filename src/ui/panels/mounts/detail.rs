@@ -115,7 +115,13 @@ fn mount_ui(ui: &mut Ui, checkpoint: &Checkpoint, mount: &Mount, commands: &mut 
             property(ui, commands, "Super block flags", "Of the file system", Value::Mono(&flags));
         }
         if !mount.options.is_empty() {
-            property(ui, commands, "Options", "Of the file system, as CRIU keeps them", Value::Mono(&mount.options.label()));
+            property(
+                ui,
+                commands,
+                "Options",
+                "Of the file system, as CRIU keeps them",
+                Value::Mono(&mount.options.label()),
+            );
         }
         let help = "Peer groups: whether mounts made here show elsewhere";
         property(ui, commands, "Propagation", help, Value::Mono(&propagation(mount)));

@@ -62,9 +62,10 @@ pub fn mounts_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut MountsState) ->
         let target = shown.map_or(Target::Overview, Target::Mount);
         let table = Table::new("mounts", COLUMNS).empty_hint("No mountpoints image could be read; see Issues.");
         let key = u64::from(archive.id().0);
-        let many = checkpoint.mounts.first().is_some_and(|first| {
-            checkpoint.mounts.last().is_some_and(|last| last.ns_id != first.ns_id)
-        });
+        let many = checkpoint
+            .mounts
+            .first()
+            .is_some_and(|first| checkpoint.mounts.last().is_some_and(|last| last.ns_id != first.ns_id));
         let rows = MountRows { checkpoint, has_namespaces: many };
         commands.extend(table.show(ui, &mut state.table, &rows, key, &target, |_| {}));
     });
@@ -92,7 +93,7 @@ fn propagation(mount: &Mount) -> String {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Mount point", 270.0, "In the order of the tree until it is sorted by another column"),
+    Column::left("Mount point", 270.0, "In the order of the tree until it is sorted by another column").at_least(180.0),
     Column::left("Type", 84.0, "File system"),
     Column::left("Source", 140.0, "Device or source"),
     Column::left("Flags", 210.0, "Of the mount, as in mountinfo"),

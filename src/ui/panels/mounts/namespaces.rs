@@ -44,7 +44,9 @@ impl NamespacesState {
 }
 
 fn is_match(namespace: &Namespace, needle: &str) -> bool {
-    let facts = || namespace.facts.iter().any(|(name, value)| contains_ignore_case(&format!("{name} {}", value.label()), needle));
+    let facts = || {
+        namespace.facts.iter().any(|(name, value)| contains_ignore_case(&format!("{name} {}", value.label()), needle))
+    };
     needle.is_empty() || contains_ignore_case(&title_of(namespace), needle) || facts()
 }
 

@@ -11,13 +11,11 @@ use crate::decode::names;
 use crate::session::{Command, OpenArchive, Target};
 use crate::ui::tokens::{Tokens, Tone};
 use crate::ui::widgets::{
-    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, mono_text, property,
-    property_ui, section, target_link,
+    BytesView, Side, Value, bytes_height, detail_page, detail_sides, detail_title, empty_state, link_row, mono_text,
+    property, property_ui, section, target_link,
 };
 use crate::ui::{icons, text};
 
-/// Height of the bytes of a queue, in points.
-const BYTES_HEIGHT: f32 = 240.0;
 /// Most packets that can be chosen from.
 const MAX_PACKETS: usize = 200;
 
@@ -71,6 +69,17 @@ pub(super) fn detail_ui(
     let is_closed = detail_title(ui, icons::SOCKET, Tone::Accent, &label_of(socket), &badges);
     let key = u64::from(archive.id().0) << 32 | u64::from(id.0);
     detail_page(ui, key, |ui| {
+        let (received, sent) = (&mut state.received, &mut state.sent);
+        queue_ui(ui, checkpoint, "Received, not yet read", socket.recv_queue.as_ref(), key << 1, received, commands);
+        queue_ui(
+            ui,
+            checkpoint,
+            "Written, not yet acknowledged",
+            socket.send_queue.as_ref(),
+            key << 1 | 1,
+            sent,
+            commands,
+        );
         detail_sides(ui, |ui, side| match side {
             Side::Left => ends_ui(ui, checkpoint, socket, commands),
             Side::Right => {
@@ -79,9 +88,6 @@ pub(super) fn detail_ui(
                 options_ui(ui, socket, commands);
             }
         });
-        let (received, sent) = (&mut state.received, &mut state.sent);
-        queue_ui(ui, checkpoint, "Received, not yet read", socket.recv_queue.as_ref(), key << 1, received, commands);
-        queue_ui(ui, checkpoint, "Written, not yet acknowledged", socket.send_queue.as_ref(), key << 1 | 1, sent, commands);
         filter_ui(ui, socket, commands);
     });
     is_closed
@@ -215,10 +221,12 @@ fn queue_ui(
         };
         property_ui(ui, "Recorded in", "Where these bytes lie", |ui| place_link(ui, checkpoint, place, commands));
         ui.push_id(key, |ui| {
-            ui.allocate_ui(egui::vec2(ui.available_width(), BYTES_HEIGHT), |ui| {
-                ui.set_min_height(BYTES_HEIGHT);
+            let height = bytes_height(bytes);
+            ui.allocate_ui(egui::vec2(ui.available_width(), height), |ui| {
+                ui.set_min_height(height);
                 let key = key.wrapping_mul(1021).wrapping_add(state.packet as u64);
-                let name = format!("queue-{}-{}.bin", place.member.rsplit('/').next().unwrap_or("socket"), state.packet);
+                let name =
+                    format!("queue-{}-{}.bin", place.member.rsplit('/').next().unwrap_or("socket"), state.packet);
                 commands.extend(state.view.show(ui, key, bytes, 0, &name));
             });
         });

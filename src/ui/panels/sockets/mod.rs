@@ -44,9 +44,7 @@ pub fn sockets_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut SocketsState) 
     let checkpoint = archive.checkpoint();
     let of = |target: &Target| match target {
         Target::Socket(id) | Target::File(id) => checkpoint.socket(*id).map(|socket| socket.file),
-        Target::Fd { pid, fd } => {
-            checkpoint.socket(checkpoint.fd(*pid, *fd)?.file).map(|socket| socket.file)
-        }
+        Target::Fd { pid, fd } => checkpoint.socket(checkpoint.fd(*pid, *fd)?.file).map(|socket| socket.file),
         _ => None,
     };
     let before = state.follow.shown().copied();
@@ -56,8 +54,7 @@ pub fn sockets_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut SocketsState) 
     }
     ui.spacing_mut().item_spacing.y = 0.0;
     let interfaces = checkpoint.networks.iter().map(|network| network.interfaces.len()).sum();
-    let tabs =
-        [("Sockets", checkpoint.sockets.len()), ("Interfaces and routes", interfaces), ("Packet filters", 0)];
+    let tabs = [("Sockets", checkpoint.sockets.len()), ("Interfaces and routes", interfaces), ("Packet filters", 0)];
     state.tab = tab_strip(ui, &tabs, state.tab);
     match state.tab {
         0 => list_ui(ui, archive, state, of, &mut commands),
@@ -117,9 +114,9 @@ fn address_label(address: &SocketAddress) -> String {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Proto", 92.0, "Family and protocol"),
+    Column::left("Proto", 100.0, "Family and protocol").at_least(88.0),
     Column::left("State", 110.0, "As ss spells it"),
-    Column::left("Local", 190.0, "Own address; @ is an abstract name"),
+    Column::left("Local", 190.0, "Own address; @ is an abstract name").at_least(120.0),
     Column::left("Peer", 190.0, "Peer's address; links to the other end when that is in the checkpoint"),
     Column::right("Recv-Q", 70.0, "Bytes received and not yet read; a dash where CRIU does not keep them"),
     Column::right("Send-Q", 70.0, "Bytes written and not yet acknowledged; a dash where CRIU does not keep them"),

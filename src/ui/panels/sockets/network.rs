@@ -98,9 +98,12 @@ fn namespace_ui(ui: &mut Ui, checkpoint: &Checkpoint, network: &NetNamespace, co
             });
         }
         if let Some(key) = &network.external_key {
-            property_ui(ui, "External key", "The runtime hands it in at restore: its inside is not in the dump", |ui| {
-                ui.add(egui::Label::new(mono_text(key.label())).wrap().selectable(true))
-            });
+            property_ui(
+                ui,
+                "External key",
+                "The runtime hands it in at restore: its inside is not in the dump",
+                |ui| ui.add(egui::Label::new(mono_text(key.label())).wrap().selectable(true)),
+            );
         }
     });
     interface_table_ui(ui, network);
@@ -139,7 +142,8 @@ fn interface_table_ui(ui: &mut Ui, network: &NetNamespace) {
                 ui.label(interface.kind);
                 mono(ui, interface.mtu.to_string());
                 mono(ui, interface.mac.clone().unwrap_or_default());
-                let addresses = interface.addresses.iter().take(32).map(|address| crate::base::escape_controls(address));
+                let addresses =
+                    interface.addresses.iter().take(32).map(|address| crate::base::escape_controls(address));
                 mono(ui, addresses.collect::<Vec<_>>().join("\n"));
                 let flags = names::IF_FLAGS.bits(names::Arch::default(), u64::from(interface.flags));
                 mono(ui, flags.replace("IFF_", ""));
