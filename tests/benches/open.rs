@@ -28,7 +28,9 @@ const PROGRAM: &str = "target/release/cryoscope";
 fn main() {
     let gib: f64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1.8);
     let len = (gib * f64::from(1 << 30)) as u64 / 4096 * 4096;
-    let dir = tempfile::tempdir_in(OpenOptions::default().cache_dir().unwrap()).unwrap();
+    let cache = OpenOptions::default().cache_dir().unwrap();
+    fs::create_dir_all(&cache).unwrap();
+    let dir = tempfile::tempdir_in(cache).unwrap();
 
     println!("| work | cryoscope | peak private | peer | peer's time | ratio |");
     println!("|---|---:|---:|---|---:|---:|");
