@@ -23,7 +23,12 @@ pub(super) struct Bar {
 
 impl Bar {
     pub(super) fn new(is_shown: bool) -> Bar {
-        Bar { is_shown, started: std::time::Instant::now(), bar: OnceLock::new(), stage: std::sync::Mutex::new("reading") }
+        Bar {
+            is_shown,
+            started: std::time::Instant::now(),
+            bar: OnceLock::new(),
+            stage: std::sync::Mutex::new("reading"),
+        }
     }
 
     fn stage_name(&self) -> &'static str {

@@ -32,7 +32,8 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
     if context.json {
         return Ok(());
     }
-    let mut heads = vec!["CONTAINER", "IMAGE", "ID", "RUNTIME", "CREATED", "ENGINE", "SIZE", "PAGES", "ROOTFS DIFF", "ARCHIVE"];
+    let mut heads =
+        vec!["CONTAINER", "IMAGE", "ID", "RUNTIME", "CREATED", "ENGINE", "SIZE", "PAGES", "ROOTFS DIFF", "ARCHIVE"];
     if args.hash {
         heads.push("SHA-256");
     }

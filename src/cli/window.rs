@@ -13,7 +13,9 @@ pub(super) fn open(archives: &[PathBuf], opens_sample: bool) -> anyhow::Result<(
             let is_word = archive.to_str().is_some_and(|it| it.chars().all(|c| c.is_ascii_alphabetic()));
             let advice = if is_word { ", and no command of this name; see `cryoscope --help`" } else { "" };
             match error.kind() {
-                std::io::ErrorKind::NotFound => anyhow::bail!("{}: no such file or directory{advice}", archive.display()),
+                std::io::ErrorKind::NotFound => {
+                    anyhow::bail!("{}: no such file or directory{advice}", archive.display())
+                }
                 _ => anyhow::bail!("{}: {error}", archive.display()),
             }
         }

@@ -104,19 +104,68 @@ pub(super) fn relation_word(relation: Relation) -> &'static str {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum DetailReport<'a> {
-    Reg { mnt_id: Option<u32>, mode: Option<String>, size_bytes: Option<u64>, is_external: bool, kept_as: Option<String> },
-    Pipe { pipe_id: u32, capacity_bytes: Option<u32>, unread_bytes: usize },
-    Eventfd { counter: u64 },
-    Epoll { watched: Vec<EpollReport> },
-    Watches { watches: Vec<WatchReport<'a>> },
-    Signalfd { mask: String },
-    Timerfd { clock_id: u32, ticks: u64, value_ns: u64, interval_ns: u64 },
-    Tty { driver: Option<&'static str>, index: Option<u32>, sid: Option<u32>, pgrp: Option<u32>, unread_bytes: usize },
-    Memfd { name: Option<Cow<'a, str>>, size_bytes: Option<u64>, seals: Option<u32>, shmid: Option<u64>, is_shared_anonymous: bool },
-    Ns { ns_id: u32 },
-    Tun { netdev: Option<Cow<'a, str>> },
-    BpfMap { map_id: u32, map_type: u32, key_size: u32, value_size: u32, max_entries: u32, name: Option<Cow<'a, str>>, entries: usize },
-    Pidfd { pid: Option<i64> },
+    Reg {
+        mnt_id: Option<u32>,
+        mode: Option<String>,
+        size_bytes: Option<u64>,
+        is_external: bool,
+        kept_as: Option<String>,
+    },
+    Pipe {
+        pipe_id: u32,
+        capacity_bytes: Option<u32>,
+        unread_bytes: usize,
+    },
+    Eventfd {
+        counter: u64,
+    },
+    Epoll {
+        watched: Vec<EpollReport>,
+    },
+    Watches {
+        watches: Vec<WatchReport<'a>>,
+    },
+    Signalfd {
+        mask: String,
+    },
+    Timerfd {
+        clock_id: u32,
+        ticks: u64,
+        value_ns: u64,
+        interval_ns: u64,
+    },
+    Tty {
+        driver: Option<&'static str>,
+        index: Option<u32>,
+        sid: Option<u32>,
+        pgrp: Option<u32>,
+        unread_bytes: usize,
+    },
+    Memfd {
+        name: Option<Cow<'a, str>>,
+        size_bytes: Option<u64>,
+        seals: Option<u32>,
+        shmid: Option<u64>,
+        is_shared_anonymous: bool,
+    },
+    Ns {
+        ns_id: u32,
+    },
+    Tun {
+        netdev: Option<Cow<'a, str>>,
+    },
+    BpfMap {
+        map_id: u32,
+        map_type: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        name: Option<Cow<'a, str>>,
+        entries: usize,
+    },
+    Pidfd {
+        pid: Option<i64>,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -150,7 +199,9 @@ impl<'a> DetailReport<'a> {
                 unread_bytes: pipe.unread.as_ref().map_or(0, |bytes| bytes.len()),
             },
             FileDetail::Eventfd { counter } => DetailReport::Eventfd { counter: *counter },
-            FileDetail::Eventpoll(targets) => DetailReport::Epoll { watched: targets.iter().map(EpollReport::new).collect() },
+            FileDetail::Eventpoll(targets) => {
+                DetailReport::Epoll { watched: targets.iter().map(EpollReport::new).collect() }
+            }
             FileDetail::Inotify(watches) | FileDetail::Fanotify { marks: watches, .. } => {
                 DetailReport::Watches { watches: watches.iter().map(WatchReport::new).collect() }
             }

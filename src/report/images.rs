@@ -78,7 +78,8 @@ pub fn context(checkpoint: &Checkpoint, limits: &Limits) -> Ctx {
 pub fn read(checkpoint: &Checkpoint, image: &ImageFile) -> Result<Bytes, ReadError> {
     let evidence = &checkpoint.evidence;
     let member = evidence.get(&image.path);
-    let member = member.ok_or_else(|| ReadError::NoSuchMember { member: crate::base::escape(&image.path).into_owned() })?;
+    let member =
+        member.ok_or_else(|| ReadError::NoSuchMember { member: crate::base::escape(&image.path).into_owned() })?;
     evidence.read(member)
 }
 

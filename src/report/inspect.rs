@@ -56,7 +56,8 @@ impl Serialize for Inspect<'_> {
         document.serialize_field("sockets", &Each(|| checkpoint.sockets.iter().map(SocketReport::new)))?;
         document.serialize_field("mounts", &Each(|| checkpoint.mounts.iter().map(MountReport::new)))?;
         document.serialize_field("namespaces", &Each(|| checkpoint.namespaces.iter().map(NamespaceReport::new)))?;
-        document.serialize_field("net_namespaces", &Each(|| checkpoint.networks.iter().map(NetNamespaceReport::new)))?;
+        document
+            .serialize_field("net_namespaces", &Each(|| checkpoint.networks.iter().map(NetNamespaceReport::new)))?;
         document.serialize_field("locks", &Each(|| checkpoint.locks.iter().map(LockReport::new)))?;
         document.serialize_field("rootfs_diff", &RootfsReport::new(&checkpoint.rootfs))?;
         document.serialize_field("coverage", &Each(|| checkpoint.coverage.iter().map(GapReport::new)))?;

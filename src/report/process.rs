@@ -70,9 +70,10 @@ impl<'a> ProcessReport<'a> {
         let (cwd, cwd_hex) = link(&process.cwd);
         let (root, root_hex) = link(&process.root);
         let state = process.state.known().copied();
-        let cgroups = process.cg_set.and_then(|id| checkpoint.cgroups.sets.iter().find(|set| set.id == id)).map(|set| {
-            set.members.iter().map(|(controller, path)| [controller.to_lossless(), path.to_lossless()]).collect()
-        });
+        let cgroups =
+            process.cg_set.and_then(|id| checkpoint.cgroups.sets.iter().find(|set| set.id == id)).map(|set| {
+                set.members.iter().map(|(controller, path)| [controller.to_lossless(), path.to_lossless()]).collect()
+            });
         ProcessReport {
             pid: process.pid.0,
             ppid: process.ppid.0,

@@ -2,7 +2,12 @@
 //!
 //! `cargo bench --bench frames` prints the 99th percentile of every view, on the processor alone
 //! (layout, text, tessellation; the graphics card does not count).
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout, reason = "a bench makes files and prints")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench makes files and prints"
+)]
 
 #[path = "../rebuild/mod.rs"]
 mod rebuild;

@@ -76,7 +76,7 @@ fn processes(path: &Path) {
         (start.elapsed(), 0)
     });
     let what = format!("decode and join {COUNT} processes, {n_images} images");
-    row(&what, own, None, "crit, per image × images", crit(path, n_images));
+    row(&what, own, None, "crit, one call an image (sampled)", crit(path, n_images));
 }
 
 /// Time that crit would take for as many images, from a sample of 40 in one process.

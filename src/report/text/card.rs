@@ -18,7 +18,12 @@ pub(super) fn field(out: &mut dyn Write, style: Style, label: &str, value: Optio
 }
 
 /// Writes the card.
-pub(super) fn write(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, sha256: Option<&[u8]>) -> io::Result<()> {
+pub(super) fn write(
+    out: &mut dyn Write,
+    style: Style,
+    checkpoint: &Checkpoint,
+    sha256: Option<&[u8]>,
+) -> io::Result<()> {
     let container = &checkpoint.container;
     let name = container.name.as_deref().unwrap_or("container without a name");
     writeln!(out, "{}", style.paint(Tone::Strong, &escape_controls(name)))?;
@@ -78,8 +83,10 @@ pub(super) fn write(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
         .collect();
     line("dumped by", Some(&dumped.join(", ")))?;
     let sizes = &checkpoint.sizes;
-    let rootfs = sizes.rootfs_diff_bytes.map_or_else(|| "no rootfs diff".into(), |n| format!("rootfs diff {}", bytes(n)));
-    let sizes = format!("images {}, of them pages {}; {rootfs}", bytes(sizes.checkpoint_bytes), bytes(sizes.pages_bytes));
+    let rootfs =
+        sizes.rootfs_diff_bytes.map_or_else(|| "no rootfs diff".into(), |n| format!("rootfs diff {}", bytes(n)));
+    let sizes =
+        format!("images {}, of them pages {}; {rootfs}", bytes(sizes.checkpoint_bytes), bytes(sizes.pages_bytes));
     line("sizes", Some(&sizes))?;
     line("holds", Some(&counts(checkpoint)))
 }
