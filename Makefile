@@ -35,7 +35,7 @@ check:
 	cargo clippy --all-targets --no-default-features -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
 bench:
 	cargo build --release
