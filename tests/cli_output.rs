@@ -74,6 +74,7 @@ fn json_of_inspect_has_every_key_always() {
         "namespaces",
         "net_namespaces",
         "locks",
+        "seccomp",
         "rootfs_diff",
         "coverage",
         "issues",

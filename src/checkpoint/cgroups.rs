@@ -1,5 +1,10 @@
 //! Cgroups of the processes.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use crate::base::Text;
 
 /// Sets of cgroups and the controllers' trees.
@@ -14,6 +19,7 @@ pub struct Cgroups {
     pub properties: Vec<CgroupProperty>,
     /// Directories listed in all.
     pub nr_dirs: usize,
+    by_id: HashMap<u32, usize>,
 }
 
 /// One set: a path in every hierarchy.
@@ -29,7 +35,7 @@ pub struct CgroupSet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupProperty {
     /// Controllers of the hierarchy.
-    pub controllers: String,
+    pub controllers: Arc<str>,
     /// Directory.
     pub dir: Text,
     /// `memory.max` and so on.
@@ -45,19 +51,30 @@ use super::images::Images;
 
 /// Most properties that are kept: cgroup.img may list thousands of foreign directories.
 const MAX_PROPERTIES: usize = 100_000;
+/// Longest path of a directory, and longest list of controllers; paths in Linux have at most 4096 bytes.
+const MAX_NAME_BYTES: usize = 4096;
 
 impl Cgroups {
     pub(super) fn build(images: &Images, issues: &mut Vec<Issue>) -> Cgroups {
         let mut cgroups = Cgroups::default();
+        let mut left_out = 0usize;
         for record in images.cgroup.values().flat_map(|records| &records.records) {
             for set in &record.value.sets {
                 let members = set.ctls.iter().map(|ctl| (Text(ctl.name.clone()), Text(ctl.path.clone()))).collect();
+                cgroups.by_id.entry(set.id).or_insert(cgroups.sets.len());
                 cgroups.sets.push(CgroupSet { id: set.id, members });
             }
             for controller in &record.value.controllers {
                 let names: Vec<String> = controller.cnames.iter().map(|name| Text(name.clone()).label()).collect();
-                cgroups.add_dirs(&names.join(","), &controller.dirs);
+                let mut names = names.join(",");
+                names.truncate(names.floor_char_boundary(MAX_NAME_BYTES));
+                left_out += cgroups.add_dirs(&names.into(), &controller.dirs);
             }
+        }
+        if left_out > 0 {
+            let what =
+                format!("{left_out} directories have a path of more than {MAX_NAME_BYTES} bytes and are not listed");
+            issues.push(Issue::new(Place::member("cgroup.img"), what));
         }
         if cgroups.properties.len() >= MAX_PROPERTIES {
             let what = format!(
@@ -69,19 +86,29 @@ impl Cgroups {
         cgroups
     }
 
-    fn add_dirs(&mut self, controllers: &str, dirs: &[schema::CgroupDirEntry]) {
+    /// Lists the properties; returns how many directories were left out for the length of their path.
+    fn add_dirs(&mut self, controllers: &Arc<str>, dirs: &[schema::CgroupDirEntry]) -> usize {
+        let mut left_out = 0;
         // Nesting was bounded when the record was decoded; an explicit stack all the same.
-        let mut stack: Vec<(Vec<u8>, &schema::CgroupDirEntry)> =
-            dirs.iter().rev().map(|dir| (Vec::new(), dir)).collect();
+        let mut stack: Vec<(Bytes, &schema::CgroupDirEntry)> =
+            dirs.iter().rev().map(|dir| (Bytes::new(), dir)).collect();
         while let Some((parent, dir)) = stack.pop() {
             self.nr_dirs += 1;
-            let path =
-                if parent.is_empty() { dir.dir_name.to_vec() } else { [&parent[..], b"/", &dir.dir_name].concat() };
+            if MAX_NAME_BYTES <= parent.len() + dir.dir_name.len() {
+                left_out += 1;
+                continue;
+            }
+            // Once there are enough properties, only directories are counted.
+            let path = match (parent.is_empty(), self.properties.len() < MAX_PROPERTIES) {
+                (true, true) => dir.dir_name.clone(),
+                (false, true) => Bytes::from([&parent[..], b"/", &dir.dir_name].concat()),
+                (_, false) => Bytes::new(),
+            };
             for property in &dir.properties {
                 if self.properties.len() < MAX_PROPERTIES {
                     self.properties.push(CgroupProperty {
-                        controllers: controllers.to_owned(),
-                        dir: Text(path.clone().into()),
+                        controllers: Arc::clone(controllers),
+                        dir: Text(path.clone()),
                         name: Text(property.name.clone()),
                         value: Text(property.value.clone()),
                     });
@@ -89,10 +116,11 @@ impl Cgroups {
             }
             stack.extend(dir.children.iter().rev().map(|child| (path.clone(), child)));
         }
+        left_out
     }
 
     /// The set with this number.
     pub fn set(&self, id: u32) -> Option<&CgroupSet> {
-        self.sets.iter().find(|set| set.id == id)
+        self.by_id.get(&id).and_then(|at| self.sets.get(*at))
     }
 }

@@ -145,13 +145,15 @@ pub struct Inventory {
 
 use serde_json::Value;
 
-use crate::base::escape;
+use crate::base::{Issue, Place, escape};
 use crate::decode::names;
 use crate::evidence::OciImage;
 
 use super::documents::{Document, DocumentKind};
 use super::images::Images;
 
+/// Largest JSON that is taken apart: a value of two bytes takes fifty in memory. Real ones have up to 100 KiB.
+const MAX_JSON_BYTES: usize = 4 << 20;
 /// Time that Go prints for "never".
 const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
@@ -172,11 +174,20 @@ pub(super) struct Descriptions {
 
 impl Descriptions {
     /// Parses the documents that are JSON; what does not parse is told by the document's own check.
-    pub(super) fn parse(documents: &[Document]) -> Descriptions {
+    /// What the documents say; those that are larger than any engine writes are left to the reader, with an issue.
+    pub(super) fn parse(documents: &[Document], issues: &mut Vec<Issue>) -> Descriptions {
         let mut parsed = Descriptions::default();
         for document in documents {
             let base = document.name.rsplit('/').next().unwrap_or_default();
-            let json = || serde_json::from_slice::<Value>(&document.bytes).unwrap_or(Value::Null);
+            let mut json = || {
+                if MAX_JSON_BYTES < document.bytes.len() {
+                    let what =
+                        format!("has {} bytes, and is not read as JSON over {MAX_JSON_BYTES}", document.bytes.len());
+                    issues.push(Issue::new(Place::member(document.name.as_str()), what));
+                    return Value::Null;
+                }
+                serde_json::from_slice::<Value>(&document.bytes).unwrap_or(Value::Null)
+            };
             match base {
                 "spec.dump" => parsed.spec = json(),
                 "config.dump" => parsed.config = json(),

@@ -1,6 +1,11 @@
 //! Who a thread acts as: ids, groups, capabilities.
 
+use std::sync::Arc;
+
 use crate::base::Text;
+
+/// `NGROUPS_MAX` of Linux: no process has more.
+const MAX_GROUPS: usize = 65_536;
 
 /// Ids as seen inside the task's user namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +15,7 @@ pub struct Credentials {
     /// Real, effective, saved, file system.
     pub gids: [u32; 4],
     /// Supplementary groups.
-    pub groups: Vec<u32>,
+    pub groups: Arc<[u32]>,
     /// Capability sets, bit N for capability N.
     pub cap_inh: u64,
     /// Permitted.
@@ -40,7 +45,7 @@ impl Credentials {
         Credentials {
             uids: [entry.uid, entry.euid, entry.suid, entry.fsuid],
             gids: [entry.gid, entry.egid, entry.sgid, entry.fsgid],
-            groups: entry.groups.clone(),
+            groups: entry.groups.iter().take(MAX_GROUPS).copied().collect(),
             cap_inh: set(&entry.cap_inh),
             cap_prm: set(&entry.cap_prm),
             cap_eff: set(&entry.cap_eff),

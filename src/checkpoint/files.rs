@@ -1,5 +1,7 @@
 //! Open files: descriptors, the open file descriptions behind them, and what each kind holds.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::base::{Fd, FileId, MntId, NsId, Pid, Place, Text};
@@ -346,7 +348,7 @@ pub struct BpfMap {
     /// Name.
     pub name: Option<Text>,
     /// Keys and values, where the dump has them.
-    pub entries: Vec<(Bytes, Bytes)>,
+    pub entries: Arc<[(Bytes, Bytes)]>,
 }
 
 /// A lock on a file.

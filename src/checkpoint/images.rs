@@ -1,6 +1,6 @@
 //! All typed images of a checkpoint, decoded in parallel and not yet joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
@@ -168,19 +168,23 @@ impl Images {
         for member in evidence.members() {
             let is_here = member.parent() == images_dir
                 || (member.parent() == base_dir && member.file_name().starts_with(b"stats-"));
+            if !is_here {
+                continue;
+            }
             let Ok(name) = std::str::from_utf8(member.file_name()) else { continue };
             let kind = decode::kind_of(name).map(|(kind, _)| kind.key);
             let is_image = kind.is_some() || name.ends_with(".img");
-            if !is_here || !is_image || !(member.is_file() || matches!(member.kind, MemberKind::HardLink { .. })) {
+            if !is_image || !(member.is_file() || matches!(member.kind, MemberKind::HardLink { .. })) {
                 continue;
             }
             let file =
                 ImageFile { name: name.to_owned(), path: member.path.clone(), kind, size_bytes: member.size_bytes };
             listed.push((member, file));
         }
+        // A name may stand twice: in both directories, or written twice. The last written wins, as when tar unpacks.
+        listed.reverse();
         listed.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        // A name may stand twice: in both directories, or written twice. The last written wins.
-        listed.dedup_by(|(_, later), (_, earlier)| later.name == earlier.name);
+        listed.dedup_by(|(_, earlier), (_, later)| earlier.name == later.name);
 
         let read = |name: &str| {
             let (member, _) = listed.iter().find(|(_, file)| file.name == name)?;
@@ -200,12 +204,20 @@ impl Images {
         let mut work: Vec<&(&Member, ImageFile)> = listed.iter().filter(|(_, file)| is_typed(file.kind)).collect();
         work.sort_by_key(|(_, file)| std::cmp::Reverse(file.size_bytes));
         let ctx = &images.ctx;
+        let allowances = allowances(evidence, &work, ctx);
         let parts: Vec<(Part, Vec<Issue>)> = work
             .par_iter()
             .map(|(member, file)| {
                 progress.step(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), Some(total))?;
+                let allowance = allowances.get(file.name.as_str()).copied();
+                if allowance == Some(0) {
+                    let what = format!("is not decoded: {OVER_BUDGET}; the raw view has it");
+                    return Ok((Part::Skipped, vec![Issue::new(Place::member(file.name.as_str()), what)]));
+                }
+                let own =
+                    allowance.map(|max_values| Ctx { limits: Limits { max_values, ..limits.clone() }, ..ctx.clone() });
                 Ok(match evidence.read(member) {
-                    Ok(bytes) => decode_one(Img::new(&file.name, bytes), ctx),
+                    Ok(bytes) => decode_one(Img::new(&file.name, bytes), own.as_ref().unwrap_or(ctx)),
                     Err(err) => (Part::Skipped, vec![Issue::new(Place::member(file.name.as_str()), err.to_string())]),
                 })
             })
@@ -214,19 +226,32 @@ impl Images {
             images.issues.extend(issues);
             images.add(part);
         }
+        images.drop_huge_pagemaps();
         Ok((images, listed.into_iter().map(|(_, file)| file).collect()))
+    }
+
+    /// Leaves out the largest pagemaps where all together are over the limit.
+    fn drop_huge_pagemaps(&mut self) {
+        let pagemaps = self.kept.values().filter(|img| img.kind.is_some_and(|kind| kind.key.ends_with("PAGEMAP")));
+        let mut sizes: Vec<(u64, String)> =
+            pagemaps.map(|img| (img.bytes.len() as u64, img.name.to_string())).collect();
+        sizes.sort_unstable();
+        let max = self.ctx.limits.max_pagemap_bytes;
+        let mut sum = 0u64;
+        for (size, name) in sizes {
+            sum = sum.saturating_add(size);
+            if max < sum {
+                self.kept.remove(&name);
+                let what = format!("is not decoded: the pagemaps of this checkpoint have more than {max} bytes");
+                self.issues.push(Issue::new(Place::member(name), what));
+            }
+        }
     }
 
     /// Whether descriptor tables are named by `files_id`; old dumps named them by pid.
     pub(super) fn fdinfo_is_per_id(&self) -> bool {
         let inventory = self.inventory.values().flat_map(|records| &records.records).next();
         inventory.is_none_or(|record| record.value.fdinfo_per_id.unwrap_or_default())
-    }
-
-    /// Targets of an epoll in the file that releases before 1.4 kept for them.
-    pub(super) fn eventpoll_targets(&self, epoll_id: u32) -> impl Iterator<Item = &schema::EventpollTfdEntry> {
-        let records = self.eventpoll_tfds.values().flat_map(|records| &records.records);
-        records.map(|record| &record.value).filter(move |target| target.id == epoll_id)
     }
 
     /// The lowest release that writes all the fields that are there.
@@ -270,6 +295,41 @@ const KEPT: [&str; 10] =
 
 fn is_typed(kind: Option<&str>) -> bool {
     kind.is_some_and(|kind| !matches!(kind, "PAGES" | "TMPFS_DEV" | "TMPFS_IMG"))
+}
+
+/// Why an image is left out.
+const OVER_BUDGET: &str = "the images before it hold as many values as one checkpoint may have";
+
+/// How many values each image may hold, by name, where that is less than it has: the smallest images come first, so that
+/// one that is blown up does not cost the others. 0 leaves an image out.
+///
+/// Empty for every honest checkpoint: then nothing but the sizes was looked at, or the values are few enough.
+fn allowances<'a>(evidence: &Evidence, work: &[&'a (&Member, ImageFile)], ctx: &Ctx) -> HashMap<&'a str, u64> {
+    let max = ctx.limits.max_values;
+    let decoded = || work.iter().filter(|(_, file)| !file.kind.is_some_and(|kind| KEPT.contains(&kind)));
+    let bytes = decoded().fold(0u64, |sum, (member, _)| sum.saturating_add(member.available_bytes()));
+    // The length word of an empty record is four bytes and counts sixteen.
+    if bytes.saturating_mul(decode::RECORD_VALUES / 4) <= max {
+        return HashMap::new();
+    }
+    let images: Vec<&(&Member, ImageFile)> = decoded().copied().collect();
+    let mut counts: Vec<(u64, &'a str)> = images
+        .into_par_iter()
+        .map(|(member, file)| {
+            let read = evidence.read(member).map(|bytes| decode::count_values(&Img::new(&file.name, bytes), ctx));
+            (read.unwrap_or_default(), file.name.as_str())
+        })
+        .collect();
+    counts.sort_unstable();
+    let mut left = max;
+    let mut allowances = HashMap::new();
+    for (count, name) in counts {
+        if left < count {
+            allowances.insert(name, left);
+        }
+        left = left.saturating_sub(count);
+    }
+    allowances
 }
 
 fn decode_one(img: Img, ctx: &Ctx) -> (Part, Vec<Issue>) {

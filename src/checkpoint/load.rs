@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::base::{Absent, Cancelled, Field, FileId, Issue, Limits, NsId, PageSize, Pid, Place, Progress, Text};
 use crate::decode::{Arch, Ctx, Img, schema};
-use crate::evidence::{self, CheckpointRoot, Evidence, MemberKind, OpenError, OpenOptions};
+use crate::evidence::{self, CheckpointRoot, Evidence, Member, MemberKind, OpenError, OpenOptions};
 
 use super::container::{Container, Descriptions};
 use super::files::{FileDetail, Hold, Relation};
@@ -16,15 +16,18 @@ use super::images::Images;
 use super::memory_map::{MemoryMap, Surroundings};
 use super::open_files::{self, OpenFiles};
 use super::pages::{Pagemap, SharedMemory};
-use super::process::{self, Link, Process};
+use super::process::{self, Link, Omitted, Process};
 use super::recovered::{self, Source, Tree};
 use super::rootfs::RootfsDiff;
+use super::seccomp::Chains;
 use super::sockets::Socket;
 use super::stats::DumpStats;
 use super::{Checkpoint, ImageFile, Index, Sizes, cgroups, coverage, documents, mounts, namespaces, network, seccomp};
 
-/// Most bytes that an archive inside the checkpoint may unpack to while it is opened.
+/// Most bytes that all archives inside the checkpoint may unpack to while it is opened.
 const MAX_NESTED_BYTES: u64 = 512 << 20;
+/// Longest path of a mount that stands before all paths below it; Linux has none over 4096 bytes.
+const MAX_PATH_BYTES: usize = 4096;
 
 /// Why there is no checkpoint to show.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +94,7 @@ fn load_root(
     progress.stage("joining records");
 
     let documents = documents::documents(&evidence, &base_dir, &images_dir, limits, &mut issues);
-    let described = Descriptions::parse(&documents);
+    let described = Descriptions::parse(&documents, &mut issues);
     let arch = arch(&images);
     let container = Container::build(&described, &images, arch, &images_dir, oci.as_ref());
 
@@ -113,9 +116,19 @@ fn load_root(
 
     let has_member = |name: &str| image_files.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok();
     let mounts = mounts::mounts(&images, &has_member, &mut issues);
-    let nested = Nested { evidence: &evidence, base_dir: &base_dir, options, progress };
-    let trees = nested.trees(&images_dir, &image_files, &mounts, &mut issues)?;
+    let mut nested = Nested {
+        evidence: &evidence,
+        base_dir: &base_dir,
+        options: OpenOptions {
+            max_spool_bytes: options.max_spool_bytes.min(MAX_NESTED_BYTES),
+            on_member: None,
+            ..options.clone()
+        },
+        progress,
+    };
+    // The changes of the root file system before all else that may use up what there is.
     let rootfs = nested.rootfs(&mut issues)?;
+    let trees = nested.trees(&images_dir, &image_files, &mounts, &mut issues)?;
     let recovered = recovered::recovered(&images, &files.files, &trees);
     let sizes = sizes(&evidence, &base_dir, &image_files);
 
@@ -154,6 +167,12 @@ fn load_root(
     checkpoint.coverage = coverage::gaps(&checkpoint);
     checkpoint.issues.sort();
     checkpoint.issues.dedup();
+    let nr_issues = checkpoint.issues.len();
+    if let Some(more) = nr_issues.checked_sub(limits.max_issues).filter(|more| *more > 0) {
+        checkpoint.issues.truncate(limits.max_issues);
+        let place = Place::member(checkpoint.outer.name());
+        checkpoint.issues.push(Issue::new(place, format!("{more} more issues are not listed")));
+    }
     Ok(checkpoint)
 }
 
@@ -299,14 +318,28 @@ impl PageSource<'_> {
             dirs.push(next.clone());
             dir = next;
         }
+        let mut pagemaps: HashMap<&[u8], Vec<(&Member, &str)>> = HashMap::new();
+        if !dirs.is_empty() {
+            let wanted: HashSet<&[u8]> = dirs.iter().map(Vec::as_slice).collect();
+            for member in self.evidence.members().iter().filter(|member| wanted.contains(member.parent())) {
+                let name = std::str::from_utf8(member.file_name()).ok().filter(|name| name.starts_with("pagemap-"));
+                if let Some(name) = name {
+                    pagemaps.entry(member.parent()).or_default().push((member, name));
+                }
+            }
+        }
+        let max = self.ctx.limits.max_pagemap_bytes;
+        let mut left = max;
         let mut parents = Parents::new();
         for dir in dirs.iter().rev() {
             let mut of_this = Parents::new();
-            for member in self.evidence.members().iter().filter(|member| member.parent() == dir.as_slice()) {
-                let Ok(name) = std::str::from_utf8(member.file_name()) else { continue };
-                if !name.starts_with("pagemap-") {
+            for (member, name) in pagemaps.remove(dir.as_slice()).unwrap_or_default() {
+                let Some(after) = left.checked_sub(member.available_bytes()) else {
+                    let what = format!("is not decoded: the pagemaps of the parents have more than {max} bytes");
+                    issues.push(Issue::new(member.place(), what));
                     continue;
-                }
+                };
+                left = after;
                 match self.evidence.read(member) {
                     Ok(bytes) => {
                         let pagemap = self.pagemap(dir, &Img::new(name, bytes), &parents, issues);
@@ -354,7 +387,9 @@ fn processes(
     parents: &Parents,
     shared: &BTreeMap<u64, SharedMemory>,
 ) -> Result<(Vec<Process>, Vec<Issue>), Cancelled> {
-    let (nodes, mut issues) = process::tree(images);
+    let (nodes, mut issues) = process::tree(images, limits);
+    let omitted = Omitted::new(&nodes, images, limits);
+    let chains = Chains::new(filters, process::oldest_filters(images), limits);
     let sysv_keys: BTreeMap<u64, u32> = images
         .ipc_shm
         .values()
@@ -391,7 +426,17 @@ fn processes(
         Field::Known(map)
     };
     let fds = |table: u32, issues: &mut Vec<Issue>| files.fds(images, table, issues);
-    let around = process::Around { images, arch, limits, filters, link: &link, memory: &memory, fds: &fds };
+    let around = process::Around {
+        images,
+        arch,
+        limits,
+        filters,
+        chains: &chains,
+        omitted: &omitted,
+        link: &link,
+        memory: &memory,
+        fds: &fds,
+    };
     let built: Vec<(Process, Vec<Issue>)> = nodes.par_iter().map(|node| Process::build(node, &around)).collect();
     let mut processes = Vec::with_capacity(built.len());
     for (process, found) in built {
@@ -455,7 +500,9 @@ fn join_epolls(files: &mut OpenFiles, processes: &[Process]) {
         let FileDetail::Eventpoll(targets) = &epoll.detail else { continue };
         let Some(owner) = epoll.fds.first().and_then(|(pid, _)| fds_of.get(pid)) else { continue };
         for target in targets {
-            let by_number = owner.fds.iter().find(|entry| entry.fd.0 == target.fd).map(|entry| entry.file);
+            // Descriptors stand in the order of their numbers.
+            let at = owner.fds.partition_point(|entry| entry.fd.0 < target.fd);
+            let by_number = owner.fds.get(at).filter(|entry| entry.fd.0 == target.fd).map(|entry| entry.file);
             let recorded = target.dev_inode.map(|(_, inode)| inode);
             let found = by_number.and_then(|id| files.get(id)).and_then(inode_of);
             let file = match (recorded, found) {
@@ -477,25 +524,27 @@ fn inode_of(file: &super::files::OpenFile) -> Option<u64> {
     number.strip_suffix(']')?.parse().ok()
 }
 
-/// Archives inside the checkpoint.
+/// Archives inside the checkpoint. What they may unpack to, and how many members they may have, shrinks with each.
 struct Nested<'a> {
     evidence: &'a Evidence,
     base_dir: &'a [u8],
-    options: &'a OpenOptions,
+    options: OpenOptions,
     progress: &'a dyn Progress,
 }
 
 impl Nested<'_> {
     /// Opens an archive inside; `None` with an issue when it does not open.
-    fn open(&self, path: &[u8], issues: &mut Vec<Issue>) -> Result<Option<Evidence>, Cancelled> {
+    fn open(&mut self, path: &[u8], issues: &mut Vec<Issue>) -> Result<Option<Evidence>, Cancelled> {
         let Some(member) = self.evidence.get(path) else { return Ok(None) };
         if member.size_bytes == 0 {
             return Ok(None);
         }
-        let options =
-            OpenOptions { max_spool_bytes: self.options.max_spool_bytes.min(MAX_NESTED_BYTES), ..self.options.clone() };
-        match self.evidence.open_nested(member, &options, self.progress) {
+        match self.evidence.open_nested(member, &self.options, self.progress) {
             Ok(archive) => {
+                let unpacked = archive.unpacked_bytes();
+                self.options.max_spool_bytes = self.options.max_spool_bytes.saturating_sub(unpacked);
+                let limits = &mut self.options.limits;
+                limits.max_members = limits.max_members.saturating_sub(archive.members().len());
                 issues.extend(archive.issues().iter().map(|issue| {
                     let place = Place {
                         member: format!("{}/{}", member.display_path(), issue.place.member),
@@ -507,13 +556,20 @@ impl Nested<'_> {
             }
             Err(OpenError::Cancelled(cancelled)) => Err(cancelled),
             Err(err) => {
+                // A bomb costs as much as it unpacked before it was stopped.
+                if let OpenError::TooLarge { limit_bytes, .. } = &err {
+                    self.options.max_spool_bytes = self.options.max_spool_bytes.saturating_sub(*limit_bytes);
+                }
+                if let OpenError::RatioTooHigh { written_bytes, .. } = &err {
+                    self.options.max_spool_bytes = self.options.max_spool_bytes.saturating_sub(*written_bytes);
+                }
                 issues.push(Issue::new(member.place(), format!("does not open: {err}")));
                 Ok(None)
             }
         }
     }
 
-    fn rootfs(&self, issues: &mut Vec<Issue>) -> Result<RootfsDiff, Cancelled> {
+    fn rootfs(&mut self, issues: &mut Vec<Issue>) -> Result<RootfsDiff, Cancelled> {
         let archive = self.open(&join(self.base_dir, b"rootfs-diff.tar"), issues)?;
         let deleted = self
             .evidence
@@ -524,7 +580,7 @@ impl Nested<'_> {
 
     /// Contents of tmpfs mounts, of /dev/shm, of volumes.
     fn trees(
-        &self,
+        &mut self,
         images_dir: &[u8],
         images: &[ImageFile],
         mounts: &[super::Mount],
@@ -536,7 +592,8 @@ impl Nested<'_> {
             let path = join(images_dir, image.name.as_bytes());
             if let Some(archive) = self.open(&path, issues)? {
                 let mountpoint =
-                    mountpoints.get(image.name.as_str()).cloned().unwrap_or_else(|| Text::from(image.name.as_str()));
+                    mountpoints.get(image.name.as_str()).filter(|path| path.as_bytes().len() <= MAX_PATH_BYTES);
+                let mountpoint = mountpoint.cloned().unwrap_or_else(|| Text::from(image.name.as_str()));
                 trees.push(Tree {
                     source: Source::Tmpfs,
                     place: Place::member(image.name.as_str()),

@@ -57,6 +57,8 @@ pub struct Route {
     pub detail: String,
 }
 
+use std::collections::HashMap;
+
 use crate::base::Issue;
 use crate::decode::names;
 use crate::decode::{self, Arch, netlink};
@@ -85,6 +87,7 @@ pub(super) fn networks(images: &Images, issues: &mut Vec<Issue>) -> Vec<NetNames
             let routes = [messages("route"), messages("route6")].concat();
             let rules: Vec<netlink::NlMsg> = messages("rule");
             let interfaces = interfaces(images, key, &addresses);
+            let names: HashMap<u32, &Text> = interfaces.iter().rev().map(|it| (it.ifindex, &it.name)).collect();
             let text = |prefix: &str| {
                 let img = images.kept.get(&format!("{prefix}-{key}.img"))?;
                 Some(Text(img.bytes.clone())).filter(|text| !text.is_empty())
@@ -92,18 +95,25 @@ pub(super) fn networks(images: &Images, issues: &mut Vec<Issue>) -> Vec<NetNames
             NetNamespace {
                 id: ns_id(key),
                 external_key: netns.and_then(|record| record.value.ext_key.clone()).map(Text),
-                routes: routes.iter().filter_map(netlink::NlMsg::route).map(|it| route(&it, &interfaces)).collect(),
+                routes: routes.iter().filter_map(netlink::NlMsg::route).map(|it| route(&it, &names)).collect(),
                 rules: rules.iter().filter_map(netlink::NlMsg::rule).map(|it| rule(&it)).collect(),
-                interfaces,
                 iptables: text("iptables"),
                 ip6tables: text("ip6tables"),
                 nftables: text("nftables"),
+                interfaces,
             }
         })
         .collect()
 }
 
 fn interfaces(images: &Images, key: u64, addresses: &[netlink::Address]) -> Vec<Interface> {
+    // Each address goes to the first interface of its number.
+    let mut by_index: HashMap<u32, Vec<String>> = HashMap::new();
+    for own in addresses {
+        if let Some(address) = own.address {
+            by_index.entry(own.ifindex).or_default().push(format!("{address}/{}", own.prefix_len));
+        }
+    }
     let records = images.netdev.get(&key).into_iter().flat_map(|records| &records.records);
     records
         .map(|record| {
@@ -123,7 +133,6 @@ fn interfaces(images: &Images, key: u64, addresses: &[netlink::Address]) -> Vec<
                 .address
                 .as_ref()
                 .map(|address| address.iter().take(32).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"));
-            let own = addresses.iter().filter(|address| address.ifindex == entry.ifindex);
             Interface {
                 name: Text(entry.name.clone()),
                 ifindex: entry.ifindex,
@@ -131,17 +140,14 @@ fn interfaces(images: &Images, key: u64, addresses: &[netlink::Address]) -> Vec<
                 mac,
                 mtu: entry.mtu,
                 flags: entry.flags,
-                addresses: own.filter_map(|own| Some(format!("{}/{}", own.address?, own.prefix_len))).collect(),
+                addresses: by_index.remove(&entry.ifindex).unwrap_or_default(),
             }
         })
         .collect()
 }
 
-fn route(route: &netlink::Route, interfaces: &[Interface]) -> Route {
-    let interface = route.oif.map(|oif| {
-        let known = interfaces.iter().find(|interface| interface.ifindex == oif);
-        known.map_or_else(|| format!("if{oif}"), |interface| interface.name.label())
-    });
+fn route(route: &netlink::Route, names: &HashMap<u32, &Text>) -> Route {
+    let interface = route.oif.map(|oif| names.get(&oif).map_or_else(|| format!("if{oif}"), |name| name.label()));
     let destination = match route.dst {
         Some(dst) => format!("{dst}/{}", route.dst_len),
         None => "default".to_owned(),

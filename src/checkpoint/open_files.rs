@@ -2,7 +2,8 @@
 //! open file: descriptors, deleted names, memfd inodes, terminals, unread bytes.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::base::{Fd, FileId, Issue, MntId, NsId, Pid, Place, Text};
 use crate::decode::schema;
@@ -16,6 +17,8 @@ use super::sockets;
 
 /// Kinds that others refer to by number.
 const REG: u32 = 1;
+/// Since 3.18 ordinary shared anonymous memory is written as a memfd with this name.
+const SHARED_ANONYMOUS: &[u8] = b"/dev/zero";
 /// Access mode of files opened for reading and writing.
 const O_RDWR: u32 = 2;
 
@@ -25,6 +28,8 @@ pub(super) struct OpenFiles {
     /// In the order of their ids.
     pub(super) files: Vec<OpenFile>,
     by_id: HashMap<FileId, usize>,
+    /// What [`OpenFiles::relate`] has noted.
+    related: HashSet<(FileId, Relation, FileId)>,
     is_legacy: bool,
 }
 
@@ -84,8 +89,13 @@ impl OpenFiles {
     /// Joins all open files of the checkpoint.
     pub(super) fn build(images: &Images, entries: &[Entry<'_>], issues: &mut Vec<Issue>) -> OpenFiles {
         let is_legacy = is_legacy(images);
-        let mut table = OpenFiles { files: Vec::with_capacity(entries.len()), by_id: HashMap::new(), is_legacy };
-        let joins = Joins::new(images, is_legacy);
+        let mut table = OpenFiles {
+            files: Vec::with_capacity(entries.len()),
+            by_id: HashMap::new(),
+            related: HashSet::new(),
+            is_legacy,
+        };
+        let joins = Joins::new(images, is_legacy, issues);
         for entry in entries {
             let file = joins.open_file(entry);
             let at = table.files.len();
@@ -170,11 +180,11 @@ impl OpenFiles {
                 file.related.push((Relation::PathOf, path_id));
             }
         }
-        self.join_groups();
+        self.join_groups(issues);
     }
 
     /// Files that share an inode: both ends of a pipe, the descriptors of a memfd, a pty pair.
-    fn join_groups(&mut self) {
+    fn join_groups(&mut self, issues: &mut Vec<Issue>) {
         #[derive(PartialEq, Eq, PartialOrd, Ord)]
         enum Shared {
             Pipe(u32),
@@ -196,6 +206,7 @@ impl OpenFiles {
         }
         // A hostile dump may put a million ends on one pipe: relations are for people.
         const MAX_RELATED: usize = 64;
+        const MAX_OF_GROUP: usize = 1 << 20;
         for (shared, members) in &groups {
             let relation = match shared {
                 Shared::Pipe(_) => Relation::PipeEnd,
@@ -203,10 +214,15 @@ impl OpenFiles {
                 Shared::Pty(_) => Relation::PtyPair,
             };
             let ids: Vec<FileId> = members.iter().filter_map(|at| self.files.get(*at).map(|file| file.id)).collect();
+            let max = (MAX_OF_GROUP / ids.len().max(1)).clamp(1, MAX_RELATED);
+            if let Some(first) = members.first().and_then(|at| self.files.get(*at)).filter(|_| ids.len() > max + 1) {
+                let what = format!("belongs to a group of {} files; at most {max} are told of each", ids.len());
+                issues.push(Issue::new(first.place.clone(), what));
+            }
             for at in members {
                 if let Some(file) = self.files.get_mut(*at) {
                     let own = file.id;
-                    let others = ids.iter().filter(|id| **id != own).take(MAX_RELATED);
+                    let others = ids.iter().filter(|id| **id != own).take(max);
                     file.related.extend(others.map(|id| (relation, *id)));
                 }
             }
@@ -232,7 +248,7 @@ impl OpenFiles {
     /// Notes that two files belong together, seen from the first.
     pub(super) fn relate(&mut self, id: FileId, relation: Relation, other: FileId) {
         if let Some(file) = self.by_id.get(&id).and_then(|at| self.files.get_mut(*at))
-            && !file.related.contains(&(relation, other))
+            && self.related.insert((id, relation, other))
         {
             file.related.push((relation, other));
         }
@@ -318,20 +334,34 @@ fn inner(entry: &schema::FileEntry) -> Of<'_> {
 struct Joins<'a> {
     images: &'a Images,
     remaps: HashMap<FileId, Remap>,
-    memfds: HashMap<u64, &'a schema::MemfdInodeEntry>,
+    /// Inodes of memfds, with the target of those that have them open.
+    memfds: HashMap<u64, (&'a schema::MemfdInodeEntry, Text)>,
+    /// Targets of epolls by the number of the epoll, from the file that releases before 1.4 kept for them.
+    epoll_targets: HashMap<u32, Vec<&'a schema::EventpollTfdEntry>>,
     ttys: HashMap<u32, &'a schema::TtyInfoEntry>,
     tty_data: HashMap<u32, bytes::Bytes>,
     /// Unread bytes and capacity by pipe id, with their place.
     pipe_data: HashMap<u32, (bytes::Bytes, Place, Option<u32>)>,
-    bpf: HashMap<u32, Vec<(bytes::Bytes, bytes::Bytes)>>,
+    bpf: HashMap<u32, Arc<[(bytes::Bytes, bytes::Bytes)]>>,
+}
+
+/// Most entries of BPF maps that are told apart.
+const MAX_BPF_ENTRIES: usize = 1_000_000;
+/// Longest name of a file; Linux has none over 4096 bytes.
+const MAX_NAME_BYTES: usize = 4096;
+
+/// A name as far as the kernel could have had it.
+fn name_of(name: &bytes::Bytes) -> Text {
+    Text(name.slice(..name.len().min(MAX_NAME_BYTES)))
 }
 
 impl<'a> Joins<'a> {
-    fn new(images: &'a Images, is_legacy: bool) -> Joins<'a> {
+    fn new(images: &'a Images, is_legacy: bool, issues: &mut Vec<Issue>) -> Joins<'a> {
         let mut joins = Joins {
             images,
             remaps: HashMap::new(),
             memfds: HashMap::new(),
+            epoll_targets: HashMap::new(),
             ttys: HashMap::new(),
             tty_data: HashMap::new(),
             pipe_data: HashMap::new(),
@@ -354,7 +384,13 @@ impl<'a> Joins<'a> {
             joins.remaps.insert(file_id(is_legacy, REG, entry.orig_id), remap);
         }
         for record in images.memfd_inode.values().flat_map(|records| &records.records) {
-            joins.memfds.insert(record.value.inode_id, &record.value);
+            let name = name_of(&record.value.name);
+            let prefix: &[u8] = if name.as_bytes() == SHARED_ANONYMOUS { b"" } else { b"/memfd:" };
+            let target = Text([prefix, name.as_bytes(), b" (deleted)"].concat().into());
+            joins.memfds.insert(record.value.inode_id, (&record.value, target));
+        }
+        for record in images.eventpoll_tfds.values().flat_map(|records| &records.records) {
+            joins.epoll_targets.entry(record.value.id).or_default().push(&record.value);
         }
         for record in images.tty_info.values().flat_map(|records| &records.records) {
             joins.ttys.insert(record.value.id, &record.value);
@@ -369,11 +405,19 @@ impl<'a> Joins<'a> {
                 joins.pipe_data.insert(record.value.pipe_id, (data, place, record.value.size));
             }
         }
+        let mut bpf_left = MAX_BPF_ENTRIES;
         for records in images.bpfmap_data.values() {
             for record in &records.records {
                 let part = |name| records.payload(record, name).map(|(bytes, _)| bytes).unwrap_or_default();
                 let entries = split_pairs(&part("keys"), &part("values"), record.value.count);
-                joins.bpf.insert(record.value.map_id, entries);
+                if bpf_left < entries.len() {
+                    let what =
+                        format!("more than {MAX_BPF_ENTRIES} entries in all maps; those of this map are not listed");
+                    issues.push(Issue::new(records.place(record), what));
+                    continue;
+                }
+                bpf_left -= entries.len();
+                joins.bpf.insert(record.value.map_id, entries.into());
             }
         }
         joins
@@ -415,7 +459,7 @@ impl<'a> Joins<'a> {
             }
             Of::Eventpoll(epoll) => {
                 file.set("anon_inode:[eventpoll]", epoll.flags, Some(&epoll.fown));
-                let old = self.images.eventpoll_targets(epoll.id);
+                let old = self.epoll_targets.get(&epoll.id).into_iter().flatten().copied();
                 file.detail = FileDetail::Eventpoll(epoll.tfd.iter().chain(old).map(epoll_target).collect());
             }
             Of::Inotify(inotify) => {
@@ -493,15 +537,15 @@ impl<'a> Joins<'a> {
         // The name is recorded without the mark that /proc puts behind it.
         let target = match &remap {
             // Of a file below /proc/PID of a dead process, /proc shows the name as it was.
-            Some(Remap::Procfs { .. }) | None => Text(reg.name.clone()),
-            Some(_) => Text([&reg.name[..], b" (deleted)"].concat().into()),
+            Some(Remap::Procfs { .. }) | None => name_of(&reg.name),
+            Some(_) => Text([name_of(&reg.name).as_bytes(), b" (deleted)"].concat().into()),
         };
         file.target = Some(target);
         file.flags = Some(reg.flags);
         file.owner = owner(&reg.fown);
         file.pos = (reg.pos != u64::MAX).then_some(reg.pos);
         file.detail = FileDetail::Reg(RegFile {
-            name: Text(reg.name.clone()),
+            name: name_of(&reg.name),
             mnt_id: reg.mnt_id.and_then(|id| u32::try_from(id).ok()).map(MntId),
             mode: reg.mode,
             size_bytes: reg.size,
@@ -523,13 +567,11 @@ impl<'a> Joins<'a> {
 
     fn memfd(&self, memfd: &schema::MemfdFileEntry, file: &mut OpenFile) {
         let inode = self.memfds.get(&u64::from(memfd.inode_id));
-        let name = inode.map(|inode| Text(inode.name.clone()));
-        // Since 3.18 ordinary shared anonymous memory is written as a memfd with this name.
-        let is_shared_anonymous = name.as_ref().is_some_and(|name| name.as_bytes() == b"/dev/zero");
-        file.target = name.as_ref().map(|name| {
-            let prefix: &[u8] = if is_shared_anonymous { b"" } else { b"/memfd:" };
-            Text([prefix, name.as_bytes(), b" (deleted)"].concat().into())
-        });
+        let target = inode.map(|(_, target)| target.clone());
+        let inode = inode.map(|(inode, _)| *inode);
+        let name = inode.map(|inode| name_of(&inode.name));
+        let is_shared_anonymous = name.as_ref().is_some_and(|name| name.as_bytes() == SHARED_ANONYMOUS);
+        file.target = target;
         file.is_deleted = true;
         file.flags = Some(memfd.flags);
         file.pos = Some(memfd.pos);
@@ -649,7 +691,12 @@ fn build_id(words: &[u32], order: crate::base::ByteOrder) -> Option<bytes::Bytes
 /// Keys and values of a BPF map: all keys, then all values, `count` each.
 fn split_pairs(keys: &bytes::Bytes, values: &bytes::Bytes, count: u32) -> Vec<(bytes::Bytes, bytes::Bytes)> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count == 0 || !keys.len().is_multiple_of(count) || !values.len().is_multiple_of(count) || keys.is_empty() {
+    if count == 0
+        || count > MAX_BPF_ENTRIES
+        || !keys.len().is_multiple_of(count)
+        || !values.len().is_multiple_of(count)
+        || keys.is_empty()
+    {
         return Vec::new();
     }
     let (key_size, value_size) = (keys.len() / count, values.len() / count);

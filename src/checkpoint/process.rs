@@ -192,7 +192,10 @@ impl Process {
     }
 }
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::{Absent, Issue, Limits, Place, VirtAddr};
 use crate::decode::names;
@@ -200,7 +203,7 @@ use crate::decode::{Arch, schema};
 
 use super::images::Images;
 use super::registers;
-use super::seccomp::{self, Filter};
+use super::seccomp::{Chains, Filter};
 use super::signals;
 
 /// What processes are joined with.
@@ -209,6 +212,10 @@ pub(super) struct Around<'a> {
     pub(super) arch: Arch,
     pub(super) limits: &'a Limits,
     pub(super) filters: &'a [Filter],
+    /// Their chains.
+    pub(super) chains: &'a Chains,
+    /// What is left out of processes for its size.
+    pub(super) omitted: &'a Omitted,
     /// Path of an open file, as a link of /proc reads.
     pub(super) link: &'a (dyn Fn(u32) -> Option<Link> + Sync),
     /// Address space of a process.
@@ -217,9 +224,102 @@ pub(super) struct Around<'a> {
     pub(super) fds: &'a (dyn Fn(u32, &mut Vec<Issue>) -> Vec<FdEntry> + Sync),
 }
 
+/// Parts of processes that would take more memory than all of them together may have.
+#[derive(Debug)]
+pub(super) struct Omitted {
+    /// Processes whose descriptors are not listed.
+    fds: HashSet<u32>,
+    /// Processes whose table was told of by another one that shares it.
+    told: HashSet<u32>,
+    /// Processes whose arguments and environment are not read.
+    args: HashSet<u32>,
+    /// Arguments and variables that may still be told apart.
+    pieces_left: AtomicUsize,
+}
+
+/// Most arguments and variables of all processes.
+const MAX_PIECES: usize = 4_000_000;
+
+impl Omitted {
+    pub(super) fn new(nodes: &[Node<'_>], images: &Images, limits: &Limits) -> Omitted {
+        let (mut fds, mut told, mut args) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut tables = HashSet::new();
+        let (mut fds_left, mut args_left) = (limits.max_fds, limits.max_all_args_bytes);
+        for node in nodes {
+            let pid = node.entry.pid;
+            if let Some(table) = table_of(images, pid) {
+                if !tables.insert(table) {
+                    told.insert(pid);
+                }
+                let size = images.fdinfo.get(&u64::from(table)).map_or(0, |records| records.records.len());
+                match fds_left.checked_sub(size) {
+                    Some(left) => fds_left = left,
+                    None => {
+                        fds.insert(pid);
+                    }
+                }
+            }
+            let mm = images.mm.get(&u64::from(pid)).and_then(|records| records.records.first());
+            if let Some(mm) = mm.map(|record| &record.value) {
+                let area = |start: u64, end: u64| end.saturating_sub(start).min(limits.max_args_bytes);
+                let size = area(mm.mm_arg_start, mm.mm_arg_end) + area(mm.mm_env_start, mm.mm_env_end);
+                match args_left.checked_sub(size) {
+                    Some(left) => args_left = left,
+                    None => {
+                        args.insert(pid);
+                    }
+                }
+            }
+        }
+        Omitted { fds, told, args, pieces_left: AtomicUsize::new(MAX_PIECES) }
+    }
+
+    /// Pieces between NULs, unless there are more than all processes may have.
+    fn split(&self, bytes: Vec<u8>) -> Result<Vec<Text>, Absent> {
+        let pieces = bytes.iter().filter(|byte| **byte == 0).count() + 1;
+        let taken = self.pieces_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(pieces));
+        if taken.is_ok() { Ok(split_at_nul(bytes)) } else { Err(Absent::Unparsable) }
+    }
+}
+
+/// The core of a process or a thread.
+fn core_of(images: &Images, tid: u32) -> Option<&schema::CoreEntry> {
+    images.core.get(&u64::from(tid)).and_then(|records| records.records.first()).map(|record| &record.value)
+}
+
+/// CRIU's numbers of what a process shares with others.
+fn ids_of(images: &Images, pid: u32) -> Option<&schema::TaskKobjIdsEntry> {
+    let own = images.ids.get(&u64::from(pid)).and_then(|records| records.records.first()).map(|record| &record.value);
+    own.or_else(|| core_of(images, pid).and_then(|core| core.ids.as_ref()))
+}
+
+/// CRIU's number of the descriptor table; `None` for a zombie, which has none.
+fn table_of(images: &Images, pid: u32) -> Option<u32> {
+    if is_zombie(images, pid) {
+        return None;
+    }
+    Some(ids_of(images, pid).map(|ids| ids.files_id).filter(|_| images.fdinfo_is_per_id()).unwrap_or(pid))
+}
+
+fn is_zombie(images: &Images, pid: u32) -> bool {
+    let task = core_of(images, pid).and_then(|core| core.tc.as_deref());
+    task.is_some_and(|task| matches!(task_state(task), TaskState::Zombie { .. }))
+}
+
+/// First filters of the chains that threads name.
+pub(super) fn oldest_filters<'a>(images: &'a Images) -> impl Iterator<Item = u32> + 'a {
+    images.core.values().flat_map(|records| &records.records).filter_map(|record| {
+        let core = &record.value;
+        let thread = core.thread_core.as_deref().and_then(|thread| thread.seccomp_filter);
+        thread.or_else(|| core.tc.as_deref().and_then(|task| task.old_seccomp_filter))
+    })
+}
+
 /// One node of the tree, in the order in which processes are listed.
 pub(super) struct Node<'a> {
     pub(super) entry: &'a schema::PstreeEntry,
+    /// Its threads, each of them once in the whole tree; of a zombie garbage.
+    pub(super) threads: Vec<u32>,
     pub(super) place: Place,
     pub(super) depth: u32,
     pub(super) children: Vec<usize>,
@@ -229,12 +329,17 @@ pub(super) struct Node<'a> {
 ///
 /// Unknown parents, second roots, cycles and duplicate pids become issues; no process is lost but
 /// the second of two with one pid, which the raw view still has.
-pub(super) fn tree(images: &Images) -> (Vec<Node<'_>>, Vec<Issue>) {
+pub(super) fn tree<'a>(images: &'a Images, limits: &Limits) -> (Vec<Node<'a>>, Vec<Issue>) {
     let mut issues = Vec::new();
+    let mut left_out = 0usize;
     let mut entries: Vec<(&schema::PstreeEntry, Place)> = Vec::new();
     let mut by_pid: HashMap<u32, usize> = HashMap::new();
     for records in images.pstree.values() {
         for record in &records.records {
+            if entries.len() >= limits.max_tasks {
+                left_out += 1;
+                continue;
+            }
             let place = records.place(record);
             if let Some(first) = by_pid.get(&record.value.pid) {
                 let what = format!("pid {} was already listed as process {}", record.value.pid, first + 1);
@@ -245,6 +350,11 @@ pub(super) fn tree(images: &Images) -> (Vec<Node<'_>>, Vec<Issue>) {
             entries.push((&record.value, place));
         }
     }
+    if left_out > 0 {
+        let what = format!("{left_out} more processes than {} are not shown; the raw view has them", limits.max_tasks);
+        issues.push(Issue::new(Place::member("pstree.img"), what));
+    }
+    let mut threads = threads_once(images, &entries, &by_pid, limits, &mut issues);
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); entries.len()];
     let mut roots = Vec::new();
     for (at, (entry, place)) in entries.iter().enumerate() {
@@ -293,6 +403,7 @@ pub(super) fn tree(images: &Images) -> (Vec<Node<'_>>, Vec<Issue>) {
         .iter()
         .map(|(old, depth)| Node {
             entry: entries[*old].0,
+            threads: std::mem::take(&mut threads[*old]),
             place: entries[*old].1.clone(),
             depth: *depth,
             children: children[*old]
@@ -305,6 +416,47 @@ pub(super) fn tree(images: &Images) -> (Vec<Node<'_>>, Vec<Issue>) {
     (nodes, issues)
 }
 
+/// The threads of every process. One thread belongs to one process: a second mention is an issue.
+fn threads_once(
+    images: &Images,
+    entries: &[(&schema::PstreeEntry, Place)],
+    by_pid: &HashMap<u32, usize>,
+    limits: &Limits,
+    issues: &mut Vec<Issue>,
+) -> Vec<Vec<u32>> {
+    let mut seen: HashSet<u32> = HashSet::new();
+    let mut left = limits.max_tasks.saturating_sub(entries.len());
+    let of_entry = |(entry, place): &(&schema::PstreeEntry, Place)| {
+        if is_zombie(images, entry.pid) {
+            return Vec::new();
+        }
+        let (mut again, mut left_out, mut has_leader) = (0usize, 0usize, false);
+        let mut threads = Vec::new();
+        for tid in &entry.threads {
+            if *tid == entry.pid && !std::mem::replace(&mut has_leader, true) {
+                threads.push(*tid);
+            } else if by_pid.contains_key(tid) || !seen.insert(*tid) {
+                again += 1;
+            } else if left == 0 {
+                left_out += 1;
+            } else {
+                left -= 1;
+                threads.push(*tid);
+            }
+        }
+        if again > 0 {
+            let what = format!("{again} threads of process {} are listed elsewhere too, and shown there", entry.pid);
+            issues.push(Issue::new(place.clone(), what));
+        }
+        if left_out > 0 {
+            let what = format!("{left_out} threads of process {} are not shown: too many in all", entry.pid);
+            issues.push(Issue::new(place.clone(), what));
+        }
+        threads
+    };
+    entries.iter().map(of_entry).collect()
+}
+
 impl Process {
     /// Joins everything that is recorded of one process.
     pub(super) fn build(node: &Node<'_>, around: &Around<'_>) -> (Process, Vec<Issue>) {
@@ -313,7 +465,7 @@ impl Process {
         let order = images.ctx.order;
         let pid = node.entry.pid;
         let key = u64::from(pid);
-        let core = images.core.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);
+        let core = core_of(images, pid);
         if core.is_none() {
             let what = format!("process {pid} is in the tree and its core image is missing or damaged");
             issues.push(Issue::new(Place::member(format!("core-{pid}.img")), what));
@@ -325,12 +477,7 @@ impl Process {
         let is_zombie = matches!(state, Field::Known(TaskState::Zombie { .. }));
         let gone = if is_zombie { Absent::NotApplicable } else { Absent::Unreadable };
 
-        let ids = images
-            .ids
-            .get(&key)
-            .and_then(|records| records.records.first())
-            .map(|record| &record.value)
-            .or_else(|| core.and_then(|core| core.ids.as_ref()));
+        let ids = ids_of(images, pid);
         let fs = images.fs.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);
         if !is_zombie && core.is_some() {
             for (img, is_missing) in [("fs", fs.is_none()), ("ids", ids.is_none())] {
@@ -356,20 +503,44 @@ impl Process {
         let mm = images.mm.get(&key).and_then(|records| records.records.first()).map(|record| &record.value);
         let exe = link(mm.map(|mm| mm.exe_file_id));
         let memory = if is_zombie { Field::Absent(Absent::NotApplicable) } else { (around.memory)(pid, &mut issues) };
-        let cmdline = if is_zombie { Field::Known(Vec::new()) } else { read_cmdline(&memory, limits, gone) };
+        let is_omitted = around.omitted.args.contains(&pid);
+        let split = |bytes: Vec<u8>| around.omitted.split(bytes);
+        let cmdline = match is_zombie {
+            true => Field::Known(Vec::new()),
+            false if is_omitted => Field::Absent(Absent::Unreadable),
+            false => into_field(read_cmdline(&memory, limits, gone).and_then(split)),
+        };
         let environ = match memory.known() {
-            Some(memory) => into_field(memory.read_private(memory.env.clone(), limits)).map(split_at_nul),
+            Some(_) if is_omitted => Field::Absent(Absent::Unreadable),
+            Some(memory) => into_field(memory.read_private(memory.env.clone(), limits).and_then(split)),
             None => Field::Absent(gone),
         };
-        if let (Field::Absent(why), false) = (&cmdline, is_zombie) {
+        if is_omitted {
+            let what = format!(
+                "arguments and environment of process {pid} are not read: all have more than {} bytes",
+                limits.max_all_args_bytes
+            );
+            issues.push(Issue::new(Place::member(format!("mm-{pid}.img")), what));
+        }
+        if let (Field::Absent(why), false) = (&cmdline, is_zombie || is_omitted) {
             let what = format!("arguments of process {pid}: the pages {why}");
             issues.push(Issue::new(Place::member(format!("pagemap-{pid}.img")), what));
         }
 
         let files_id = ids.map(|ids| ids.files_id).filter(|_| images.fdinfo_is_per_id());
-        let fds = match files_id.or((!is_zombie).then_some(pid)) {
-            Some(table) if !is_zombie => (around.fds)(table, &mut issues),
-            _ => Vec::new(),
+        let fds = match table_of(images, pid) {
+            Some(table) if around.omitted.fds.contains(&pid) => {
+                let what = format!(
+                    "descriptors of process {pid} are not listed: the tables of all processes have more than {}",
+                    limits.max_fds
+                );
+                issues.push(Issue::new(Place::member(format!("fdinfo-{table}.img")), what));
+                Vec::new()
+            }
+            // What is wrong with a shared table is told once.
+            Some(table) if around.omitted.told.contains(&pid) => (around.fds)(table, &mut Vec::new()),
+            Some(table) => (around.fds)(table, &mut issues),
+            None => Vec::new(),
         };
 
         let threads = if is_zombie { Vec::new() } else { threads(node, core, around, &mut issues) };
@@ -458,18 +629,15 @@ fn task_state(task: &schema::TaskCoreEntry) -> TaskState {
 /// A process that has overwritten its title may have run on into the environment: where the last
 /// byte of the area is not NUL, the kernel gives what stands from its start to the first NUL, at
 /// most a page.
-fn read_cmdline(memory: &Field<MemoryMap>, limits: &Limits, gone: Absent) -> Field<Vec<Text>> {
-    let Some(memory) = memory.known() else { return Field::Absent(gone) };
+fn read_cmdline(memory: &Field<MemoryMap>, limits: &Limits, gone: Absent) -> Result<Vec<u8>, Absent> {
+    let Some(memory) = memory.known() else { return Err(gone) };
     let args = memory.args.clone();
     if args.is_empty() {
-        return Field::Known(Vec::new());
+        return Ok(Vec::new());
     }
-    let bytes = match memory.read_private(args.clone(), limits) {
-        Ok(bytes) => bytes,
-        Err(why) => return Field::Absent(why),
-    };
+    let bytes = memory.read_private(args.clone(), limits)?;
     if bytes.last() == Some(&0) {
-        return Field::Known(split_at_nul(bytes));
+        return Ok(bytes);
     }
     let page = memory.pagemap.page_size.bytes();
     let runs_on = memory.env.start == args.end && memory.env.start <= memory.env.end;
@@ -482,7 +650,7 @@ fn read_cmdline(memory: &Field<MemoryMap>, limits: &Limits, gone: Absent) -> Fie
     if let Some(nul) = title.iter().position(|byte| *byte == 0) {
         title.truncate(nul + 1);
     }
-    Field::Known(split_at_nul(title))
+    Ok(title)
 }
 
 /// Pieces between NULs; the last NUL ends the last piece.
@@ -530,7 +698,7 @@ fn threads(
     issues: &mut Vec<Issue>,
 ) -> Vec<Thread> {
     let pid = node.entry.pid;
-    let mut tids = node.entry.threads.clone();
+    let mut tids = node.threads.clone();
     if tids.first() != Some(&pid) {
         if !tids.is_empty() {
             let what = format!("the first thread of process {pid} is {}", tids.first().copied().unwrap_or_default());
@@ -542,19 +710,13 @@ fn threads(
     let task = leader.and_then(|core| core.tc.as_deref());
     let leader_thread = leader.and_then(|core| core.thread_core.as_deref());
     let leader_seccomp = seccomp_of(leader_thread, task, None, around, &node.place, issues);
+    // Before 1.4 the threads of a process had one file of credentials.
+    let creds = around.images.creds.get(&u64::from(pid)).and_then(|records| records.records.first());
+    let creds = creds.map(|record| Credentials::from_entry(&record.value));
     tids.iter()
         .map(|tid| {
             let is_leader = *tid == pid;
-            let core = if is_leader {
-                leader
-            } else {
-                around
-                    .images
-                    .core
-                    .get(&u64::from(*tid))
-                    .and_then(|records| records.records.first())
-                    .map(|record| &record.value)
-            };
+            let core = if is_leader { leader } else { core_of(around.images, *tid) };
             if core.is_none() && !is_leader {
                 let what = format!("thread {tid} of process {pid}: its core image is missing or damaged");
                 issues.push(Issue::new(Place::member(format!("core-{tid}.img")), what));
@@ -565,7 +727,7 @@ fn threads(
             } else {
                 seccomp_of(thread, None, leader_seccomp.known(), around, &node.place, issues)
             };
-            build_thread(*tid, core, task.filter(|_| is_leader), seccomp, node, around)
+            build_thread(*tid, core, task.filter(|_| is_leader), seccomp, creds.as_ref(), around)
         })
         .collect()
 }
@@ -575,23 +737,21 @@ fn build_thread(
     core: Option<&schema::CoreEntry>,
     task: Option<&schema::TaskCoreEntry>,
     seccomp: Field<Seccomp>,
-    node: &Node<'_>,
+    shared_creds: Option<&Credentials>,
     around: &Around<'_>,
 ) -> Thread {
     let Around { images, arch, .. } = *around;
     let thread = core.and_then(|core| core.thread_core.as_deref());
     let missing = if core.is_some() { Absent::NotRecorded } else { Absent::Unreadable };
-    let creds = thread.and_then(|thread| thread.creds.as_ref()).or_else(|| {
-        let records = images.creds.get(&u64::from(node.entry.pid))?;
-        records.records.first().map(|record| &record.value)
-    });
+    let creds = thread.and_then(|thread| thread.creds.as_ref()).map(Credentials::from_entry);
+    let creds = creds.or_else(|| shared_creds.cloned());
     let comm = thread.and_then(|thread| thread.comm.clone()).or_else(|| task.map(|task| task.comm.clone()));
     let blocked = task.map(|task| task.blk_sigset).or_else(|| thread.and_then(|thread| thread.blk_sigset));
     let nonzero = |value: u64| (value != 0).then_some(value);
     Thread {
         tid: Pid(tid),
         comm: comm.map_or(Field::Absent(missing), |comm| Field::Known(Text(comm))),
-        credentials: creds.map_or(Field::Absent(missing), |creds| Field::Known(Credentials::from_entry(creds))),
+        credentials: creds.map_or(Field::Absent(missing), Field::Known),
         seccomp,
         registers: core.and_then(Registers::from_core).map_or(Field::Absent(missing), Field::Known),
         blocked: blocked.map_or(Field::Absent(missing), Field::Known),
@@ -640,14 +800,14 @@ fn seccomp_of(
     }
     let oldest = thread.seccomp_filter.or_else(|| task.and_then(|task| task.old_seccomp_filter));
     let filters = match oldest {
-        Some(oldest) if mode == 2 => match seccomp::chain(around.filters, oldest, around.limits) {
+        Some(oldest) if mode == 2 => match around.chains.get(oldest) {
             Ok(chain) => chain,
             Err(what) => {
                 issues.push(Issue::new(place.clone(), what));
-                Vec::new()
+                Arc::default()
             }
         },
-        _ => Vec::new(),
+        _ => Arc::default(),
     };
     Field::Known(Seccomp { mode, filters })
 }

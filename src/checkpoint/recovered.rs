@@ -206,7 +206,7 @@ fn memfds(images: &Images, files: &[OpenFile]) -> Vec<RecoveredFile> {
                 mtime: None,
                 kind: "file",
                 link_target: None,
-                files: users.get(&inode.inode_id).cloned().unwrap_or_default(),
+                files: users.remove(&inode.inode_id).unwrap_or_default(),
                 place: records.place(record),
                 content: Content::Shmem(u64::from(inode.shmid)),
             }

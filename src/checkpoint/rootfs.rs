@@ -46,6 +46,43 @@ use crate::evidence::{Member, MemberKind};
 const WHITEOUT: &[u8] = b".wh.";
 /// Marks a directory that hides what the image had in it.
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Most paths that are taken from `deleted.files`.
+const MAX_DELETED: usize = 200_000;
+
+/// The list of `deleted.files`, as far as it is taken.
+#[derive(Debug, Default)]
+struct Paths {
+    listed: Vec<Text>,
+    left_out: usize,
+}
+
+impl<'de> serde::Deserialize<'de> for Paths {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Paths, D::Error> {
+        deserializer.deserialize_seq(PathsVisitor)
+    }
+}
+
+struct PathsVisitor;
+
+impl<'de> serde::de::Visitor<'de> for PathsVisitor {
+    type Value = Paths;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of paths")
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Paths, A::Error> {
+        let mut paths = Paths::default();
+        while let Some(path) = list.next_element::<std::borrow::Cow<'de, str>>()? {
+            if paths.listed.len() < MAX_DELETED {
+                paths.listed.push(absolute(path.as_bytes()));
+            } else {
+                paths.left_out = paths.left_out.saturating_add(1);
+            }
+        }
+        Ok(paths)
+    }
+}
 
 /// Words for what a member is.
 pub(super) fn kind_word(kind: &MemberKind) -> &'static str {
@@ -80,8 +117,15 @@ impl RootfsDiff {
     ) -> RootfsDiff {
         let mut diff = RootfsDiff::default();
         if let Some(json) = deleted_files {
-            match serde_json::from_slice::<Option<Vec<String>>>(json) {
-                Ok(paths) => diff.deleted.extend(paths.into_iter().flatten().map(|path| absolute(path.as_bytes()))),
+            match serde_json::from_slice::<Option<Paths>>(json) {
+                Ok(Some(paths)) => {
+                    if paths.left_out > 0 {
+                        let what = format!("{} more paths than {MAX_DELETED} are not listed", paths.left_out);
+                        issues.push(Issue::new(Place::member("deleted.files"), what));
+                    }
+                    diff.deleted = paths.listed;
+                }
+                Ok(None) => {}
                 Err(err) => issues
                     .push(Issue::new(Place::member("deleted.files"), format!("is not a JSON list of paths: {err}"))),
             }

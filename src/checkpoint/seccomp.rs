@@ -1,12 +1,15 @@
 //! Seccomp: mode, filter chains, and the filters' programs as text.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 /// Seccomp state of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seccomp {
     /// 0 off, 1 strict, 2 filter.
     pub mode: u32,
     /// Indexes into [`super::Checkpoint::seccomp_filters`], newest first, as the kernel runs them.
-    pub filters: Vec<usize>,
+    pub filters: Arc<[usize]>,
 }
 
 /// One filter of `seccomp.img`.
@@ -88,7 +91,8 @@ pub(super) fn chain(filters: &[Filter], oldest: u32, limits: &Limits) -> Result<
         let Some(filter) = filters.get(index) else {
             return Err(format!("seccomp filter {index} is named, {} are recorded", filters.len()));
         };
-        if chain.contains(&index) || chain.len() >= limits.max_chain {
+        // A chain with more filters than there are has been somewhere twice.
+        if chain.len() >= limits.max_chain.min(filters.len()) {
             return Err(format!("seccomp filter {index} leads back to itself"));
         }
         chain.push(index);
@@ -96,6 +100,42 @@ pub(super) fn chain(filters: &[Filter], oldest: u32, limits: &Limits) -> Result<
     }
     chain.reverse();
     Ok(chain)
+}
+
+/// Chains by the filter they begin with, each followed once however many threads share it.
+#[derive(Debug, Default)]
+pub(super) struct Chains(HashMap<u32, Result<Arc<[usize]>, String>>);
+
+impl Chains {
+    /// Most filters in all different chains together.
+    const MAX_LINKS: usize = 4_000_000;
+
+    /// Follows the chains that begin with these filters.
+    pub(super) fn new(filters: &[Filter], oldest: impl Iterator<Item = u32>, limits: &Limits) -> Chains {
+        let mut chains = Chains::default();
+        let mut left = Chains::MAX_LINKS;
+        for oldest in oldest {
+            if chains.0.contains_key(&oldest) {
+                continue;
+            }
+            let found = chain(filters, oldest, limits).and_then(|found| {
+                left = left.checked_sub(found.len()).ok_or_else(|| {
+                    format!(
+                        "chain of seccomp filter {oldest} is not followed: all have more than {} links",
+                        Chains::MAX_LINKS
+                    )
+                })?;
+                Ok(found.into())
+            });
+            chains.0.insert(oldest, found);
+        }
+        chains
+    }
+
+    /// The chain that begins with this filter, newest first.
+    pub(super) fn get(&self, oldest: u32) -> Result<Arc<[usize]>, String> {
+        self.0.get(&oldest).cloned().unwrap_or_else(|| Err(format!("seccomp filter {oldest} is not in a chain")))
+    }
 }
 
 impl Instruction {

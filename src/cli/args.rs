@@ -167,7 +167,7 @@ pub struct InspectArgs {
     /// Statistics of the dump
     #[arg(long)]
     pub stats: bool,
-    /// All of these
+    /// All of these, and signals, timers, namespaces, cgroups, seccomp filters
     #[arg(long)]
     pub all: bool,
     /// Compute the SHA-256 of the evidence

@@ -50,6 +50,7 @@ fn list(checkpoint: &Checkpoint, files: &FileList<'_>, context: &mut Context<'_>
             row.mtime.map_or_else(|| "-".into(), unix_time).into(),
             Cell::new(tone, crate::base::escape_controls(&name)),
         ]);
+        columns.write_when_many(context.out, context.style, 0)?;
     }
     let style = context.style;
     columns.write(context.out, style, 0)?;
@@ -71,7 +72,10 @@ fn cat(checkpoint: &Checkpoint, files: &FileList<'_>, path: &str, context: &mut 
             match (readable.next(), readable.next()) {
                 (Some(row), None) => row,
                 _ => {
-                    let names: Vec<&str> = several.iter().map(|row| row.name.as_str()).collect();
+                    let mut names: Vec<&str> = several.iter().take(8).map(|row| row.name.as_str()).collect();
+                    if names.len() < several.len() {
+                        names.push("…");
+                    }
                     anyhow::bail!("{path}: several files have this path, name one: {}", names.join(", "))
                 }
             }

@@ -31,6 +31,7 @@ pub(super) fn run(args: &InspectArgs, context: &mut Context<'_>) -> anyhow::Resu
         maps: args.maps || args.all,
         environment: args.env || args.all,
         stats: args.stats || args.all,
+        kernel: args.all,
     };
     let style = context.style;
     Ok(text::inspect(context.out, style, &checkpoint, sha256, sections, only)?)

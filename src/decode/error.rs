@@ -226,10 +226,16 @@ pub enum WireError {
         /// Wire type that was found.
         found: u8,
     },
-    /// More values than a record, or all records of an image together, are read with.
+    /// More values than a record is read with.
     #[error("more than {max} values")]
     TooManyValues {
         /// The limit for one record.
+        max: u64,
+    },
+    /// More values in this record and those before it than are left for the image.
+    #[error("more than {max} values in this image, a record counted as 16 more; it is not decoded from here on")]
+    TooManyValuesInAll {
+        /// The limit for the image.
         max: u64,
     },
     /// Messages inside messages inside messages.

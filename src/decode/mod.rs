@@ -44,4 +44,5 @@ pub use kinds_table::KINDS;
 pub use names::Arch;
 pub use payload::{Content, Part};
 pub use raw::{RawImg, RawRecord, raw};
-pub use typed::{Ghost, GhostChunk, Record, ghost, ipc_messages, single, typed};
+pub use typed::{Ghost, GhostChunk, Record, count_values, ghost, ipc_messages, single, typed};
+pub use wire::RECORD_VALUES;

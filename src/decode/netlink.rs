@@ -21,6 +21,8 @@ use super::raw;
 
 /// Nesting of attributes in attributes that is followed.
 const MAX_NESTING: usize = 4;
+/// Most messages of one image: more addresses, routes or connections than any machine dumps.
+const MAX_MESSAGES: usize = 1_000_000;
 /// Length of the header of a message.
 const HEADER: u64 = 16;
 
@@ -75,7 +77,7 @@ pub(super) fn messages(
 ) -> (Vec<NlMsg>, Option<(u64, DecodeErrorKind)>) {
     let mut cursor = Cursor::new(bytes, order);
     let mut out = Vec::new();
-    while !cursor.is_empty() {
+    while !cursor.is_empty() && out.len() < MAX_MESSAGES {
         let offset = start.saturating_add(cursor.offset());
         let left = cursor.left();
         match message(&mut cursor, bytes, offset, order) {

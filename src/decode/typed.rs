@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use prost::{Message, Name};
 
+use super::error::WireError;
 use super::error::{DecodeErrorKind, Decoded, Issues};
 use super::img::{Ctx, Framed, Img, Records};
 use super::kinds::Framing;
@@ -54,7 +55,7 @@ impl<M> Record<M> {
 /// ```
 pub fn typed<M: Message + Default + Name>(img: &Img, ctx: &Ctx) -> Decoded<Vec<Record<M>>> {
     let mut issues = Issues::new(ctx.limits.max_issues_per_img);
-    let mut findings = Findings::default();
+    let mut findings = Findings::new(ctx.limits.max_values);
     let mut value = Vec::new();
     let holds = |message: &str| message == M::NAME;
     match (img.kind, wire::rules(M::NAME)) {
@@ -63,7 +64,13 @@ pub fn typed<M: Message + Default + Name>(img: &Img, ctx: &Ctx) -> Decoded<Vec<R
                 match framed {
                     Ok(framed) if holds(framed.message) => match decode(&framed.body, rules, ctx, &mut findings) {
                         Ok(message) => value.push(record(framed, message)),
-                        Err(err) => issues.push(img.error(framed.offset, err)),
+                        Err(err) => {
+                            let is_over = matches!(err, DecodeErrorKind::Wire(WireError::TooManyValuesInAll { .. }));
+                            issues.push(img.error(framed.offset, err));
+                            if is_over {
+                                break;
+                            }
+                        }
                     },
                     Ok(_) => {}
                     Err(err) => issues.push(err),
@@ -86,6 +93,20 @@ fn record<M>(framed: Framed, value: M) -> Record<M> {
 /// The only record of an image, for kinds that have one: `mm-N.img`, `core-N.img`.
 pub fn single<M: Message + Default + Name>(img: &Img, ctx: &Ctx) -> Decoded<Option<Record<M>>> {
     typed(img, ctx).map(|records| records.into_iter().next())
+}
+
+/// Values in all records of an image as [`crate::base::Limits::max_values`] counts them, at least: of a record that is no
+/// message, those before its error.
+pub fn count_values(img: &Img, ctx: &Ctx) -> u64 {
+    let mut findings = Findings::default();
+    for framed in Records::new(img, ctx).flatten() {
+        findings.next_record();
+        if let Some(rules) = wire::rules(framed.message) {
+            // What is wrong with it is told when it is decoded.
+            let _ = wire::check(&framed.body, rules, ctx.limits.max_nesting, &mut findings);
+        }
+    }
+    findings.all_values()
 }
 
 /// Checks and decodes one message.

@@ -13,10 +13,11 @@ use super::schema;
 
 /// Most different unknown fields that are told apart in one image.
 const MAX_UNKNOWN: usize = 64;
-/// Most values in one record, and in all records of one image. Two bytes can become a message of fifty when decoded;
-/// the largest honest records are address spaces with 100,000 mappings, a million values.
+/// Most values in one record. Two bytes can become a message of fifty when decoded; the largest honest records are
+/// address spaces with 100,000 mappings, a million values.
 const MAX_VALUES: u64 = 4_000_000;
-const MAX_VALUES_PER_IMG: u64 = 20_000_000;
+/// What a record counts beside its values: it is one of our structs even when it is empty.
+pub const RECORD_VALUES: u64 = 16;
 
 /// What the pass needs to know of one message.
 #[derive(Debug)]
@@ -140,7 +141,7 @@ fn wire_type(kind: &Kind) -> u8 {
 }
 
 /// What a pass found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Findings {
     /// The first required field that is missing.
     pub(super) missing: Option<FieldName>,
@@ -150,22 +151,41 @@ pub(super) struct Findings {
     pub(super) values: u64,
     /// Values in the records before it.
     earlier_values: u64,
+    /// Most values in all records.
+    max_values: u64,
+}
+
+impl Default for Findings {
+    fn default() -> Findings {
+        Findings::new(u64::MAX)
+    }
 }
 
 impl Findings {
+    /// Nothing found; at most `max_values` in all records, each counted as [`RECORD_VALUES`] more.
+    pub(super) fn new(max_values: u64) -> Findings {
+        Findings { missing: None, unknown: Vec::new(), values: 0, earlier_values: 0, max_values }
+    }
+
     /// Forgets what belongs to the record before.
     pub(super) fn next_record(&mut self) {
         self.missing = None;
-        self.earlier_values = self.earlier_values.saturating_add(self.values);
+        self.earlier_values = self.all_values().saturating_add(RECORD_VALUES);
         self.values = 0;
+    }
+
+    /// Values in all records so far.
+    pub(super) fn all_values(&self) -> u64 {
+        self.earlier_values.saturating_add(self.values)
     }
 
     fn count_values(&mut self, count: usize) -> Result<(), WireError> {
         self.values = self.values.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        if MAX_VALUES < self.values || MAX_VALUES_PER_IMG < self.values.saturating_add(self.earlier_values) {
-            return Err(WireError::TooManyValues { max: MAX_VALUES });
+        match (MAX_VALUES < self.values, self.max_values < self.all_values()) {
+            (true, _) => Err(WireError::TooManyValues { max: MAX_VALUES }),
+            (_, true) => Err(WireError::TooManyValuesInAll { max: self.max_values }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn count_unknown(&mut self, message: &'static str, number: u32, wire_type: u8) {
@@ -276,6 +296,7 @@ pub(super) fn check(
 ) -> Result<(), WireError> {
     let mut wire = Wire { rest: body };
     let mut seen = 0_u64;
+    findings.count_values(0)?;
     while let Some((number, wire_type)) = wire.key()? {
         findings.count_values(1)?;
         let rule = usize::try_from(number).ok().and_then(|number| rules.fields.get(number)).and_then(Option::as_ref);

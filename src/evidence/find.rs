@@ -122,7 +122,15 @@ impl Search<'_> {
 
     /// Checkpoints among the directories of the evidence, in order of their first image.
     pub(super) fn in_directories(&mut self, evidence: &Evidence, oci: Option<&OciImage>) -> Vec<CheckpointRoot> {
-        let dirs = image_dirs(evidence);
+        let mut dirs = image_dirs(evidence);
+        let max = self.options.limits.max_checkpoints;
+        if let Some(first) = dirs.get(max) {
+            let place = Place::member(crate::base::escape(first));
+            let what =
+                format!("more than {max} checkpoints; this one and {} after it are not opened", dirs.len() - max - 1);
+            self.issues.push(Issue::new(place, what));
+            dirs.truncate(max);
+        }
         let parents: Vec<Option<Vec<u8>>> = dirs.iter().map(|dir| parent_dir(evidence, dir)).collect();
         let numbers: HashMap<&[u8], usize> = dirs.iter().enumerate().map(|(number, dir)| (&dir[..], number)).collect();
         let parent_numbers: Vec<Option<usize>> =

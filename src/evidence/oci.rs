@@ -20,6 +20,12 @@ const MAX_DEPTH: usize = 4;
 const MAX_DESCRIPTORS: usize = 1024;
 /// Largest index, manifest or config; registries take 4 MiB.
 const MAX_JSON_BYTES: u64 = 8 << 20;
+/// Most JSON of all indexes, manifests and configs.
+const MAX_ALL_JSON_BYTES: u64 = 32 << 20;
+/// Most annotations that are taken of one object; engines write about twenty.
+const MAX_ANNOTATIONS: usize = 256;
+/// Longest annotation that is taken.
+const MAX_ANNOTATION_BYTES: usize = 64 << 10;
 /// Most symbolic links followed to a layer of an old docker archive.
 const MAX_LINKS: usize = 8;
 
@@ -50,8 +56,8 @@ pub struct OciImage {
 impl OciImage {
     fn annotate(&mut self, object: &Value) {
         let Some(annotations) = object.get("annotations").and_then(Value::as_object) else { return };
-        for (key, value) in annotations {
-            let Some(value) = value.as_str() else { continue };
+        for (key, value) in annotations.iter().take(MAX_ANNOTATIONS) {
+            let Some(value) = value.as_str().filter(|value| value.len() <= MAX_ANNOTATION_BYTES) else { continue };
             self.annotations.retain(|(known, _)| known != key);
             self.annotations.push((key.clone(), value.to_owned()));
         }
@@ -68,7 +74,8 @@ impl OciImage {
 /// # Errors
 /// Cancel.
 pub(super) fn find(search: &mut Search<'_>, evidence: &Evidence) -> Result<Vec<CheckpointRoot>, OpenError> {
-    let mut images = Images { evidence, dir: Vec::new(), found: Vec::new(), left: MAX_DESCRIPTORS };
+    let mut images =
+        Images { evidence, dir: Vec::new(), found: Vec::new(), left: MAX_DESCRIPTORS, json_left: MAX_ALL_JSON_BYTES };
     let layout = evidence.members().iter().find(|member| member.file_name() == b"oci-layout");
     let docker = evidence.members().iter().find(|member| member.file_name() == b"manifest.json");
     if let Some(layout) = layout {
@@ -88,6 +95,8 @@ struct Images<'a> {
     found: Vec<CheckpointRoot>,
     /// Descriptors that may still be looked at.
     left: usize,
+    /// Bytes of JSON that may still be read.
+    json_left: u64,
 }
 
 impl<'a> Images<'a> {
@@ -244,17 +253,23 @@ impl<'a> Images<'a> {
         member
     }
 
-    fn small(&self, search: &mut Search<'_>, member: &Member) -> Option<Bytes> {
+    fn small(&mut self, search: &mut Search<'_>, member: &Member) -> Option<Bytes> {
+        let Some(left) = self.json_left.checked_sub(member.available_bytes()) else {
+            let what = format!("is not read: the image has more than {MAX_ALL_JSON_BYTES} bytes of JSON");
+            search.issues.push(Issue::new(member.place(), what));
+            return None;
+        };
         if MAX_JSON_BYTES < member.available_bytes() {
             let what = format!("has {} bytes where JSON of at most {MAX_JSON_BYTES} was due", member.available_bytes());
             search.issues.push(Issue::new(member.place(), what));
             return None;
         }
+        self.json_left = left;
         let read = self.evidence.read(member);
         read.inspect_err(|error| search.issues.push(Issue::new(member.place(), error.to_string()))).ok()
     }
 
-    fn json(&self, search: &mut Search<'_>, member: &Member) -> Option<(Bytes, Value)> {
+    fn json(&mut self, search: &mut Search<'_>, member: &Member) -> Option<(Bytes, Value)> {
         let bytes = self.small(search, member)?;
         match serde_json::from_slice(&bytes) {
             Ok(value) => Some((bytes, value)),

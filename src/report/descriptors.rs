@@ -27,9 +27,26 @@ pub(super) struct FdReport<'a> {
     file_id: u32,
     /// Other descriptors that share the open file description.
     shared_with: Vec<OwnerReport>,
+    /// How many more share it; left out when none do.
+    #[serde(skip_serializing_if = "is_zero")]
+    shared_with_omitted: usize,
     /// Open files at the other end, watched, or otherwise belonging to it.
     related: Vec<RelatedReport>,
+    /// How many more there are; left out when there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    related_omitted: usize,
     detail: Option<DetailReport<'a>>,
+}
+
+/// Most descriptors that are listed of one open file at one place: a file that all of 50,000 processes share would be
+/// listed 2,500,000,000 times.
+const MAX_OWNERS: usize = 256;
+/// Most connected files that are listed of one descriptor.
+const MAX_RELATED: usize = 4096;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A descriptor of a process.
@@ -62,9 +79,13 @@ impl<'a> FdReport<'a> {
             deleted: file.map(|file| file.is_deleted),
             file_id: entry.file.0,
             shared_with: file.map_or_else(Vec::new, |file| {
-                owners(file).filter(|owner| (owner.pid, owner.fd) != (pid.0, entry.fd.0)).collect()
+                owners(file).filter(|owner| (owner.pid, owner.fd) != (pid.0, entry.fd.0)).take(MAX_OWNERS).collect()
             }),
-            related: file.map_or_else(Vec::new, |file| file.related.iter().map(|it| related(checkpoint, it)).collect()),
+            shared_with_omitted: file.map_or(0, |file| file.fds.len().saturating_sub(1 + MAX_OWNERS)),
+            related: file.map_or_else(Vec::new, |file| {
+                file.related.iter().take(MAX_RELATED).map(|it| related(checkpoint, it)).collect()
+            }),
+            related_omitted: file.map_or(0, |file| file.related.len().saturating_sub(MAX_RELATED)),
             detail: file.and_then(DetailReport::new),
         }
     }
@@ -83,7 +104,7 @@ fn related(checkpoint: &Checkpoint, (relation, id): &(Relation, crate::base::Fil
     RelatedReport {
         relation: relation_word(*relation),
         file_id: id.0,
-        owners: checkpoint.file(*id).map_or_else(Vec::new, |file| owners(file).collect()),
+        owners: checkpoint.file(*id).map_or_else(Vec::new, |file| owners(file).take(MAX_OWNERS).collect()),
     }
 }
 

@@ -8,7 +8,8 @@ use crate::checkpoint::Checkpoint;
 use super::container::{ContainerReport, EvidenceReport, SizesReport, StatsReport};
 use super::process::ProcessReport;
 use super::system::{
-    GapReport, IssueReport, LockReport, MountReport, NamespaceReport, NetNamespaceReport, RootfsReport, SocketReport,
+    GapReport, IssueReport, LockReport, MountReport, NamespaceReport, NetNamespaceReport, RootfsReport,
+    SeccompFilterReport, SocketReport,
 };
 use super::value::Each;
 
@@ -59,6 +60,8 @@ impl Serialize for Inspect<'_> {
         document
             .serialize_field("net_namespaces", &Each(|| checkpoint.networks.iter().map(NetNamespaceReport::new)))?;
         document.serialize_field("locks", &Each(|| checkpoint.locks.iter().map(LockReport::new)))?;
+        let filters = || checkpoint.seccomp_filters.iter().enumerate().map(SeccompFilterReport::new);
+        document.serialize_field("seccomp", &Each(filters))?;
         document.serialize_field("rootfs_diff", &RootfsReport::new(&checkpoint.rootfs))?;
         document.serialize_field("coverage", &Each(|| checkpoint.coverage.iter().map(GapReport::new)))?;
         document.serialize_field("issues", &Each(|| checkpoint.issues.iter().map(IssueReport::new)))?;

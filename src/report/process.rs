@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::base::Field;
 use crate::checkpoint::credentials::Credentials;
@@ -10,7 +10,7 @@ use crate::checkpoint::process::{Link, TaskState, Thread};
 use crate::checkpoint::registers::Registers;
 use crate::checkpoint::seccomp::Seccomp;
 use crate::checkpoint::signals::{PendingSignal, Timers};
-use crate::checkpoint::{Checkpoint, Process};
+use crate::checkpoint::{Checkpoint, Process, Vma};
 
 use super::descriptors::FdReport;
 use super::maps::MapReport;
@@ -46,12 +46,12 @@ pub(super) struct ProcessReport<'a> {
     root_hex: Option<String>,
     #[serde(flatten)]
     credentials: CredentialsReport<'a>,
-    threads: Vec<ThreadReport<'a>>,
+    threads: Threads<'a>,
     umask: Option<String>,
     oom_score_adj: Option<i32>,
     rlimits: Option<Map<&'a str, [Limit; 2]>>,
-    fds: Vec<FdReport<'a>>,
-    maps: Option<Vec<MapReport<'a>>>,
+    fds: Fds<'a>,
+    maps: Option<Maps<'a>>,
     personality: Option<String>,
     loginuid: Option<u32>,
     signals: SignalsReport,
@@ -59,6 +59,35 @@ pub(super) struct ProcessReport<'a> {
     namespaces: Map<&'static str, u32>,
     cgroups: Option<Vec<[Cow<'a, str>; 2]>>,
     files_id: Option<u32>,
+}
+
+/// Lists that are spelled while they are written: those of one process may have a million items.
+#[derive(Debug)]
+struct Threads<'a>(&'a [Thread]);
+
+impl Serialize for Threads<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(ThreadReport::new))
+    }
+}
+
+#[derive(Debug)]
+struct Fds<'a>(&'a Checkpoint, &'a Process);
+
+impl Serialize for Fds<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Fds(checkpoint, process) = *self;
+        serializer.collect_seq(process.fds.iter().map(|fd| FdReport::new(checkpoint, process.pid, fd)))
+    }
+}
+
+#[derive(Debug)]
+struct Maps<'a>(&'a [Vma]);
+
+impl Serialize for Maps<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(MapReport::new))
+    }
 }
 
 impl<'a> ProcessReport<'a> {
@@ -70,10 +99,9 @@ impl<'a> ProcessReport<'a> {
         let (cwd, cwd_hex) = link(&process.cwd);
         let (root, root_hex) = link(&process.root);
         let state = process.state.known().copied();
-        let cgroups =
-            process.cg_set.and_then(|id| checkpoint.cgroups.sets.iter().find(|set| set.id == id)).map(|set| {
-                set.members.iter().map(|(controller, path)| [controller.to_lossless(), path.to_lossless()]).collect()
-            });
+        let cgroups = process.cg_set.and_then(|id| checkpoint.cgroups.set(id)).map(|set| {
+            set.members.iter().map(|(controller, path)| [controller.to_lossless(), path.to_lossless()]).collect()
+        });
         ProcessReport {
             pid: process.pid.0,
             ppid: process.ppid.0,
@@ -101,14 +129,14 @@ impl<'a> ProcessReport<'a> {
             root,
             root_hex,
             credentials: CredentialsReport::new(process.credentials(), process.seccomp()),
-            threads: process.threads.iter().map(ThreadReport::new).collect(),
+            threads: Threads(&process.threads),
             umask: process.umask.known().map(|umask| octal_mode(*umask)),
             oom_score_adj: process.oom_score_adj.known().copied(),
             rlimits: process.rlimits.known().map(|limits| {
                 Map(limits.iter().map(|limit| (limit.name, [Limit(limit.soft), Limit(limit.hard)])).collect())
             }),
-            fds: process.fds.iter().map(|fd| FdReport::new(checkpoint, process.pid, fd)).collect(),
-            maps: process.memory.known().map(|memory| memory.vmas.iter().map(MapReport::new).collect()),
+            fds: Fds(checkpoint, process),
+            maps: process.memory.known().map(|memory| Maps(&memory.vmas)),
             personality: process.personality.known().map(|personality| format!("{personality:08x}")),
             loginuid: process.loginuid.known().copied(),
             signals: SignalsReport::new(process),
@@ -151,7 +179,7 @@ impl<'a> CredentialsReport<'a> {
         CredentialsReport {
             uids: credentials.map(|it| it.uids),
             gids: credentials.map(|it| it.gids),
-            groups: credentials.map(|it| it.groups.as_slice()),
+            groups: credentials.map(|it| &it.groups[..]),
             cap_eff: capability(|it| Some(it.cap_eff)),
             cap_prm: capability(|it| Some(it.cap_prm)),
             cap_inh: capability(|it| Some(it.cap_inh)),

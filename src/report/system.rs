@@ -9,6 +9,7 @@ use crate::checkpoint::files::FileLock;
 use crate::checkpoint::namespaces::Namespace;
 use crate::checkpoint::network::NetNamespace;
 use crate::checkpoint::rootfs::{RootfsDiff, RootfsEntry};
+use crate::checkpoint::seccomp::Filter;
 use crate::checkpoint::sockets::SocketAddress;
 use crate::checkpoint::{Gap, Mount, Socket};
 
@@ -251,6 +252,25 @@ impl<'a> LockReport<'a> {
             start: lock.start,
             len_bytes: lock.len,
         }
+    }
+}
+
+/// One item of `seccomp`: a filter, by its index in seccomp.img.
+#[derive(Debug, Serialize)]
+pub(super) struct SeccompFilterReport {
+    index: usize,
+    /// `SECCOMP_FILTER_FLAG_` bits.
+    flags: u32,
+    /// Index of the filter that was added after it and runs before it.
+    newer: Option<usize>,
+    /// The program: one text for each instruction, jumps by index.
+    instructions: Vec<String>,
+}
+
+impl SeccompFilterReport {
+    pub(super) fn new((index, filter): (usize, &Filter)) -> SeccompFilterReport {
+        let instructions = filter.program.iter().enumerate().map(|(at, instruction)| instruction.text(at)).collect();
+        SeccompFilterReport { index, flags: filter.flags, newer: filter.newer, instructions }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::base::Pid;
 use crate::checkpoint::{Checkpoint, Process};
 
 use super::system::heading;
-use super::{Style, card, process, system, tree};
+use super::{Style, card, kernel, process, system, tree};
 
 /// What is shown besides the card and the process tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Sections {
     pub environment: bool,
     /// Statistics of the dump.
     pub stats: bool,
+    /// Signals, timers, namespaces, cgroups, seccomp filters.
+    pub kernel: bool,
 }
 
 impl Sections {
@@ -37,6 +39,7 @@ impl Sections {
         maps: true,
         environment: true,
         stats: true,
+        kernel: true,
     };
 }
 
@@ -86,6 +89,12 @@ pub fn inspect(
     if sections.maps {
         heading(out, style, "Memory maps")?;
         processes.iter().try_for_each(|it| process::maps(out, style, it))?;
+    }
+    if sections.kernel {
+        kernel::signals(out, style, checkpoint.container.arch, &processes)?;
+        kernel::namespaces(out, style, checkpoint)?;
+        kernel::cgroups(out, style, checkpoint)?;
+        kernel::seccomp(out, style, checkpoint)?;
     }
     system::limits(out, style, checkpoint)
 }

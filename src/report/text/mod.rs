@@ -8,6 +8,7 @@ mod columns;
 mod human;
 mod images;
 mod inspect;
+mod kernel;
 mod process;
 mod style;
 mod system;

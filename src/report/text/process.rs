@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::base::{Absent, Field, Text};
+use crate::base::{Absent, Field, Text, escape_controls};
 use crate::checkpoint::files::{FileDetail, PipeEnd, Relation};
 use crate::checkpoint::process::Link;
+use crate::checkpoint::sockets::SocketAddress;
 use crate::checkpoint::{Checkpoint, OpenFile, Process, Vma};
 use crate::decode::{Arch, names};
 
@@ -149,12 +150,16 @@ pub(super) fn files(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
             Cell::new(tone, target),
             Cell::new(Tone::Dim, file.map_or_else(String::new, |file| file_note(checkpoint, process, file))),
         ]);
+        columns.write_when_many(out, style, 4)?;
     }
     columns.write(out, style, 4)
 }
 
 /// `RDWR|APPEND|CLOEXEC`: names of open(2) without their prefix, and without `O_LARGEFILE`, which the kernel sets for
 /// every file of a 64-bit process.
+/// Most connected files that are told of.
+const MAX_RELATED: usize = 8;
+
 fn flag_words(arch: Arch, flags: u32) -> String {
     let names = names::open_flags(arch, u64::from(flags));
     let words = names.split('|').filter(|word| *word != "O_LARGEFILE");
@@ -164,7 +169,8 @@ fn flag_words(arch: Arch, flags: u32) -> String {
 fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> String {
     let mut notes = Vec::new();
     if let Some(socket) = checkpoint.socket(file.id) {
-        let addresses = [&socket.local, &socket.peer].map(|it| it.as_ref().map(ToString::to_string));
+        let label = |it: &SocketAddress| escape_controls(&it.to_string()).into_owned();
+        let addresses = [&socket.local, &socket.peer].map(|it| it.as_ref().map(label));
         let parts = [Some(socket.proto.to_owned()), socket.state.map(|state| state.to_string())];
         let peer = addresses[1].as_ref().map(|peer| format!("-> {peer}"));
         notes.push(parts.into_iter().flatten().chain(addresses[0].clone()).chain(peer).collect::<Vec<_>>().join(" "));
@@ -179,15 +185,15 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
         FileDetail::Pipe(pipe) | FileDetail::Fifo(pipe) => notes.extend(unread(pipe)),
         FileDetail::Eventfd { counter } => notes.push(format!("counter {counter}")),
         FileDetail::Eventpoll(targets) => {
-            let watched: Vec<String> = targets.iter().map(|target| target.fd.to_string()).collect();
-            notes.push(format!("watches {}", if watched.is_empty() { "nothing".into() } else { watched.join(" ") }));
+            let watched = few(16, targets.iter().map(|target| target.fd.to_string()));
+            notes.push(format!("watches {}", watched.unwrap_or_else(|| "nothing".into())));
         }
         FileDetail::Inotify(watches) | FileDetail::Fanotify { marks: watches, .. } => {
             let paths = watches.iter().map(|watch| match &watch.path {
                 Some(path) => path.label(),
                 None => watch.inode.map_or_else(|| "?".into(), |inode| format!("inode {inode:#x}")),
             });
-            notes.push(format!("watches {}", paths.collect::<Vec<_>>().join(" ")));
+            notes.push(format!("watches {}", few(16, paths).unwrap_or_else(|| "nothing".into())));
         }
         FileDetail::Signalfd { mask } => notes.push(format!("signals {mask:016x}")),
         FileDetail::Timerfd { value_ns, interval_ns, .. } => notes.push(match (value_ns, interval_ns) {
@@ -212,24 +218,29 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
         FileDetail::Socket | FileDetail::Ns { .. } | FileDetail::Ext | FileDetail::Unknown => {}
     }
     let others = file.fds.iter().filter(|(pid, _)| *pid != process.pid);
-    let others: Vec<String> = others.map(|(pid, fd)| format!("{pid}/{fd}")).collect();
-    notes.extend(few(&others).map(|others| format!("shared with {others}")));
+    let others = others.map(|(pid, fd)| format!("{pid}/{fd}"));
+    notes.extend(few(5, others).map(|others| format!("shared with {others}")));
     // What an epoll watches stands there already, by the numbers it was told.
-    for (relation, id) in file.related.iter().filter(|(relation, _)| *relation != Relation::EpollTarget) {
+    let related = file.related.iter().filter(|(relation, _)| *relation != Relation::EpollTarget);
+    for (relation, id) in related.take(MAX_RELATED) {
         let owners = checkpoint.file(*id).map_or(&[][..], |file| &file.fds);
-        let owners: Vec<String> = owners.iter().map(|(pid, fd)| format!("{pid}/{fd}")).collect();
-        notes.extend(few(&owners).map(|owners| format!("{} {owners}", relation_word(*relation))));
+        let owners = owners.iter().map(|(pid, fd)| format!("{pid}/{fd}"));
+        notes.extend(few(5, owners).map(|owners| format!("{} {owners}", relation_word(*relation))));
     }
     notes.join(", ")
 }
 
 /// The first few, and how many more.
-fn few(items: &[String]) -> Option<String> {
-    match items {
-        [] => None,
-        [..] if items.len() <= 5 => Some(items.join(" ")),
-        _ => Some(format!("{} and {} more", items[..4].join(" "), items.len() - 4)),
+/// At most `max` items, or one less and how many more there are. Counts what it does not spell.
+pub(super) fn few(max: usize, items: impl Iterator<Item = String>) -> Option<String> {
+    let mut items = items;
+    let mut shown: Vec<String> = items.by_ref().take(max).collect();
+    let more = items.count();
+    if more > 0 {
+        shown.pop();
+        return Some(format!("{} and {} more", shown.join(" "), more + 1));
     }
+    (!shown.is_empty()).then(|| shown.join(" "))
 }
 
 fn unread(pipe: &PipeEnd) -> Option<String> {
@@ -268,6 +279,7 @@ pub(super) fn maps(out: &mut dyn Write, style: Style, process: &Process) -> io::
             if vma.file.is_some() { format!("{:#x}", vma.pgoff).into() } else { "-".into() },
             vma.path.label().into(),
         ]);
+        columns.write_when_many(out, style, 4)?;
     }
     columns.write(out, style, 4)
 }
@@ -310,9 +322,9 @@ mod tests {
 
     #[test]
     fn long_lists_are_cut_and_counted() {
-        let items: Vec<String> = (1..=6).map(|n| n.to_string()).collect();
-        assert_eq!(few(&items[..5]).as_deref(), Some("1 2 3 4 5"));
-        assert_eq!(few(&items).as_deref(), Some("1 2 3 4 and 2 more"));
-        assert_eq!(few(&[]), None);
+        let few = |n: u32| few(5, (1..=n).map(|n| n.to_string()));
+        assert_eq!(few(5).as_deref(), Some("1 2 3 4 5"));
+        assert_eq!(few(6).as_deref(), Some("1 2 3 4 and 2 more"));
+        assert_eq!(few(0), None);
     }
 }

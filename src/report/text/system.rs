@@ -6,7 +6,7 @@ use crate::base::{Pid, Text, escape_controls};
 use crate::checkpoint::sockets::Queue;
 use crate::checkpoint::{Checkpoint, Socket};
 
-use super::human::{or_dash, plural};
+use super::human::{bytes, or_dash, plural};
 use super::{Align, Cell, Columns, Style, Tone};
 
 /// A blank line and a heading with a count.
@@ -32,7 +32,7 @@ pub(super) fn sockets(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
         let address = |it: Option<&crate::checkpoint::sockets::SocketAddress>| {
             it.map_or_else(|| "-".into(), |it| escape_controls(&it.to_string()).into_owned())
         };
-        let owners: Vec<String> = socket.owners.iter().map(|(pid, fd)| format!("{pid}/{fd}")).collect();
+        let owners = super::process::few(16, socket.owners.iter().map(|(pid, fd)| format!("{pid}/{fd}")));
         columns.row([
             socket.proto.into(),
             or_dash(socket.state).into(),
@@ -41,8 +41,9 @@ pub(super) fn sockets(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
             Cell::new(if socket.is_deleted { Tone::Alert } else { Tone::Plain }, address(socket.local.as_ref())),
             address(socket.peer.as_ref()).into(),
             or_dash(Some(socket.inode).filter(|inode| *inode != 0)).into(),
-            if owners.is_empty() { "no descriptor".into() } else { owners.join(" ").into() },
+            owners.unwrap_or_else(|| "no descriptor".into()).into(),
         ]);
+        columns.write_when_many(out, style, 2)?;
     }
     if columns.is_empty() {
         return writeln!(out, "  none");
@@ -84,6 +85,7 @@ pub(super) fn mounts(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint)
             mount.source.label().into(),
             mount.root.label().into(),
         ]);
+        columns.write_when_many(out, style, 2)?;
     }
     if columns.is_empty() { writeln!(out, "  none recorded") } else { columns.write(out, style, 2) }
 }
@@ -110,6 +112,20 @@ pub(super) fn networks(out: &mut dyn Write, style: Style, checkpoint: &Checkpoin
             let dev = route.interface.as_ref().map_or_else(String::new, |dev| format!(" dev {dev}"));
             let line = format!("{}{via}{dev} {}", route.destination, route.detail);
             writeln!(out, "  route {}", escape_controls(line.trim_end()))?;
+        }
+        for rule in &network.rules {
+            writeln!(out, "  rule {}", escape_controls(rule))?;
+        }
+        let dumps =
+            [("iptables", &network.iptables), ("ip6tables", &network.ip6tables), ("nftables", &network.nftables)];
+        for (kind, dump) in dumps.iter().filter_map(|(kind, dump)| Some((kind, dump.as_ref()?))) {
+            let size = bytes(dump.as_bytes().len() as u64);
+            let image = format!("images ARCHIVE {kind}-{}.img", network.id);
+            writeln!(
+                out,
+                "  {kind}: {size} of packet filters {}",
+                style.paint(Tone::Dim, &format!("(`{image}` prints them)"))
+            )?;
         }
     }
     Ok(())
