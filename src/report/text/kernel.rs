@@ -205,7 +205,6 @@ fn seccomp_users(checkpoint: &Checkpoint) -> HashMap<usize, usize> {
         chains.entry(seccomp.filters.as_ptr()).or_insert((&seccomp.filters, 0)).1 += 1;
     }
     let mut users = HashMap::new();
-    #[expect(clippy::iter_over_hash_type, reason = "sums do not depend on the order")]
     for (chain, count) in chains.into_values() {
         for filter in chain {
             *users.entry(*filter).or_insert(0) += count;
