@@ -2,7 +2,7 @@
 
 use crate::base::escape_controls;
 use crate::checkpoint::{Checkpoint, ImageFile};
-use crate::decode::{Img, crit_json};
+use crate::decode::{Ctx, Img, crit_entries, raw};
 use crate::report::images::{self, ImageList};
 use crate::report::text;
 
@@ -26,8 +26,18 @@ pub(super) fn run(args: &ImagesArgs, context: &mut Context<'_>) -> anyhow::Resul
     if !context.json {
         return Ok(text::records(context.out, style, &img, &ctx)?);
     }
-    let decoded = crit_json(&img, &ctx);
-    context.write_json(&decoded.value)?;
+    write_crit(&img, &ctx, context)
+}
+
+/// The document that `crit show` prints, entry by entry: an image may be larger as JSON than memory.
+fn write_crit(img: &Img, ctx: &Ctx, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let decoded = raw(img, ctx);
+    write!(context.out, "{{\n\"magic\": {},\n\"entries\": [", serde_json::to_string(decoded.value.kind.crit_key)?)?;
+    for (nr, entry) in crit_entries(&decoded.value, ctx).enumerate() {
+        context.out.write_all(if nr == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *context.out, &entry)?;
+    }
+    writeln!(context.out, "\n]\n}}")?;
     for issue in &decoded.issues {
         context.note(&issue.to_string())?;
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::base::escape_controls;
 use crate::decode::payload::{Content, Part};
 
-use crate::decode::{Ctx, Img, RawImg, crit_json, raw};
+use crate::decode::{Ctx, Img, RawImg, crit_entries, raw};
 
 use super::super::images::{ImageList, magic};
 use super::human::{bytes, or_dash, plural};
@@ -56,14 +56,13 @@ pub fn images(out: &mut dyn Write, style: Style, list: &ImageList) -> io::Result
 pub fn records(out: &mut dyn Write, style: Style, img: &Img, ctx: &Ctx) -> io::Result<()> {
     let decoded = raw(img, ctx);
     let RawImg { kind, records, parts } = &decoded.value;
-    let document = crit_json(img, ctx).value;
-    let entries = document.get("entries").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    // One after the other: all of a large image would take fifty times its size.
+    let mut entries = crit_entries(&decoded.value, ctx);
     let mut facts = vec![kind.key.to_owned()];
     facts.extend(magic(img, ctx).map(|magic| format!("magic {magic}")));
     facts.push(plural(records.len(), "record", "records"));
     facts.push(bytes(img.bytes.len() as u64));
     writeln!(out, "{}  {}", style.paint(Tone::Strong, &escape_controls(&img.name)), facts.join(", "))?;
-    let mut at = 0;
     for record in records {
         let offset = style.paint(Tone::Id, &format!("+{:#x}", record.offset));
         let len = plural(record.body.len(), "byte", "bytes");
@@ -71,20 +70,19 @@ pub fn records(out: &mut dyn Write, style: Style, img: &Img, ctx: &Ctx) -> io::R
         // A record is one entry, and so is each record that follows it (chunks of a ghost file).
         let inner = record.payload.iter().filter(|part| matches!(part.content, Content::Record { .. })).count();
         let nr_entries = if record.message == "ghost_file_entry" { 1 + inner } else { 1 };
-        for (n, entry) in entries.iter().skip(at).take(nr_entries).enumerate() {
+        for (n, entry) in entries.by_ref().take(nr_entries).enumerate() {
             if n > 0 {
                 writeln!(out, "  chunk")?;
             }
-            fields(out, style, entry, if n > 0 { 4 } else { 2 })?;
+            fields(out, style, &entry, if n > 0 { 4 } else { 2 })?;
         }
-        at += nr_entries;
         record.payload.iter().try_for_each(|part| payload(out, style, part, 2))?;
     }
     parts.iter().try_for_each(|part| payload(out, style, part, 0))?;
     if parts.iter().any(|part| matches!(part.content, Content::Netlink { .. })) {
-        for entry in entries.iter().skip(at) {
+        for entry in entries {
             writeln!(out)?;
-            fields(out, style, entry, 2)?;
+            fields(out, style, &entry, 2)?;
         }
     }
     for issue in &decoded.issues {

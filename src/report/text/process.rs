@@ -230,15 +230,18 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
     notes.join(", ")
 }
 
-/// The first few, and how many more.
-/// At most `max` items, or one less and how many more there are. Counts what it does not spell.
+/// More than this is not counted: a table may be shared by thousands, and each line would count them all.
+const MAX_COUNTED: usize = 1000;
+
+/// At most `max` items, or one less and how many more there are.
 pub(super) fn few(max: usize, items: impl Iterator<Item = String>) -> Option<String> {
     let mut items = items;
     let mut shown: Vec<String> = items.by_ref().take(max).collect();
-    let more = items.count();
+    let more = items.take(MAX_COUNTED).count();
     if more > 0 {
         shown.pop();
-        return Some(format!("{} and {} more", shown.join(" "), more + 1));
+        let over = if more == MAX_COUNTED { "over " } else { "" };
+        return Some(format!("{} and {over}{} more", shown.join(" "), more + usize::from(over.is_empty())));
     }
     (!shown.is_empty()).then(|| shown.join(" "))
 }
