@@ -165,15 +165,35 @@ fn load_root(
     checkpoint.index.socket_by_file = index(checkpoint.sockets.iter().map(|socket| socket.file));
     checkpoint.index.mount_by_id = index(checkpoint.mounts.iter().map(|mount| mount.mnt_id));
     checkpoint.coverage = coverage::gaps(&checkpoint);
-    checkpoint.issues.sort();
-    checkpoint.issues.dedup();
-    let nr_issues = checkpoint.issues.len();
-    if let Some(more) = nr_issues.checked_sub(limits.max_issues).filter(|more| *more > 0) {
-        checkpoint.issues.truncate(limits.max_issues);
-        let place = Place::member(checkpoint.outer.name());
-        checkpoint.issues.push(Issue::new(place, format!("{more} more issues are not listed")));
-    }
+    let outer = Place::member(checkpoint.outer.name());
+    checkpoint.issues = bounded(std::mem::take(&mut checkpoint.issues), limits, &outer);
     Ok(checkpoint)
+}
+
+/// Issues in order, each once. Of images that differ in their numbers only, a few are kept and the rest is counted: a
+/// flood from one kind hides none of another.
+fn bounded(mut issues: Vec<Issue>, limits: &Limits, outer: &Place) -> Vec<Issue> {
+    issues.sort();
+    issues.dedup();
+    let max_of_kind = limits.max_issues_per_img.saturating_mul(10);
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    issues.retain(|issue| {
+        let kind = issue.place.member.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let seen = seen.entry(kind).or_default();
+        *seen += 1;
+        *seen <= max_of_kind
+    });
+    for (kind, seen) in seen {
+        if let Some(more) = seen.checked_sub(max_of_kind).filter(|more| *more > 0) {
+            let what = format!("{more} more issues of images like this are not listed");
+            issues.push(Issue::new(Place::member(kind), what));
+        }
+    }
+    if let Some(more) = issues.len().checked_sub(limits.max_issues).filter(|more| *more > 0) {
+        issues.truncate(limits.max_issues);
+        issues.push(Issue::new(outer.clone(), format!("{more} more issues are not listed")));
+    }
+    issues
 }
 
 fn index<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, usize> {
@@ -627,6 +647,16 @@ pub(super) fn ns_id(key: u64) -> NsId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flood_of_issues_of_one_kind_hides_none_of_another() {
+        let of = |member: String| Issue::new(Place::member(member), "is missing");
+        let issues = (0..5000).map(|pid| of(format!("core-{pid}.img"))).chain([of("pstree.img".into())]).collect();
+        let kept = bounded(issues, &Limits::default(), &Place::member("x.tar"));
+        assert_eq!(kept.len(), 1002);
+        assert!(kept.iter().any(|issue| issue.place.member == "pstree.img"));
+        assert!(kept.iter().any(|issue| issue.to_string().starts_with("core-.img: 4000 more")));
+    }
 
     #[test]
     fn parent_links_stay_inside() {

@@ -2,8 +2,8 @@
 
 use crate::base::escape_controls;
 use crate::checkpoint::{Checkpoint, ImageFile};
-use crate::decode::{Ctx, Img, crit_entries, raw};
-use crate::report::images::{self, ImageList};
+use crate::decode::{Img, raw};
+use crate::report::images::{self, CritDocument, ImageList};
 use crate::report::text;
 
 use super::args::ImagesArgs;
@@ -26,18 +26,8 @@ pub(super) fn run(args: &ImagesArgs, context: &mut Context<'_>) -> anyhow::Resul
     if !context.json {
         return Ok(text::records(context.out, style, &img, &ctx)?);
     }
-    write_crit(&img, &ctx, context)
-}
-
-/// The document that `crit show` prints, entry by entry: an image may be larger as JSON than memory.
-fn write_crit(img: &Img, ctx: &Ctx, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let decoded = raw(img, ctx);
-    write!(context.out, "{{\n\"magic\": {},\n\"entries\": [", serde_json::to_string(decoded.value.kind.crit_key)?)?;
-    for (nr, entry) in crit_entries(&decoded.value, ctx).enumerate() {
-        context.out.write_all(if nr == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *context.out, &entry)?;
-    }
-    writeln!(context.out, "\n]\n}}")?;
+    let decoded = raw(&img, &ctx);
+    context.write_json(&CritDocument { raw: &decoded.value, ctx: &ctx })?;
     for issue in &decoded.issues {
         context.note(&issue.to_string())?;
     }

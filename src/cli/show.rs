@@ -57,10 +57,10 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
         table.add_row(cells);
     }
     write_table(context, &table)?;
-    // One line for each archive, however many checkpoints it holds.
-    for of_archive in rows.chunk_by(|(a, _), (b, _)| a.evidence.path == b.evidence.path) {
-        let issues = of_archive.iter().filter_map(|(row, _)| row.issues).fold(0, usize::saturating_add);
-        if let ([(row, _), ..], 1..) = (of_archive, issues) {
+    // One note for each archive, however many checkpoints it holds.
+    for rows in rows.chunk_by(|(one, _), (other, _)| one.evidence.path == other.evidence.path) {
+        let issues = rows.iter().filter_map(|(row, _)| row.issues).fold(0, usize::saturating_add);
+        if let (1.., Some((row, _))) = (issues, rows.first()) {
             let what = plural(issues, "issue", "issues");
             context
                 .note(&format!("{}: {what}; `cryoscope inspect` lists what could not be read", row.evidence.path))?;

@@ -41,6 +41,8 @@ pub(super) struct FdReport<'a> {
 /// Most descriptors that are listed of one open file at one place: a file that all of 50,000 processes share would be
 /// listed 2,500,000,000 times.
 const MAX_OWNERS: usize = 256;
+/// Fewer where so many are listed of one open file at all its places together.
+const MAX_OWNERS_OF_FILE: usize = 1 << 16;
 /// Most connected files that are listed of one descriptor.
 const MAX_RELATED: usize = 4096;
 
@@ -79,9 +81,12 @@ impl<'a> FdReport<'a> {
             deleted: file.map(|file| file.is_deleted),
             file_id: entry.file.0,
             shared_with: file.map_or_else(Vec::new, |file| {
-                owners(file).filter(|owner| (owner.pid, owner.fd) != (pid.0, entry.fd.0)).take(MAX_OWNERS).collect()
+                owners(file)
+                    .filter(|owner| (owner.pid, owner.fd) != (pid.0, entry.fd.0))
+                    .take(max_owners(file))
+                    .collect()
             }),
-            shared_with_omitted: file.map_or(0, |file| file.fds.len().saturating_sub(1 + MAX_OWNERS)),
+            shared_with_omitted: file.map_or(0, |file| file.fds.len().saturating_sub(1 + max_owners(file))),
             related: file.map_or_else(Vec::new, |file| {
                 file.related.iter().take(MAX_RELATED).map(|it| related(checkpoint, it)).collect()
             }),
@@ -96,6 +101,11 @@ pub(super) fn fd_flags(flags: u32, cloexec: bool) -> u32 {
     if cloexec { flags | O_CLOEXEC } else { flags & !O_CLOEXEC }
 }
 
+/// How many descriptors of a file are listed at each place.
+fn max_owners(file: &OpenFile) -> usize {
+    (MAX_OWNERS_OF_FILE / file.fds.len().max(1)).clamp(8, MAX_OWNERS)
+}
+
 fn owners(file: &OpenFile) -> impl Iterator<Item = OwnerReport> {
     file.fds.iter().map(|(pid, fd)| OwnerReport { pid: pid.0, fd: fd.0 })
 }
@@ -104,7 +114,7 @@ fn related(checkpoint: &Checkpoint, (relation, id): &(Relation, crate::base::Fil
     RelatedReport {
         relation: relation_word(*relation),
         file_id: id.0,
-        owners: checkpoint.file(*id).map_or_else(Vec::new, |file| owners(file).take(MAX_OWNERS).collect()),
+        owners: checkpoint.file(*id).map_or_else(Vec::new, |file| owners(file).take(max_owners(file)).collect()),
     }
 }
 

@@ -1,15 +1,16 @@
 //! The image files of a checkpoint: the document of `images --json`.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::base::{Cursor, Issue, Limits, Place};
 use crate::checkpoint::{Checkpoint, ImageFile};
 use crate::decode::kinds::{COMMON_MAGIC, Framing, Head, SERVICE_MAGIC};
-use crate::decode::{Ctx, Img, Records};
+use crate::decode::{Ctx, Img, RawImg, Records, crit_entries};
 use crate::evidence::ReadError;
 
 use super::system::IssueReport;
+use super::value::Each;
 
 /// All image files.
 #[derive(Debug, Serialize)]
@@ -135,4 +136,23 @@ pub fn magic(img: &Img, ctx: &Ctx) -> Option<String> {
         own => own,
     };
     Some(format!("{own:#010x}"))
+}
+
+/// The records of one image as `crit show` prints them, built one after the other while they are written.
+#[derive(Debug)]
+pub struct CritDocument<'a> {
+    /// The image.
+    pub raw: &'a RawImg,
+    /// How it is read.
+    pub ctx: &'a Ctx,
+}
+
+impl Serialize for CritDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut document = serializer.serialize_struct("CritDocument", 2)?;
+        document.serialize_field("magic", self.raw.kind.crit_key)?;
+        document.serialize_field("entries", &Each(|| crit_entries(self.raw, self.ctx)))?;
+        document.end()
+    }
 }

@@ -15,9 +15,9 @@ const MAX_ADDRESSES_KIB: u64 = 6 << 20;
 
 /// Every way to ask that reads all of an archive; `{}` is its path.
 const COMMANDS: [&[&str]; 7] = [
-    &["show", "{}"],
     &["inspect", "--all", "{}"],
     &["inspect", "--json", "{}"],
+    &["show", "{}"],
     &["images", "{}"],
     &["images", "{}", "pstree.img"],
     &["images", "{}", "files.img", "--json"],
@@ -30,7 +30,7 @@ pub(crate) struct Lab {
     cache: tempfile::TempDir,
 }
 
-/// What a run left behind; of the answer only the beginning.
+/// What a run left behind; of a long answer only both ends.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -121,20 +121,21 @@ impl Lab {
             std::thread::sleep(Duration::from_millis(2));
         };
         let spent = started.elapsed();
-        (
-            Ran { code, out: beginning(out), err: String::from_utf8_lossy(&beginning(err)).into_owned() },
-            spent,
-            memory_kib,
-        )
+        (Ran { code, out: ends(out), err: String::from_utf8_lossy(&ends(err)).into_owned() }, spent, memory_kib)
     }
 }
 
-/// The first megabytes of what was written.
-fn beginning(file: fs::File) -> Vec<u8> {
+/// The first and the last megabytes of what was written.
+fn ends(file: fs::File) -> Vec<u8> {
     use std::os::unix::fs::FileExt as _;
-    let len = file.metadata().unwrap().len().min(8 << 20);
-    let mut bytes = vec![0; usize::try_from(len).unwrap()];
-    file.read_exact_at(&mut bytes, 0).unwrap();
+    const PIECE_BYTES: u64 = 4 << 20;
+    let len = file.metadata().unwrap().len();
+    let first = len.min(PIECE_BYTES);
+    let last = (len - first).min(PIECE_BYTES);
+    let mut bytes = vec![0; usize::try_from(first + last).unwrap()];
+    let (to_first, to_last) = bytes.split_at_mut(usize::try_from(first).unwrap());
+    file.read_exact_at(to_first, 0).unwrap();
+    file.read_exact_at(to_last, len - last).unwrap();
     bytes
 }
 

@@ -56,7 +56,6 @@ pub fn images(out: &mut dyn Write, style: Style, list: &ImageList) -> io::Result
 pub fn records(out: &mut dyn Write, style: Style, img: &Img, ctx: &Ctx) -> io::Result<()> {
     let decoded = raw(img, ctx);
     let RawImg { kind, records, parts } = &decoded.value;
-    // One after the other: all of a large image would take fifty times its size.
     let mut entries = crit_entries(&decoded.value, ctx);
     let mut facts = vec![kind.key.to_owned()];
     facts.extend(magic(img, ctx).map(|magic| format!("magic {magic}")));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use crate::base::{Pid, escape_controls};
+use crate::base::{Pid, Text, escape_controls};
 use crate::checkpoint::seccomp::Filter;
 use crate::checkpoint::signals::PendingSignal;
 use crate::checkpoint::{Checkpoint, Process};
@@ -24,7 +24,7 @@ const MAX_INSTRUCTIONS: usize = 8;
 const MAX_FILTERS: usize = 32;
 
 fn pids(pids: impl Iterator<Item = Pid>) -> String {
-    few(MAX_PIDS, pids.map(|pid| pid.to_string())).unwrap_or_else(|| "-".into())
+    few(MAX_PIDS, pids, |pid| pid.to_string()).unwrap_or_else(|| "-".into())
 }
 
 /// Signals and timers of the processes that have any.
@@ -51,7 +51,7 @@ fn signal_lines(process: &Process, arch: Arch) -> Vec<(&'static str, String)> {
     let short = |number: u32| names::signal(arch, number).trim_start_matches("SIG").to_owned();
     let actions = |wanted: fn(u64) -> bool| {
         let found = process.signal_actions.iter().filter(|action| wanted(action.handler));
-        few(usize::MAX, found.map(|action| short(action.signal)))
+        few(usize::MAX, found, |action| short(action.signal))
     };
     lines.extend(actions(|handler| handler > 1).map(|caught| ("caught", caught)));
     lines.extend(actions(|handler| handler == 1).map(|ignored| ("ignored", ignored)));
@@ -59,7 +59,7 @@ fn signal_lines(process: &Process, arch: Arch) -> Vec<(&'static str, String)> {
         let blocked = thread.blocked.known().copied().unwrap_or_default();
         let signals = (1..=64u32).filter(|number| blocked >> (number - 1) & 1 != 0);
         let whose = if thread.tid == process.pid { String::new() } else { format!(" (thread {})", thread.tid) };
-        lines.extend(few(usize::MAX, signals.map(short)).map(|blocked| ("blocked", format!("{blocked}{whose}"))));
+        lines.extend(few(usize::MAX, signals, short).map(|blocked| ("blocked", format!("{blocked}{whose}"))));
     }
     let of_threads = process.threads.iter().flat_map(|thread| thread.pending.iter().map(|it| (Some(thread.tid), it)));
     let pending = process.pending.iter().map(|it| (None, it)).chain(of_threads);
@@ -104,7 +104,8 @@ pub(super) fn namespaces(out: &mut dyn Write, style: Style, checkpoint: &Checkpo
     let mut columns =
         Columns::new(&[("KIND", Align::Left), ("ID", Align::Right), ("PROCESSES", Align::Left), ("NOTE", Align::Left)]);
     for namespace in &checkpoint.namespaces {
-        let facts = namespace.facts.iter().filter(|(_, value)| !value.is_empty());
+        // A machine without a NIS domain says so.
+        let facts = namespace.facts.iter().filter(|(_, value)| !matches!(value.as_bytes(), b"" | b"(none)"));
         let facts = facts.map(|(name, value)| format!("{}: {}", escape_controls(name), value.label()));
         let host = namespace.is_host.then(|| "that of the host".to_owned());
         let mut notes: Vec<String> = host.into_iter().chain(facts).take(9).collect();
@@ -131,7 +132,7 @@ pub(super) fn cgroups(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
     let mut columns = Columns::new(&[
         ("SET", Align::Right),
         ("PROCESSES", Align::Left),
-        ("CONTROLLER", Align::Left),
+        ("CONTROLLERS", Align::Left),
         ("PATH", Align::Left),
     ]);
     let mut users: BTreeMap<u32, Vec<Pid>> = BTreeMap::new();
@@ -146,11 +147,16 @@ pub(super) fn cgroups(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
             let path = Cell::new(Tone::Dim, "not in cgroup.img");
             columns.row([Cell::new(Tone::Id, id.to_string()), pids(users.iter().copied()).into(), "-".into(), path]);
         }
-        for (n, (controller, path)) in members.iter().enumerate() {
+        for (n, members) in members.chunk_by(|(_, one), (_, other)| one == other).enumerate() {
             let (id, users) =
                 if n == 0 { (id.to_string(), pids(users.iter().copied())) } else { (String::new(), String::new()) };
-            let controller = if controller.is_empty() { "cgroup2".to_owned() } else { controller.label() };
-            columns.row([Cell::new(Tone::Id, id), users.into(), controller.into(), path.label().into()]);
+            let name = |(controller, _): &(Text, Text)| match controller.is_empty() {
+                true => "cgroup2".to_owned(),
+                false => controller.label(),
+            };
+            let controllers = few(MAX_PIDS, members.iter(), name).unwrap_or_default();
+            let path = members.first().map(|(_, path)| path.label()).unwrap_or_default();
+            columns.row([Cell::new(Tone::Id, id), users.into(), controllers.into(), path.into()]);
         }
     }
     if columns.is_empty() {

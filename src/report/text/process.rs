@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use crate::base::{Absent, Field, Text, escape_controls};
-use crate::checkpoint::files::{FileDetail, PipeEnd, Relation};
+use crate::base::{Absent, Fd, Field, Pid, Text, escape_controls};
+use crate::checkpoint::files::{FileDetail, PipeEnd, Relation, Watch};
 use crate::checkpoint::process::Link;
 use crate::checkpoint::sockets::SocketAddress;
 use crate::checkpoint::{Checkpoint, OpenFile, Process, Vma};
@@ -159,6 +159,8 @@ pub(super) fn files(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint, 
 /// every file of a 64-bit process.
 /// Most connected files that are told of.
 const MAX_RELATED: usize = 8;
+/// Most descriptors of one file that are counted.
+const MAX_OWNERS: usize = 1000;
 
 fn flag_words(arch: Arch, flags: u32) -> String {
     let names = names::open_flags(arch, u64::from(flags));
@@ -185,15 +187,15 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
         FileDetail::Pipe(pipe) | FileDetail::Fifo(pipe) => notes.extend(unread(pipe)),
         FileDetail::Eventfd { counter } => notes.push(format!("counter {counter}")),
         FileDetail::Eventpoll(targets) => {
-            let watched = few(16, targets.iter().map(|target| target.fd.to_string()));
+            let watched = few(16, targets.iter(), |target| target.fd.to_string());
             notes.push(format!("watches {}", watched.unwrap_or_else(|| "nothing".into())));
         }
         FileDetail::Inotify(watches) | FileDetail::Fanotify { marks: watches, .. } => {
-            let paths = watches.iter().map(|watch| match &watch.path {
+            let label = |watch: &Watch| match &watch.path {
                 Some(path) => path.label(),
                 None => watch.inode.map_or_else(|| "?".into(), |inode| format!("inode {inode:#x}")),
-            });
-            notes.push(format!("watches {}", few(16, paths).unwrap_or_else(|| "nothing".into())));
+            };
+            notes.push(format!("watches {}", few(16, watches.iter(), label).unwrap_or_else(|| "nothing".into())));
         }
         FileDetail::Signalfd { mask } => notes.push(format!("signals {mask:016x}")),
         FileDetail::Timerfd { value_ns, interval_ns, .. } => notes.push(match (value_ns, interval_ns) {
@@ -218,32 +220,32 @@ fn file_note(checkpoint: &Checkpoint, process: &Process, file: &OpenFile) -> Str
         FileDetail::Socket | FileDetail::Ns { .. } | FileDetail::Ext | FileDetail::Unknown => {}
     }
     let others = file.fds.iter().filter(|(pid, _)| *pid != process.pid);
-    let others = others.map(|(pid, fd)| format!("{pid}/{fd}"));
-    notes.extend(few(5, others).map(|others| format!("shared with {others}")));
+    notes.extend(few_descriptors(others).map(|others| format!("shared with {others}")));
     // What an epoll watches stands there already, by the numbers it was told.
     let related = file.related.iter().filter(|(relation, _)| *relation != Relation::EpollTarget);
     for (relation, id) in related.take(MAX_RELATED) {
         let owners = checkpoint.file(*id).map_or(&[][..], |file| &file.fds);
-        let owners = owners.iter().map(|(pid, fd)| format!("{pid}/{fd}"));
-        notes.extend(few(5, owners).map(|owners| format!("{} {owners}", relation_word(*relation))));
+        notes.extend(few_descriptors(owners.iter()).map(|owners| format!("{} {owners}", relation_word(*relation))));
     }
     notes.join(", ")
 }
 
-/// More than this is not counted: a table may be shared by thousands, and each line would count them all.
-const MAX_COUNTED: usize = 1000;
-
-/// At most `max` items, or one less and how many more there are.
-pub(super) fn few(max: usize, items: impl Iterator<Item = String>) -> Option<String> {
+/// The first few, and how many more.
+/// At most `max` items, or one less and how many more there are. Only what is shown is spelled.
+pub(super) fn few<T>(max: usize, items: impl Iterator<Item = T>, text: impl Fn(T) -> String) -> Option<String> {
     let mut items = items;
-    let mut shown: Vec<String> = items.by_ref().take(max).collect();
-    let more = items.take(MAX_COUNTED).count();
+    let mut shown: Vec<String> = items.by_ref().take(max).map(text).collect();
+    let more = items.count();
     if more > 0 {
         shown.pop();
-        let over = if more == MAX_COUNTED { "over " } else { "" };
-        return Some(format!("{} and {over}{} more", shown.join(" "), more + usize::from(over.is_empty())));
+        return Some(format!("{} and {} more", shown.join(" "), more + 1));
     }
     (!shown.is_empty()).then(|| shown.join(" "))
+}
+
+/// Descriptors of other processes. They are looked through for every descriptor that shares the file: not to the end.
+fn few_descriptors<'a>(descriptors: impl Iterator<Item = &'a (Pid, Fd)>) -> Option<String> {
+    few(5, descriptors.take(MAX_OWNERS), |(pid, fd)| format!("{pid}/{fd}"))
 }
 
 fn unread(pipe: &PipeEnd) -> Option<String> {
@@ -325,7 +327,7 @@ mod tests {
 
     #[test]
     fn long_lists_are_cut_and_counted() {
-        let few = |n: u32| few(5, (1..=n).map(|n| n.to_string()));
+        let few = |n: u32| few(5, 1..=n, |n| n.to_string());
         assert_eq!(few(5).as_deref(), Some("1 2 3 4 5"));
         assert_eq!(few(6).as_deref(), Some("1 2 3 4 and 2 more"));
         assert_eq!(few(0), None);

@@ -32,7 +32,7 @@ pub(super) fn sockets(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
         let address = |it: Option<&crate::checkpoint::sockets::SocketAddress>| {
             it.map_or_else(|| "-".into(), |it| escape_controls(&it.to_string()).into_owned())
         };
-        let owners = super::process::few(16, socket.owners.iter().map(|(pid, fd)| format!("{pid}/{fd}")));
+        let owners = super::process::few(16, socket.owners.iter(), |(pid, fd)| format!("{pid}/{fd}"));
         columns.row([
             socket.proto.into(),
             or_dash(socket.state).into(),
