@@ -26,7 +26,6 @@ run: packages
 
 test: test-packages check docs
 	cargo test
-	cargo test --no-default-features --lib --bins
 
 # Formatting and lints, with and without the window.
 check:
