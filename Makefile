@@ -2,7 +2,6 @@
 # make test                install what tests need, then everything that CI checks
 # make bench               the numbers, side by side with peers where they are installed
 # make fixtures            build the fixtures again (root; several minutes)
-# make screenshots         draw the pictures of the README again
 
 SHELL := bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -13,7 +12,7 @@ WINDOW_PACKAGES := gcc libc6-dev libegl1 libgl1-mesa-dri libx11-xcb1 libxcursor1
 # A software renderer for snapshots, a display without a screen, a hand for its mouse and keyboard.
 TEST_PACKAGES := mesa-vulkan-drivers xvfb xauth xdotool imagemagick
 
-.PHONY: run test check docs bench fixtures screenshots packages test-packages
+.PHONY: run test check docs bench fixtures packages test-packages
 
 run: packages
 	cargo build --release
@@ -27,7 +26,6 @@ run: packages
 
 test: test-packages check docs
 	cargo test
-	cargo test --no-default-features --lib --bins
 
 # Formatting and lints, with and without the window.
 check:
@@ -36,7 +34,7 @@ check:
 	cargo clippy --all-targets --no-default-features -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 
 bench:
 	cargo build --release

@@ -1,5 +1,5 @@
 //! The evidence layer over archives that real engines wrote.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read the fixtures")]
+#![expect(clippy::disallowed_methods, reason = "tests read the fixtures")]
 
 use std::path::{Path, PathBuf};
 

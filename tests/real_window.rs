@@ -100,6 +100,10 @@ fn sample_opens_in_a_window_answers_keys_and_quits() {
     );
     screen.wait_for_window("webapp");
     wait("the window to be drawn", || screen.colours() > 100);
+    // There is no window manager that would give it the keys.
+    let window = screen.xdotool(&["search", "--name", "webapp"]);
+    screen.xdotool(&["windowfocus", "--sync", window.lines().next().unwrap()]);
+    screen.xdotool(&["mousemove", "900", "700", "click", "1"]);
 
     let picture = |name: &str| -> PathBuf { home.path().join(name) };
     let (before, palette, after) = (picture("before.png"), picture("palette.png"), picture("after.png"));

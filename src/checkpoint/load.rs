@@ -98,7 +98,8 @@ fn load_root(
     let arch = arch(&images);
     let container = Container::build(&described, &images, arch, &images_dir, oci.as_ref());
 
-    let mut files = OpenFiles::build(&images, &mut issues);
+    let file_entries = open_files::entries(&images, &mut issues);
+    let mut files = OpenFiles::build(&images, &file_entries, &mut issues);
     let page_size = page_size(&images, arch, &mut issues);
     let pages = PageSource { evidence: &evidence, images_dir: &images_dir, page_size, ctx: &images.ctx };
     let parents = pages.parents(&mut issues);
@@ -109,7 +110,7 @@ fn load_root(
         processes(&images, arch.unwrap_or_default(), limits, &filters, &files, &pages, &parents, &shared_memory)?;
     issues.extend(found);
     note_users(&mut processes, &mut files);
-    let mut sockets = open_files::sockets(&images, &files, &mut issues);
+    let mut sockets = open_files::sockets(&images, &file_entries, &mut issues);
     join_sockets(&mut sockets, &mut files, &processes);
     join_epolls(&mut files, &processes);
 

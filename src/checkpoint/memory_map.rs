@@ -139,7 +139,7 @@ pub struct PageCounts {
     pub total: u64,
     /// In this dump, in the process's own pages file.
     pub dumped: u64,
-    /// In this dump, in the pages file of a shared object.
+    /// In this dump, in the pages file of a shared object, and in none of the process's own.
     pub shared: u64,
     /// In a parent dump.
     pub parent: u64,
@@ -259,8 +259,8 @@ impl MemoryMap {
         });
         count_pages(&mut map.vmas, &map.pagemap);
         for vma in &mut map.vmas {
-            if let Some(shmem) = vma.shmid.and_then(|shmid| around.shmem.get(&shmid)) {
-                vma.pages.shared = shmem.pages_in(vma.pgoff..vma.pgoff.saturating_add(vma.len_bytes()));
+            if let Some(object) = vma.shmid.and_then(|shmid| around.shmem.get(&shmid)) {
+                vma.pages.shared = shared_pages(vma, &map.pagemap, object);
             }
         }
         (map, issues)
@@ -428,4 +428,20 @@ fn count_pages(vmas: &mut [Vma], pagemap: &Pagemap) {
             }
         }
     }
+}
+
+/// Pages of a vma whose content is in its shared-memory object: those that the process has no page of
+/// its own for (a private map of a memfd has both).
+fn shared_pages(vma: &Vma, pagemap: &Pagemap, object: &SharedMemory) -> u64 {
+    let offset = |addr: VirtAddr| vma.pgoff.saturating_add(addr.0.saturating_sub(vma.start.0));
+    let first = pagemap.runs.partition_point(|run| pagemap.range(run).end <= vma.start);
+    let own = pagemap.runs.iter().skip(first).take_while(|run| run.vaddr < vma.end);
+    let mut shared = 0u64;
+    let mut at = vma.start;
+    for run in own {
+        let range = pagemap.range(run);
+        shared = shared.saturating_add(object.pages_in(offset(at)..offset(range.start.max(at))));
+        at = range.end.min(vma.end).max(at);
+    }
+    shared.saturating_add(object.pages_in(offset(at)..offset(vma.end)))
 }

@@ -1,12 +1,12 @@
 //! What the container was doing when it was frozen: all records of a checkpoint, joined.
 //!
 //! A [`Checkpoint`] is built once by [`load`] and never changes. It owns no evidence bytes: what
-//! it holds as [`bytes::Bytes`] or [`Text`] is borrowed from the mapped evidence. Every list is in
+//! it holds as [`bytes::Bytes`] or [`Text`](crate::base::Text) is borrowed from the mapped evidence. Every list is in
 //! a stable order that does not depend on threads, and every join has an index: processes by pid,
 //! files by [`FileId`], mounts by [`MntId`].
 //!
 //! # Recipe for a new image kind
-//! Row and schema in `decode`, a field in [`images::Images`], a join in the file of its subject here.
+//! Row and schema in `decode`, a field in `images::Images`, a join in the file of its subject here.
 
 pub mod cgroups;
 pub mod container;

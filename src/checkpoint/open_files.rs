@@ -34,7 +34,7 @@ pub(super) struct OpenFiles {
 }
 
 /// One record of an open file, whichever image it came from.
-struct Entry<'a> {
+pub(super) struct Entry<'a> {
     id: FileId,
     kind: u32,
     place: Place,
@@ -87,9 +87,8 @@ impl OpenFiles {
     }
 
     /// Joins all open files of the checkpoint.
-    pub(super) fn build(images: &Images, issues: &mut Vec<Issue>) -> OpenFiles {
-        let is_legacy = images.files.is_empty();
-        let entries = entries(images, is_legacy, issues);
+    pub(super) fn build(images: &Images, entries: &[Entry<'_>], issues: &mut Vec<Issue>) -> OpenFiles {
+        let is_legacy = is_legacy(images);
         let mut table = OpenFiles {
             files: Vec::with_capacity(entries.len()),
             by_id: HashMap::new(),
@@ -97,7 +96,7 @@ impl OpenFiles {
             is_legacy,
         };
         let joins = Joins::new(images, is_legacy, issues);
-        for entry in &entries {
+        for entry in entries {
             let file = joins.open_file(entry);
             let at = table.files.len();
             match table.by_id.entry(file.id) {
@@ -117,7 +116,7 @@ impl OpenFiles {
             }
             table.files.push(file);
         }
-        table.join_paths(&entries, issues);
+        table.join_paths(entries, issues);
         table
     }
 
@@ -262,7 +261,13 @@ pub(super) fn file_id(is_legacy: bool, kind: u32, id: u32) -> FileId {
     if is_legacy { FileId(id.wrapping_add(kind << 24)) } else { FileId(id) }
 }
 
-fn entries<'a>(images: &'a Images, is_legacy: bool, issues: &mut Vec<Issue>) -> Vec<Entry<'a>> {
+/// Whether a release before 3.4 made the dump: an image for each type of open file.
+fn is_legacy(images: &Images) -> bool {
+    images.files.is_empty()
+}
+
+/// The records of all open files, in the order of their ids.
+pub(super) fn entries<'a>(images: &'a Images, issues: &mut Vec<Issue>) -> Vec<Entry<'a>> {
     let mut entries: Vec<Entry<'a>> = Vec::new();
     for records in images.files.values() {
         for record in &records.records {
@@ -277,7 +282,7 @@ fn entries<'a>(images: &'a Images, is_legacy: bool, issues: &mut Vec<Issue>) -> 
             entries.push(Entry { id: FileId(entry.id), kind, place, of });
         }
     }
-    if is_legacy {
+    if is_legacy(images) {
         macro_rules! legacy {
             ($($field:ident $kind:literal $of:ident),*) => {
                 $(for records in images.$field.values() {
@@ -737,10 +742,9 @@ pub(super) fn locks(images: &Images) -> Vec<FileLock> {
 }
 
 /// Sockets of all open files, joined with their queues and with each other.
-pub(super) fn sockets(images: &Images, files: &OpenFiles, issues: &mut Vec<Issue>) -> Vec<sockets::Socket> {
-    let entries = entries(images, files.is_legacy, &mut Vec::new());
+pub(super) fn sockets(images: &Images, entries: &[Entry<'_>], issues: &mut Vec<Issue>) -> Vec<sockets::Socket> {
     let mut builder = sockets::Builder::new(images);
-    for entry in &entries {
+    for entry in entries {
         match &entry.of {
             Of::Inet(socket) => builder.inet(entry.id, socket),
             Of::Unix(socket) => builder.unix(entry.id, socket),

@@ -1,6 +1,6 @@
 //! Pages: where the content of each address is, and reading it.
 //!
-//! A [`Pagemap`] is what [`decode::pagemap`] reads of `pagemap-PID.img`, laid over the mapped pages
+//! A [`Pagemap`] is what [`decode::pagemap`](crate::decode::pagemap) reads of `pagemap-PID.img`, laid over the mapped pages
 //! file and chained to the same pagemap of the parent checkpoint. For a shared-memory object the
 //! addresses are offsets in the object.
 

@@ -34,7 +34,7 @@ pub(super) struct MapReport<'a> {
 
 /// Pages with content in this checkpoint. One that a private mapping of a memfd has changed is in both stores.
 pub(super) fn dumped_pages(pages: &PageCounts) -> u64 {
-    pages.dumped.saturating_add(pages.shared).min(pages.total)
+    pages.dumped.saturating_add(pages.shared)
 }
 
 impl<'a> MapReport<'a> {

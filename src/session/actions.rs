@@ -102,7 +102,7 @@ pub struct Action {
     pub name: &'static str,
     /// One sentence.
     pub tooltip: &'static str,
-    /// Key, as `Ctrl+Shift+O`; the keys of [`keys`] are spelled as egui names them.
+    /// Key, as `Ctrl+Shift+O`; the keys of `keys` are spelled as egui names them.
     pub shortcut: Option<&'static str>,
     /// Where it stands.
     pub menu: Menu,

@@ -89,6 +89,7 @@ impl App {
                 }
             }
         }
+        ctx.send_viewport_cmd(egui::ViewportCommand::Title(title(&self.model)));
         ctx.request_repaint();
     }
 
@@ -151,6 +152,14 @@ impl eframe::App for App {
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
         Tokens::of(visuals).chrome.to_normalized_gamma_f32()
+    }
+}
+
+/// Title of the window: what is open in it, then the program.
+fn title(model: &Model) -> String {
+    match model.active() {
+        Some(archive) => format!("{} – Cryoscope", archive.title()),
+        None => "Cryoscope".to_owned(),
     }
 }
 

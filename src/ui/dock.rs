@@ -82,7 +82,7 @@ impl std::fmt::Debug for Dock {
     }
 }
 
-/// Processes at the left; all else in tabs, with issues and work below.
+/// Processes at the left, all else in tabs; jobs and messages below, closed until they are asked for.
 fn default_tree() -> Tree<PanelKind> {
     let mut tiles = Tiles::default();
     let mut tabs = |kinds: &[PanelKind]| {
@@ -99,8 +99,9 @@ fn default_tree() -> Tree<PanelKind> {
         PanelKind::Filesystem,
         PanelKind::Documents,
         PanelKind::Images,
+        PanelKind::Issues,
     ]);
-    let below = tabs(&[PanelKind::Issues, PanelKind::Jobs, PanelKind::Notifications]);
+    let below = tabs(&[PanelKind::Jobs, PanelKind::Notifications]);
     let mut right = Linear::new(LinearDir::Vertical, vec![main, below]);
     right.shares.set_share(main, 0.78);
     right.shares.set_share(below, 0.22);
@@ -109,6 +110,11 @@ fn default_tree() -> Tree<PanelKind> {
     root.shares.set_share(left, 0.27);
     root.shares.set_share(right, 0.73);
     let root = tiles.insert_container(Container::Linear(root));
+    for closed in [PanelKind::Jobs, PanelKind::Notifications] {
+        if let Some(tile) = tiles.find_pane(&closed) {
+            tiles.set_visible(tile, false);
+        }
+    }
     Tree::new(egui::Id::unique("dock"), root, tiles)
 }
 
@@ -322,7 +328,9 @@ mod tests {
     fn every_panel_has_its_place_and_comes_back_after_closing() {
         let mut dock = Dock::new();
         for kind in PanelKind::ALL {
-            assert!(dock.is_open(kind), "{kind:?}");
+            // Jobs and messages are closed until they are asked for.
+            let starts_closed = matches!(kind, PanelKind::Jobs | PanelKind::Notifications);
+            assert_eq!(dock.is_open(kind), !starts_closed, "{kind:?}");
             let tile = dock.tree.tiles.find_pane(&kind).unwrap();
             dock.tree.set_visible(tile, false);
             assert!(!dock.is_open(kind));

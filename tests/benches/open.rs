@@ -28,7 +28,9 @@ const PROGRAM: &str = "target/release/cryoscope";
 fn main() {
     let gib: f64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1.8);
     let len = (gib * f64::from(1 << 30)) as u64 / 4096 * 4096;
-    let dir = tempfile::tempdir_in(OpenOptions::default().cache_dir().unwrap()).unwrap();
+    let cache = OpenOptions::default().cache_dir().unwrap();
+    fs::create_dir_all(&cache).unwrap();
+    let dir = tempfile::tempdir_in(cache).unwrap();
 
     println!("| work | cryoscope | peak private | peer | peer's time | ratio |");
     println!("|---|---:|---:|---|---:|---:|");
@@ -74,7 +76,7 @@ fn processes(path: &Path) {
         (start.elapsed(), 0)
     });
     let what = format!("decode and join {COUNT} processes, {n_images} images");
-    row(&what, own, None, "crit, per image × images", crit(path, n_images));
+    row(&what, own, None, "crit, one call an image (sampled)", crit(path, n_images));
 }
 
 /// Time that crit would take for as many images, from a sample of 40 in one process.

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use cryoscope::decode::schema::{MmEntry, PagemapEntry, PagemapHead, PstreeEntry, TaskKobjIdsEntry, VmaEntry};
 
-use crate::rebuild::{Parts, header, push_record};
+use crate::rebuild::{Parts, builder, header, push_record};
 
 /// The real checkpoint that everything is made of.
 const SEED: &str = "compressed.tar";
+/// Letters of the pages that look like text.
+const TEXT: &[u8] = b" etaoinshrdlu\n0123456789ABCDEF{}\":";
 /// Where the added memory lies: no process of the seed uses it.
 const ADDED_AT: u64 = 0x1000_0000_0000;
 
@@ -46,7 +48,7 @@ pub(crate) fn big_memory(path: &Path, len: u64, needle: &[u8]) {
     entries.iter().for_each(|entry| push_record(&mut pagemap, entry));
     parts.set_image("pagemap-1.img", pagemap);
 
-    let mut tar = tar::Builder::new(BufWriter::new(File::create(path).unwrap()));
+    let mut tar = builder(BufWriter::new(File::create(path).unwrap()));
     for (name, bytes) in &parts.0 {
         if name == "checkpoint/pages-1.img" {
             let (before, after) = bytes.split_at(usize::try_from(bytes_below).unwrap());
@@ -106,7 +108,7 @@ impl Noise {
             _ => {
                 while self.page.len() < 4096 {
                     self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    self.page.push(b" etaoinshrdlu\n0123456789ABCDEF{}\":"[(self.state >> 58) as usize % 35]);
+                    self.page.push(TEXT[(self.state >> 58) as usize % TEXT.len()]);
                 }
             }
         }

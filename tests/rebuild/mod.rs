@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses a part")]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -48,7 +49,7 @@ impl Parts {
 
     /// A plain tar of the files.
     pub(crate) fn tar(&self) -> Bytes {
-        let mut tar = tar::Builder::new(Vec::new());
+        let mut tar = builder(Vec::new());
         for (name, bytes) in &self.0 {
             tar.append_data(&mut header(bytes.len() as u64), name, &bytes[..]).unwrap();
         }
@@ -60,6 +61,16 @@ impl Parts {
 pub(crate) fn push_record<M: Message>(bytes: &mut Vec<u8>, record: &M) {
     bytes.extend_from_slice(&u32::try_from(record.encoded_len()).unwrap().to_le_bytes());
     record.encode(bytes).unwrap();
+}
+
+/// A tar with the image directory in it, which some readers want to see.
+pub(crate) fn builder<W: Write>(out: W) -> tar::Builder<W> {
+    let mut tar = tar::Builder::new(out);
+    let mut directory = header(0);
+    directory.set_entry_type(tar::EntryType::Directory);
+    directory.set_mode(0o700);
+    tar.append_data(&mut directory, "checkpoint/", &[][..]).unwrap();
+    tar
 }
 
 /// Header of a regular file.

@@ -360,7 +360,7 @@ pub fn runs_deleted_file(process: &Process) -> bool {
     process.exe.known().is_some_and(|exe| exe.target.as_bytes().ends_with(b" (deleted)"))
 }
 
-/// The command line on one line, cut after [`MAX_CMDLINE`] bytes.
+/// The command line on one line, cut after `MAX_CMDLINE` bytes.
 pub fn cmdline_label(process: &Process) -> String {
     let mut line = String::new();
     for argument in process.cmdline.known().into_iter().flatten() {

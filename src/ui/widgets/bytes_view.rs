@@ -73,6 +73,14 @@ impl BytesView {
     }
 }
 
+/// Height that shows a few bytes whole, and of many as much as is worth scrolling, in points.
+pub fn bytes_height(bytes: &[u8]) -> f32 {
+    let part = bytes.get(..bytes.len().min(LOOKED_AT)).unwrap_or_default();
+    let lines = part.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let rows = lines.max(part.len().div_ceil(16)).clamp(2, 9);
+    64.0 + 18.0 * rows as f32
+}
+
 /// Whether the beginning is UTF-8 without control characters that texts do not have.
 fn looks_like_text(bytes: &[u8]) -> bool {
     let part = bytes.get(..bytes.len().min(LOOKED_AT)).unwrap_or_default();

@@ -28,6 +28,7 @@ const SLICE: Duration = Duration::from_millis(4);
 pub struct Column {
     title: &'static str,
     help: &'static str,
+    min_width: f32,
     max_width: f32,
     is_right: bool,
 }
@@ -35,12 +36,18 @@ pub struct Column {
 impl Column {
     /// Words and paths; fits its content up to `max_width` points.
     pub const fn left(title: &'static str, max_width: f32, help: &'static str) -> Column {
-        Column { title, help, max_width, is_right: false }
+        Column { title, help, min_width: 0.0, max_width, is_right: false }
     }
 
     /// Numbers.
     pub const fn right(title: &'static str, max_width: f32, help: &'static str) -> Column {
-        Column { title, help, max_width, is_right: true }
+        Column { title, help, min_width: 0.0, max_width, is_right: true }
+    }
+
+    /// At least so wide at first: what comes into view later may be wider than what was fitted.
+    pub const fn at_least(mut self, min_width: f32) -> Column {
+        self.min_width = min_width;
+        self
     }
 }
 
@@ -512,7 +519,8 @@ fn draw_cell(ui: &mut Ui, column: &Column, cell: &Cell<'_>, needle: &str, is_sel
     job.wrap.max_width = if is_sizing { column.max_width } else { (rect.width() - icon_width).max(0.0) };
     let galley = ui.painter().layout_job(job);
     if is_sizing {
-        ui.allocate_space(Vec2::new(galley.size().x + icon_width + indent + 2.0 * SPACE_S + 1.0, ROW_HEIGHT));
+        let width = galley.size().x + icon_width + indent + 2.0 * SPACE_S + 1.0;
+        ui.allocate_space(Vec2::new(width.max(column.min_width), ROW_HEIGHT));
         return None;
     }
     let mut x = if column.is_right { rect.right() - galley.size().x } else { rect.left() };

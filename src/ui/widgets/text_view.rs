@@ -6,7 +6,7 @@ use super::buttons::icon_button;
 use super::filter::{contains_ignore_case, highlighted};
 use crate::base::{escape, escape_controls};
 use crate::ui::icons;
-use crate::ui::text::grouped;
+use crate::ui::text::{counted, grouped};
 use crate::ui::tokens::{self, SPACE_S, SPACE_XS, Tokens};
 
 const ROW: f32 = 18.0;
@@ -126,7 +126,7 @@ impl TextView {
             ui.label(egui::RichText::new(note).color(tokens.muted));
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 ui.add_space(SPACE_S);
-                let text = format!("{} lines", grouped(self.lines.len() as u64));
+                let text = counted(self.lines.len(), "line", "lines");
                 ui.label(egui::RichText::new(text).font(tokens::small_font()).color(tokens.muted));
             });
         });

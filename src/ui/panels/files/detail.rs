@@ -13,13 +13,10 @@ use crate::decode::names;
 use crate::session::{ArchiveId, Command, OpenArchive, Target};
 use crate::ui::tokens::Tone;
 use crate::ui::widgets::{
-    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, property, property_ui,
-    section, target_link,
+    BytesView, Side, Value, bytes_height, detail_page, detail_sides, detail_title, empty_state, link_row, property,
+    property_ui, section, target_link,
 };
 use crate::ui::{icons, text};
-
-/// Height of unread bytes in the page, in points.
-const BYTES_HEIGHT: f32 = 240.0;
 
 /// What the details keep.
 #[derive(Debug, Default)]
@@ -97,6 +94,7 @@ pub(super) fn detail_ui(
     let is_closed = detail_title(ui, icon_of(file.kind), Tone::Accent, &title, &badges);
     let id = u64::from(archive.id().0) << 32 | u64::from(id.0);
     detail_page(ui, id, |ui| {
+        unread_ui(ui, checkpoint, file, id, bytes, commands);
         detail_sides(ui, |ui, side| match side {
             Side::Left => {
                 description_ui(ui, checkpoint, file, commands);
@@ -109,7 +107,6 @@ pub(super) fn detail_ui(
                 locks_ui(ui, checkpoint, found, commands);
             }
         });
-        unread_ui(ui, checkpoint, file, id, bytes, commands);
     });
     is_closed
 }
@@ -128,7 +125,8 @@ fn description_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, command
         }
         if let Some(flags) = file.flags {
             let arch = checkpoint.container.arch.unwrap_or_default();
-            let line = format!("{}  (0{flags:o})", names::open_flags(arch, u64::from(flags)));
+            let octal = if flags == 0 { "0".to_owned() } else { format!("0{flags:o}") };
+            let line = format!("{}  ({octal})", names::open_flags(arch, u64::from(flags)));
             property(ui, commands, "Flags", "Of open(2); octal as in /proc/PID/fdinfo", Value::Mono(&line));
         }
         if let Some(pos) = file.pos {
@@ -192,15 +190,19 @@ fn unread_ui(
         if let Some(place) = place {
             property_ui(ui, "Recorded in", "Where these bytes lie", |ui| place_link(ui, checkpoint, place, commands));
         }
-        ui.allocate_ui(egui::vec2(ui.available_width(), BYTES_HEIGHT), |ui| {
-            ui.set_min_height(BYTES_HEIGHT);
+        let height = bytes_height(bytes);
+        ui.allocate_ui(egui::vec2(ui.available_width(), height), |ui| {
+            ui.set_min_height(height);
             commands.extend(view.show(ui, key, bytes, 0, &format!("{}-{}.bin", file.kind.word(), file.id)));
         });
     });
 }
 
 fn holders_ui(ui: &mut Ui, checkpoint: &Checkpoint, file: &OpenFile, commands: &mut Vec<Command>) {
-    let note = text::counted(file.fds.len(), "descriptor", "descriptors");
+    let note = match file.fds.len() {
+        0 => String::new(),
+        count => text::counted(count, "descriptor", "descriptors"),
+    };
     section(ui, "Held by", &note, |ui| {
         if file.fds.is_empty() && file.held_by.is_empty() {
             ui.label("Nobody: it is in flight, or kept for another file.");

@@ -97,7 +97,7 @@ fn hold_word(hold: Hold) -> &'static str {
 const COLUMNS: &[Column] = &[
     Column::right("ID", 56.0, "CRIU's number of the open file description, which descriptors share"),
     Column::left("Kind", 100.0, "CRIU's word for the kind of file"),
-    Column::left("Target", 300.0, "As the link in /proc/PID/fd reads"),
+    Column::left("Target", 300.0, "As the link in /proc/PID/fd reads").at_least(240.0),
     Column::left("Flags", 180.0, "Of open(2), of the open file description"),
     Column::right("Position", 104.0, "File position in bytes"),
     Column::right("Unread", 70.0, "Bytes written and not yet read by anybody"),

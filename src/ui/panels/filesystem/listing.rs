@@ -1,4 +1,5 @@
-//! Changed, removed and recovered files as one list, ordered by path. Made once for each archive.
+//! Changed, removed and recovered files as one list, ordered by path, files of a tmpfs last. Made
+//! once for each archive.
 
 use std::collections::HashSet;
 
@@ -220,7 +221,11 @@ impl Listing {
                 Some(Row { origin, is_repeated: !seen.insert(path.as_bytes()) })
             })
             .collect();
-        rows.sort_by_cached_key(|row| row.origin.entry(checkpoint).map(|entry| entry.path().0.clone()));
+        // What every container has on its tmpfs comes last.
+        let is_usual = |entry: Entry<'_>| matches!(entry, Entry::Recovered(_, file) if file.source == Source::Tmpfs);
+        rows.sort_by_cached_key(|row| {
+            row.origin.entry(checkpoint).map(|entry| (is_usual(entry), entry.path().0.clone()))
+        });
         let recovered = [Source::Ghost, Source::Memfd, Source::Shm, Source::Tmpfs, Source::DevShm, Source::Volume];
         let chips = [Chip::All, Chip::Changed, Chip::Deleted].into_iter().chain(recovered.map(Chip::Recovered));
         let chips = chips

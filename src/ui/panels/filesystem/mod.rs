@@ -179,7 +179,7 @@ fn time_label(seconds: i64) -> String {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Path", 330.0, "In the container"),
+    Column::left("Path", 330.0, "In the container").at_least(240.0),
     Column::left("Source", 84.0, "Changed or removed in the root filesystem, or where it was recovered from"),
     Column::left("Mode", 96.0, "Type and permissions"),
     Column::left("Owner", 84.0, "User and group"),

@@ -54,6 +54,8 @@ enum Spot {
 #[derive(Debug, Default)]
 struct Known {
     issues: HashMap<String, usize>,
+    /// Images in the order people count in: `core-9.img` before `core-10.img`.
+    order: Vec<usize>,
     /// Who a pages file belongs to: the pagemaps that name it.
     pages: HashMap<String, Vec<(String, Option<Pid>)>>,
 }
@@ -61,6 +63,9 @@ struct Known {
 impl Known {
     fn of(checkpoint: &Checkpoint) -> Known {
         let mut known = Known::default();
+        let images = &checkpoint.images;
+        known.order = (0..images.len()).collect();
+        known.order.sort_by_cached_key(|at| images.get(*at).map(|image| natural_key(&image.name)));
         for issue in &checkpoint.issues {
             let base = issue.place.member.rsplit('/').next().unwrap_or_default();
             *known.issues.entry(base.to_owned()).or_default() += 1;
@@ -287,7 +292,7 @@ fn issues_ui(ui: &mut Ui, issues: &[Issue], commands: &mut Vec<Command>) {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Image", 172.0, "File of CRIU's image directory"),
+    Column::left("Image", 190.0, "File of CRIU's image directory").at_least(160.0),
     Column::right("Size", 76.0, "In bytes"),
     Column::left("Kind", 110.0, "The name crit has for it; issues are counted beside"),
 ];
@@ -297,13 +302,19 @@ struct ImageRows<'a> {
     known: &'a Known,
 }
 
+impl ImageRows<'_> {
+    fn image(&self, row: usize) -> Option<&ImageFile> {
+        self.checkpoint.images.get(*self.known.order.get(row)?)
+    }
+}
+
 impl TableRows for ImageRows<'_> {
     fn len(&self) -> usize {
-        self.checkpoint.images.len()
+        self.known.order.len()
     }
 
     fn cell(&self, row: usize, column: usize) -> Cell<'_> {
-        let Some(image) = self.checkpoint.images.get(row) else { return Cell::empty() };
+        let Some(image) = self.image(row) else { return Cell::empty() };
         match column {
             0 => Cell::mono(escape_controls(&image.name)),
             1 => Cell::mono(text::bytes(image.size_bytes)).muted(),
@@ -321,29 +332,26 @@ impl TableRows for ImageRows<'_> {
     }
 
     fn compare(&self, a: usize, b: usize, column: usize) -> Ordering {
-        let images = &self.checkpoint.images;
-        let (Some(left), Some(right)) = (images.get(a), images.get(b)) else { return Ordering::Equal };
+        let (Some(left), Some(right)) = (self.image(a), self.image(b)) else { return Ordering::Equal };
         match column {
-            0 => natural_cmp(&left.name, &right.name),
+            // Rows stand in the order of names.
+            0 => a.cmp(&b),
             1 => left.size_bytes.cmp(&right.size_bytes),
             _ => left.kind.cmp(&right.kind),
         }
     }
 
     fn target(&self, row: usize) -> Option<Target> {
-        self.checkpoint.images.get(row).map(|image| Target::image(image.name.clone()))
+        self.image(row).map(|image| Target::image(image.name.clone()))
     }
 }
 
-/// `core-9.img` before `core-10.img`.
-fn natural_cmp(a: &str, b: &str) -> Ordering {
-    let key = |name: &str| {
-        let stem = name.trim_end_matches(".img");
-        let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
-        let number = stem.get(prefix.len()..).and_then(|digits| digits.parse::<u64>().ok());
-        (prefix.to_owned(), number)
-    };
-    key(a).cmp(&key(b)).then_with(|| a.cmp(b))
+/// Orders `core-9.img` before `core-10.img`.
+fn natural_key(name: &str) -> (String, Option<u64>, String) {
+    let stem = name.trim_end_matches(".img");
+    let prefix = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = stem.get(prefix.len()..).and_then(|digits| digits.parse().ok());
+    (prefix.to_owned(), number, name.to_owned())
 }
 
 #[cfg(test)]
@@ -353,7 +361,7 @@ mod tests {
     #[test]
     fn numbers_in_names_count_as_numbers() {
         let mut names = ["core-10.img", "core-9.img", "core-9", "pstree.img"];
-        names.sort_by(|a, b| natural_cmp(a, b));
+        names.sort_by_key(|name| natural_key(name));
         assert_eq!(names, ["core-9", "core-9.img", "core-10.img", "pstree.img"]);
     }
 }

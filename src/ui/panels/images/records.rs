@@ -256,9 +256,8 @@ fn keys(ui: &Ui, loaded: Loaded<'_>, state: &mut RecordsState) {
         let pressed = |key| input.key_pressed(key);
         (pressed(egui::Key::ArrowLeft), pressed(egui::Key::ArrowRight), pressed(egui::Key::Enter))
     });
-    if (left && is_open == Some(true)) || (right && is_open == Some(false)) || (enter && is_open.is_some()) {
-        toggle_row(loaded, state, row);
-    } else if enter && row == Row::More {
+    let is_entered = enter && (is_open.is_some() || row == Row::More);
+    if (left && is_open == Some(true)) || (right && is_open == Some(false)) || is_entered {
         toggle_row(loaded, state, row);
     } else if left && let Row::Field(at, _) | Row::Part(at, _) = row {
         state.select(Row::Record(at));

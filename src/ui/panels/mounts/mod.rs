@@ -93,7 +93,7 @@ fn propagation(mount: &Mount) -> String {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Mount point", 270.0, "In the order of the tree until it is sorted by another column"),
+    Column::left("Mount point", 270.0, "In the order of the tree until it is sorted by another column").at_least(180.0),
     Column::left("Type", 84.0, "File system"),
     Column::left("Source", 140.0, "Device or source"),
     Column::left("Flags", 210.0, "Of the mount, as in mountinfo"),

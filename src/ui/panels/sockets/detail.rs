@@ -11,13 +11,11 @@ use crate::decode::names;
 use crate::session::{Command, OpenArchive, Target};
 use crate::ui::tokens::{Tokens, Tone};
 use crate::ui::widgets::{
-    BytesView, Side, Value, detail_page, detail_sides, detail_title, empty_state, link_row, mono_text, property,
-    property_ui, section, target_link,
+    BytesView, Side, Value, bytes_height, detail_page, detail_sides, detail_title, empty_state, link_row, mono_text,
+    property, property_ui, section, target_link,
 };
 use crate::ui::{icons, text};
 
-/// Height of the bytes of a queue, in points.
-const BYTES_HEIGHT: f32 = 240.0;
 /// Most packets that can be chosen from.
 const MAX_PACKETS: usize = 200;
 
@@ -71,14 +69,6 @@ pub(super) fn detail_ui(
     let is_closed = detail_title(ui, icons::SOCKET, Tone::Accent, &label_of(socket), &badges);
     let key = u64::from(archive.id().0) << 32 | u64::from(id.0);
     detail_page(ui, key, |ui| {
-        detail_sides(ui, |ui, side| match side {
-            Side::Left => ends_ui(ui, checkpoint, socket, commands),
-            Side::Right => {
-                holders_ui(ui, checkpoint, socket, commands);
-                in_flight_ui(ui, checkpoint, socket, commands);
-                options_ui(ui, socket, commands);
-            }
-        });
         let (received, sent) = (&mut state.received, &mut state.sent);
         queue_ui(ui, checkpoint, "Received, not yet read", socket.recv_queue.as_ref(), key << 1, received, commands);
         queue_ui(
@@ -90,6 +80,14 @@ pub(super) fn detail_ui(
             sent,
             commands,
         );
+        detail_sides(ui, |ui, side| match side {
+            Side::Left => ends_ui(ui, checkpoint, socket, commands),
+            Side::Right => {
+                holders_ui(ui, checkpoint, socket, commands);
+                in_flight_ui(ui, checkpoint, socket, commands);
+                options_ui(ui, socket, commands);
+            }
+        });
         filter_ui(ui, socket, commands);
     });
     is_closed
@@ -223,8 +221,9 @@ fn queue_ui(
         };
         property_ui(ui, "Recorded in", "Where these bytes lie", |ui| place_link(ui, checkpoint, place, commands));
         ui.push_id(key, |ui| {
-            ui.allocate_ui(egui::vec2(ui.available_width(), BYTES_HEIGHT), |ui| {
-                ui.set_min_height(BYTES_HEIGHT);
+            let height = bytes_height(bytes);
+            ui.allocate_ui(egui::vec2(ui.available_width(), height), |ui| {
+                ui.set_min_height(height);
                 let key = key.wrapping_mul(1021).wrapping_add(state.packet as u64);
                 let name =
                     format!("queue-{}-{}.bin", place.member.rsplit('/').next().unwrap_or("socket"), state.packet);

@@ -114,9 +114,9 @@ fn address_label(address: &SocketAddress) -> String {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Proto", 92.0, "Family and protocol"),
+    Column::left("Proto", 100.0, "Family and protocol").at_least(88.0),
     Column::left("State", 110.0, "As ss spells it"),
-    Column::left("Local", 190.0, "Own address; @ is an abstract name"),
+    Column::left("Local", 190.0, "Own address; @ is an abstract name").at_least(120.0),
     Column::left("Peer", 190.0, "Peer's address; links to the other end when that is in the checkpoint"),
     Column::right("Recv-Q", 70.0, "Bytes received and not yet read; a dash where CRIU does not keep them"),
     Column::right("Send-Q", 70.0, "Bytes written and not yet acknowledged; a dash where CRIU does not keep them"),

@@ -1,25 +1,29 @@
 //! Frames of the window on a checkpoint of 5,000 processes: no work per frame grows with it.
+//!
+//! `cargo bench --bench frames` prints the 99th percentile of every view, on the processor alone
+//! (layout, text, tessellation; the graphics card does not count).
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench makes files and prints"
+)]
 
-#![cfg(feature = "gui")]
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test makes its own archive")]
-
-#[path = "rebuild/mod.rs"]
+#[path = "../rebuild/mod.rs"]
 mod rebuild;
-#[expect(dead_code, reason = "benches make more of it")]
-#[path = "benches/synth.rs"]
+#[expect(dead_code, reason = "the other bench makes more of it")]
 mod synth;
 
 use std::time::{Duration, Instant};
 
 use cryoscope::base::Pid;
-use cryoscope::session::{ArchivesCommand, Command, PanelKind, ProcessTab, Settings, Target, ViewCommand};
+use cryoscope::session::{Command, PanelKind, ProcessTab, Settings, Target, ViewCommand};
 use cryoscope::ui::App;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 
-/// What a frame may take on the processor at the 99th percentile, in a build for tests, which draws
-/// several times slower than a release.
-const BUDGET: Duration = Duration::from_millis(if cfg!(debug_assertions) { 60 } else { 16 });
+/// What a frame may take at the 99th percentile.
+const BUDGET: Duration = Duration::from_millis(16);
 
 /// Frames that are measured of every view.
 const FRAMES: usize = 60;
@@ -59,17 +63,16 @@ fn percentile(harness: &mut Harness<'_, App>, mut input: impl FnMut(&mut Harness
     times[FRAMES * 99 / 100]
 }
 
-#[test]
-fn no_view_of_many_processes_leaves_the_frame_budget() {
+fn main() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("many.tar");
     synth::many_processes(&path, 5_000);
     let mut harness = window(&path);
-    let mut slow = Vec::new();
-    let mut check = |name: String, took: Duration| {
-        if took > BUDGET {
-            slow.push(format!("{name}: {took:?}"));
-        }
+    println!("| view of 5,000 processes | p99 of a frame | within 16 ms |");
+    println!("|---|---:|---|");
+    let check = |name: String, took: Duration| {
+        let verdict = if took <= BUDGET { "yes" } else { "NO" };
+        println!("| {name} | {:.1} ms | {verdict} |", took.as_secs_f64() * 1e3);
     };
     for kind in PanelKind::ALL {
         harness.state_mut().ask(ViewCommand::ShowPanel(kind));
@@ -98,8 +101,6 @@ fn no_view_of_many_processes_leaves_the_frame_budget() {
         harness.event(event);
     });
     check("typing into the filter".into(), typing);
-    harness.state_mut().ask(ArchivesCommand::CloseActive);
-    assert!(slow.is_empty(), "{slow:#?}");
 }
 
 fn key(key: Key) -> egui::Event {
