@@ -45,6 +45,26 @@ fn errors_are_one_line_that_says_what_where_and_what_to_do() {
 }
 
 #[test]
+fn one_bad_archive_does_not_hide_the_others() {
+    let ran = cryoscope(&["show", "/no/one", "fixtures/compressed.tar", "/no/two"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("localhost/fixtures/small:1"), "{}", ran.out);
+    let told: Vec<&str> = ran.err.lines().collect();
+    assert_eq!(
+        told,
+        ["cryoscope: /no/one: no such file or directory", "cryoscope: /no/two: no such file or directory"]
+    );
+}
+
+#[test]
+fn archive_before_its_command_is_told_where_it_belongs() {
+    let ran = cryoscope(&["x.tar", "inspect"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.ends_with("The archive stands behind the command: cryoscope inspect x.tar\n"), "{}", ran.err);
+    assert!(!cryoscope(&["inspect"]).err.contains("stands behind"));
+}
+
+#[test]
 fn limits_name_the_option_that_raises_them() {
     let small = ["show", "fixtures/counter.tar.zst", "--max-spool-size", "1K"];
     check_refused(&small, &["unpacks to more than 1024 bytes", "--max-spool-size"]);

@@ -11,8 +11,8 @@ use std::io::Write as _;
 use bytes::Bytes;
 use cryoscope::decode::schema::{
     CgControllerEntry, CgroupDirEntry, CgroupEntry, CgroupPropEntry, CoreEntry, EventpollFileEntry, EventpollTfdEntry,
-    FdinfoEntry, FileEntry, MmEntry, MntEntry, NetDeviceEntry, PipeEntry, PstreeEntry, ScmEntry, SeccompEntry,
-    SeccompFilter, SkPacketEntry, TaskKobjIdsEntry, UnixSkEntry, VmaEntry,
+    FdinfoEntry, FileEntry, MemfdFileEntry, MemfdInodeEntry, MmEntry, MntEntry, NetDeviceEntry, PipeEntry, PstreeEntry,
+    ScmEntry, SeccompEntry, SeccompFilter, SkPacketEntry, TaskKobjIdsEntry, UnixSkEntry, VmaEntry,
 };
 use hostile::Lab;
 use prost::Message;
@@ -571,4 +571,56 @@ fn of_two_members_with_one_name_the_last_counts_as_when_tar_unpacks() {
     let ran = lab.ask("twice.tar", &["inspect", "--json", "{}"]);
     let document: serde_json::Value = serde_json::from_slice(&ran.out).unwrap();
     assert_eq!(document["processes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn arguments_of_all_processes_stay_within_the_budget() {
+    let mut parts = Parts::of("compressed.tar");
+    crowd(&mut parts, 100);
+    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
+    // Pages that were never touched read as zeros: eight million empty variables for each process.
+    let start = 0x1000_0000_0000;
+    let end = start + (8 << 20);
+    mm.vmas = vec![VmaEntry { start, end, prot: 3, flags: 0x22, status: 0x201, fd: -1, ..VmaEntry::default() }];
+    (mm.mm_env_start, mm.mm_env_end) = (start, end);
+    for pid in 1..=100 {
+        parts.set_records(&format!("mm-{pid}.img"), std::slice::from_ref(&mm));
+    }
+    let text = inspect("arguments.tar", &parts);
+    assert!(text.contains("arguments and environment of process 9 are not read"));
+}
+
+#[test]
+fn one_endless_name_behind_many_files_is_kept_once() {
+    let mut parts = Parts::of("compressed.tar");
+    let memfd = |id: u32| {
+        let memfd = MemfdFileEntry { id, inode_id: 1, ..MemfdFileEntry::default() };
+        FileEntry { r#type: 18, id, memfd: Some(Box::new(memfd)), ..FileEntry::default() }
+    };
+    let mut files = parts.records::<FileEntry>("files.img");
+    files.extend((1000..11_000).map(memfd));
+    parts.set_records("files.img", &files);
+    let inode = MemfdInodeEntry { inode_id: 1, name: vec![b'n'; 8 << 20].into(), ..MemfdInodeEntry::default() };
+    parts.set_image("memfd.img", image(0x4845_3499, &[inode]));
+    inspect("memfd.tar", &parts);
+}
+
+#[test]
+fn manifests_full_of_annotations_are_read_within_a_budget() {
+    let annotations: serde_json::Map<String, serde_json::Value> =
+        (0..300_000).map(|n| (n.to_string(), "".into())).collect();
+    let manifest = serde_json::to_vec(&serde_json::json!({ "annotations": annotations, "layers": [] })).unwrap();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let index = serde_json::json!({ "manifests": vec![serde_json::json!({ "digest": digest }); 300] });
+    let parts = Parts(
+        [
+            ("oci-layout".to_owned(), Bytes::from_static(b"{}")),
+            ("index.json".to_owned(), serde_json::to_vec(&index).unwrap().into()),
+            (format!("blobs/sha256/{}", "0".repeat(64)), manifest.into()),
+        ]
+        .into(),
+    );
+    let lab = Lab::new();
+    fs::write(lab.path("annotations.tar"), parts.tar()).unwrap();
+    assert_eq!(lab.ask("annotations.tar", &["show", "{}"]).code, 2);
 }

@@ -298,7 +298,10 @@ fn is_typed(kind: Option<&str>) -> bool {
 }
 
 /// Why an image is left out.
-const OVER_BUDGET: &str = "the images before it hold as many values as one checkpoint may have";
+const OVER_BUDGET: &str = "the images before it hold as many values, or bytes, as one checkpoint may have";
+
+/// Most bytes of images that hold nothing but records. Those of 5000 processes have about 100 MiB.
+const MAX_RECORD_BYTES: u64 = 256 << 20;
 
 /// How many values each image may hold, by name, where that is less than it has: the smallest images come first, so that
 /// one that is blown up does not cost the others. 0 leaves an image out.
@@ -312,7 +315,20 @@ fn allowances<'a>(evidence: &Evidence, work: &[&'a (&Member, ImageFile)], ctx: &
     if bytes.saturating_mul(decode::RECORD_VALUES / 4) <= max {
         return HashMap::new();
     }
-    let images: Vec<&(&Member, ImageFile)> = decoded().copied().collect();
+    let mut images: Vec<&(&Member, ImageFile)> = decoded().copied().collect();
+    images.sort_by_key(|(member, file)| (member.available_bytes(), file.name.as_str()));
+    let mut allowances = HashMap::new();
+    let mut bytes_left = MAX_RECORD_BYTES;
+    images.retain(|(member, file)| {
+        // The payload of these is borrowed, and may be as large as the files that it is of.
+        let has_payload = decode::kind_of(&file.name).is_some_and(|(kind, _)| !kind.payload.is_empty());
+        let rest = bytes_left.checked_sub(if has_payload { 0 } else { member.available_bytes() });
+        bytes_left = rest.unwrap_or(0);
+        if rest.is_none() {
+            allowances.insert(file.name.as_str(), 0);
+        }
+        rest.is_some()
+    });
     let mut counts: Vec<(u64, &'a str)> = images
         .into_par_iter()
         .map(|(member, file)| {
@@ -322,7 +338,6 @@ fn allowances<'a>(evidence: &Evidence, work: &[&'a (&Member, ImageFile)], ctx: &
         .collect();
     counts.sort_unstable();
     let mut left = max;
-    let mut allowances = HashMap::new();
     for (count, name) in counts {
         if left < count {
             allowances.insert(name, left);

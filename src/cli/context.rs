@@ -13,6 +13,7 @@ use crate::report::text::Style;
 
 use super::Streams;
 use super::args::{ColorChoice, Global, Which};
+use super::json::Escaping;
 use super::progress::Bar;
 
 /// Options and streams of one run.
@@ -103,14 +104,19 @@ impl<'a> Context<'a> {
 
     /// Writes one document, indented for people who look at it.
     pub(super) fn write_json(&mut self, document: &impl Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer_pretty(&mut *self.out, document)?;
+        serde_json::to_writer_pretty(Escaping(&mut *self.out), document)?;
         Ok(writeln!(self.out)?)
     }
 
     /// Writes one document on one line.
     pub(super) fn write_json_line(&mut self, document: &impl Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut *self.out, document)?;
+        serde_json::to_writer(Escaping(&mut *self.out), document)?;
         Ok(writeln!(self.out)?)
+    }
+
+    /// An error after which the command goes on, as a line on standard error.
+    pub(super) fn error(&mut self, error: &anyhow::Error) -> io::Result<()> {
+        super::write_error(&mut *self.err, error)
     }
 
     /// A line on standard error, unless quiet.

@@ -36,6 +36,7 @@ pub(super) fn run(args: &ListArgs, context: &mut Context<'_>) -> anyhow::Result<
     let mut table = show::table(context.style, &heads);
     let mut is_empty = true;
     for dir in &args.dirs {
+        anyhow::ensure!(!dir.is_file(), "{}: is a file and no directory; `cryoscope show` tells of it", dir.display());
         let paths = entries(dir).with_context(|| format!("{}: cannot be listed", dir.display()))?;
         let bar = context.progress();
         bar.stage("looking at archives");

@@ -6,6 +6,7 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract` | the subcommands |
+//! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
 //!
 //! A subcommand gets a `Context` and writes to the writers in it; it returns an
@@ -25,6 +26,7 @@ mod generate;
 mod images;
 mod inspect;
 mod interrupt;
+mod json;
 mod list;
 mod progress;
 mod show;
@@ -34,7 +36,7 @@ use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::base::{Cancelled, escape_controls};
 use crate::checkpoint::LoadError;
@@ -100,9 +102,16 @@ fn terminal_width() -> usize {
 
 /// Runs a command line; the first argument is the program's name. Returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(refused) => return print_refusal(&refused, &mut streams),
+        Err(refused) => {
+            let code = print_refusal(&refused, &mut streams);
+            if let Some(line) = swapped(&refused, &args) {
+                let _ = writeln!(streams.err, "\n{}", escape_controls(&line));
+            }
+            return code;
+        }
     };
     let done = dispatch(cli, &mut streams).and_then(|()| Ok(streams.out.flush()?));
     match done {
@@ -115,8 +124,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -
                 let _ = writeln!(streams.err, "cryoscope: stopped");
                 return CODE_CANCELLED;
             }
-            let line = format!("{error:#}{}", hint(&error));
-            let _ = writeln!(streams.err, "cryoscope: {}", escape_controls(&line));
+            let _ = write_error(&mut *streams.err, &error);
             CODE_WRONG
         }
     }
@@ -138,6 +146,16 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<()> {
         Command::Completions(args) => generate::completions(&args, &mut context),
         Command::Man(args) => generate::man(&args, &mut context),
     }
+}
+
+/// What was meant by `cryoscope ARCHIVE COMMAND`, where the command then misses its archive.
+fn swapped(refused: &clap::Error, args: &[OsString]) -> Option<String> {
+    let [_, archive, command, ..] = args else { return None };
+    let is_missing = refused.kind() == clap::error::ErrorKind::MissingRequiredArgument;
+    let (archive, command) = (archive.to_string_lossy(), command.to_string_lossy());
+    let is_command = |word: &str| Cli::command().find_subcommand(word).is_some();
+    (is_missing && !archive.starts_with('-') && !is_command(&archive) && is_command(&command))
+        .then(|| format!("The archive stands behind the command: cryoscope {command} {archive}"))
 }
 
 /// Help and version go to standard output with code 0, the rest to standard error.
@@ -166,6 +184,12 @@ fn is_cancelled(error: &anyhow::Error) -> bool {
             || matches!(cause.downcast_ref(), Some(OpenError::Cancelled(_)))
             || matches!(cause.downcast_ref(), Some(LoadError::Cancelled(_) | LoadError::Open(OpenError::Cancelled(_))))
     })
+}
+
+/// The line of an error.
+fn write_error(err: &mut dyn Write, error: &anyhow::Error) -> io::Result<()> {
+    let line = format!("{error:#}{}", hint(error));
+    writeln!(err, "cryoscope: {}", escape_controls(&line))
 }
 
 /// The option that does what the message advises.

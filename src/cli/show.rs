@@ -14,8 +14,19 @@ const SHORT_ID: usize = 12;
 
 pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     let mut rows = Vec::new();
+    let mut failure = None;
     for archive in &args.archives {
-        let checkpoints = context.checkpoints(archive)?;
+        let checkpoints = match context.checkpoints(archive) {
+            Ok(checkpoints) => checkpoints,
+            Err(error) if super::is_cancelled(&error) => return Err(error),
+            // One bad archive does not hide the others; the last error is told at the end.
+            Err(error) => {
+                if let Some(earlier) = failure.replace(error) {
+                    context.error(&earlier)?;
+                }
+                continue;
+            }
+        };
         let mut sha256 = None;
         for checkpoint in &checkpoints {
             if args.hash && sha256.is_none() {
@@ -29,8 +40,8 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
             }
         }
     }
-    if context.json {
-        return Ok(());
+    if context.json || rows.is_empty() {
+        return failure.map_or(Ok(()), Err);
     }
     let mut heads =
         vec!["CONTAINER", "IMAGE", "ID", "RUNTIME", "CREATED", "ENGINE", "SIZE", "PAGES", "ROOTFS DIFF", "ARCHIVE"];
@@ -66,7 +77,7 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
                 .note(&format!("{}: {what}; `cryoscope inspect` lists what could not be read", row.evidence.path))?;
         }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// The archive, and where in it when it holds several checkpoints.

@@ -74,9 +74,7 @@ impl Lab {
         assert!(!ran.err.contains("panicked"), "{told}");
         assert!(ran.err.lines().count() <= 2, "says too much: {told}");
         assert_eq!(ran.code == 2, ran.err.starts_with("cryoscope: ") && ran.out.is_empty() && ran.code != 0, "{told}");
-        // JSON escapes by its own rules, and is read by programs.
-        let is_text = !args.iter().any(|arg| arg == "--json");
-        for text in [ran.err.as_bytes()].into_iter().chain(is_text.then_some(&ran.out[..])) {
+        for text in [ran.err.as_bytes(), &ran.out] {
             let moves = |c: char| c.is_control() && c != '\n';
             let text = String::from_utf8_lossy(text);
             assert!(!text.contains(moves), "{told}: {:?}", text.lines().find(|line| line.contains(moves)));
