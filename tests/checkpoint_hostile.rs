@@ -4,10 +4,11 @@
 
 mod rebuild;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cryoscope::base::{Pid, Silent};
+use cryoscope::base::{Absent, Field, Pid, Silent};
 use cryoscope::checkpoint::{self, Checkpoint, LoadError};
 use cryoscope::decode::schema::{MmEntry, MntEntry, PagemapEntry, PagemapHead, PstreeEntry, RemapFilePathEntry};
 use cryoscope::evidence::{Evidence, OpenOptions};
@@ -34,6 +35,26 @@ fn untouched_parts_load_without_issues() {
     for fixture in ["compressed.tar", "process-zoo.tar.zst", "fd-zoo.tar.zst"] {
         assert_eq!(one(&Parts::of(fixture)).issues, [], "{fixture}");
     }
+}
+
+#[test]
+fn archive_that_was_cut_off_in_its_pages_still_shows_its_processes() {
+    let whole = Parts::of("process-zoo.tar.zst").tar();
+    let all = one(&Parts::of("process-zoo.tar.zst"));
+    // The members stand in the order of their names: pstree.img, seccomp.img and the other pages come behind.
+    let pages = all.evidence.members().iter().find(|member| member.file_name() == b"pages-1.img").unwrap();
+    let cut = usize::try_from(pages.archive_offset().unwrap()).unwrap() + 4096;
+    let checkpoint = load(whole.slice(..cut)).unwrap().remove(0);
+    let pids = |checkpoint: &Checkpoint| -> BTreeSet<Pid> { checkpoint.processes.iter().map(|p| p.pid).collect() };
+    assert_eq!(pids(&checkpoint), pids(&all));
+    for process in &checkpoint.processes {
+        let whole = all.process(process.pid).unwrap();
+        assert_eq!((&process.comm, &process.exe, process.fds.len()), (&whole.comm, &whole.exe, whole.fds.len()));
+        assert_eq!(process.ppid, Field::Absent(Absent::Unreadable));
+    }
+    assert_issue(&checkpoint, "core-1.img: process 1 is not in pstree.img");
+    assert_issue(&checkpoint, "threads have a core image and are not listed here");
+    assert!(checkpoint.sizes.pages_bytes < all.sizes.pages_bytes);
 }
 
 #[test]

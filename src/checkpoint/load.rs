@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rayon::prelude::*;
 
 use crate::base::{Absent, Cancelled, Field, FileId, Issue, Limits, NsId, PageSize, Pid, Place, Progress, Text};
@@ -261,12 +260,13 @@ fn stats(images: &Images) -> Option<DumpStats> {
 
 fn sizes(evidence: &Evidence, base_dir: &[u8], images: &[ImageFile]) -> Sizes {
     let sum = |keep: fn(&ImageFile) -> bool| {
-        images.iter().filter(|image| keep(image)).fold(0u64, |sum, image| sum.saturating_add(image.size_bytes))
+        let there = |image: &ImageFile| evidence.get(&image.path).map_or(0, Member::available_bytes);
+        images.iter().filter(|image| keep(image)).fold(0u64, |sum, image| sum.saturating_add(there(image)))
     };
     Sizes {
         checkpoint_bytes: sum(|_| true),
         pages_bytes: sum(|image| image.kind == Some("PAGES")),
-        rootfs_diff_bytes: evidence.get(&join(base_dir, b"rootfs-diff.tar")).map(|member| member.size_bytes),
+        rootfs_diff_bytes: evidence.get(&join(base_dir, b"rootfs-diff.tar")).map(Member::available_bytes),
     }
 }
 
@@ -291,12 +291,12 @@ impl PageSource<'_> {
         let pages = |name: &str, issues: &mut Vec<Issue>| {
             let read = self.evidence.get(&join(dir, name.as_bytes())).map(|member| self.evidence.read(member));
             let what = match read {
-                Some(Ok(bytes)) => return bytes,
+                Some(Ok(bytes)) => return Some(bytes),
                 Some(Err(err)) => err.to_string(),
                 None => format!("is missing, and {} names it", img.name),
             };
             issues.push(Issue::new(Place::member(name), what));
-            Bytes::new()
+            None
         };
         let parent = parents.get(&*img.name).cloned();
         let (pagemap, found) = Pagemap::build(img, self.ctx, self.page_size, pages, parent);

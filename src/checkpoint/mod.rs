@@ -102,7 +102,7 @@ pub struct Checkpoint {
     index: Index,
 }
 
-/// Sizes of the parts in bytes.
+/// Sizes of the parts in bytes, as much as there is of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// All image files.
@@ -138,6 +138,11 @@ impl Checkpoint {
     /// The process with this pid.
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         self.index.process_by_pid.get(&pid).and_then(|at| self.processes.get(*at))
+    }
+
+    /// The parent of a process, where it is in the checkpoint.
+    pub fn parent(&self, process: &Process) -> Option<&Process> {
+        self.process(*process.ppid.known()?).filter(|parent| parent.pid != process.pid)
     }
 
     /// The open file description with this id.

@@ -34,7 +34,7 @@ pub struct Pagemap {
 }
 
 impl Pagemap {
-    /// Decodes a pagemap and lays it over its pages file, which `pages` reads by base name.
+    /// Decodes a pagemap and lays it over its pages file, which `pages` reads by base name, or says why it cannot.
     ///
     /// Runs that are not behind those before them are left out; the decoder's issue says so. Pages
     /// that the file is too short for stay listed, and reading them says that they are not there.
@@ -42,7 +42,7 @@ impl Pagemap {
         img: &Img,
         ctx: &Ctx,
         page_size: PageSize,
-        pages: impl FnOnce(&str, &mut Vec<Issue>) -> Bytes,
+        pages: impl FnOnce(&str, &mut Vec<Issue>) -> Option<Bytes>,
         parent: Option<Arc<Pagemap>>,
     ) -> (Pagemap, Vec<Issue>) {
         let decoded = pagemap::pagemap(img, ctx, page_size);
@@ -57,13 +57,13 @@ impl Pagemap {
             is_behind
         });
         let pages_name = decoded.value.pages_id.map(|id| format!("pages-{id}.img")).unwrap_or_default();
-        let pages = if pages_name.is_empty() { Bytes::new() } else { pages(&pages_name, &mut issues) };
-        let (needed, len) = (decoded.value.pages_len_bytes, pages.len() as u64);
-        if needed != len && !pages_name.is_empty() {
+        let pages = if pages_name.is_empty() { None } else { pages(&pages_name, &mut issues) };
+        let needed = decoded.value.pages_len_bytes;
+        if let Some(len) = pages.as_ref().map(|pages| pages.len() as u64).filter(|len| *len != needed) {
             let what = format!("{} tells of {needed} bytes of pages, {len} are there", img.name);
             issues.push(Issue::new(Place::at(pages_name.as_str(), len.min(needed)), what));
         }
-        (Pagemap { page_size, runs, pages, pages_name, parent }, issues)
+        (Pagemap { page_size, runs, pages: pages.unwrap_or_default(), pages_name, parent }, issues)
     }
 
     /// Half-open range of addresses of one of the runs.

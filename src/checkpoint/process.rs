@@ -46,12 +46,12 @@ impl TaskState {
 pub struct Process {
     /// Inside the container's outermost pid namespace.
     pub pid: Pid,
-    /// 0 for the root of the tree.
-    pub ppid: Pid,
+    /// 0 for the root of the tree; absent, as the next two, where `pstree.img` is missing or damaged.
+    pub ppid: Field<Pid>,
     /// 0 when the leader is outside the container.
-    pub pgid: Pid,
+    pub pgid: Field<Pid>,
     /// 0 when the leader is outside the container.
-    pub sid: Pid,
+    pub sid: Field<Pid>,
     /// Distance from the root of the tree.
     pub depth: u32,
     /// Indexes into [`super::Checkpoint::processes`].
@@ -246,7 +246,7 @@ impl Omitted {
         let mut tables = HashSet::new();
         let (mut fds_left, mut args_left) = (limits.max_fds, limits.max_all_args_bytes);
         for node in nodes {
-            let pid = node.entry.pid;
+            let pid = node.pid;
             if let Some(table) = table_of(images, pid) {
                 if !tables.insert(table) {
                     told.insert(pid);
@@ -317,7 +317,9 @@ pub(super) fn oldest_filters<'a>(images: &'a Images) -> impl Iterator<Item = u32
 
 /// One node of the tree, in the order in which processes are listed.
 pub(super) struct Node<'a> {
-    pub(super) entry: &'a schema::PstreeEntry,
+    pub(super) pid: u32,
+    /// `None` for a process that only its core image tells of.
+    pub(super) entry: Option<&'a schema::PstreeEntry>,
     /// Its threads, each of them once in the whole tree; of a zombie garbage.
     pub(super) threads: Vec<u32>,
     pub(super) place: Place,
@@ -399,10 +401,11 @@ pub(super) fn tree<'a>(images: &'a Images, limits: &Limits) -> (Vec<Node<'a>>, V
     for (new, (old, _)) in order.iter().enumerate() {
         position[*old] = new;
     }
-    let nodes = order
+    let mut nodes: Vec<Node<'a>> = order
         .iter()
         .map(|(old, depth)| Node {
-            entry: entries[*old].0,
+            pid: entries[*old].0.pid,
+            entry: Some(entries[*old].0),
             threads: std::mem::take(&mut threads[*old]),
             place: entries[*old].1.clone(),
             depth: *depth,
@@ -413,7 +416,42 @@ pub(super) fn tree<'a>(images: &'a Images, limits: &Limits) -> (Vec<Node<'a>>, V
                 .collect(),
         })
         .collect();
+    let known = by_pid.into_keys().chain(entries.iter().flat_map(|(entry, _)| entry.threads.iter().copied())).collect();
+    nodes.extend(strays(images, &known, limits.max_tasks.saturating_sub(nodes.len()), &mut issues));
     (nodes, issues)
+}
+
+/// Processes that `pstree.img` does not tell of, by their core images: it is missing, or a record of it is. An archive
+/// that was cut off in its pages has lost it, and nothing else of its processes.
+fn strays<'a>(images: &Images, known: &HashSet<u32>, max: usize, issues: &mut Vec<Issue>) -> Vec<Node<'a>> {
+    let (mut nodes, mut threads, mut left_out) = (Vec::new(), 0usize, 0usize);
+    for (key, records) in &images.core {
+        let (Ok(pid), Some(record)) = (u32::try_from(*key), records.records.first()) else { continue };
+        if known.contains(&pid) {
+            continue;
+        }
+        // Threads have no part of the task.
+        if record.value.tc.is_none() {
+            threads += 1;
+        } else if nodes.len() < max {
+            let place = Place::member(records.name.as_str());
+            let what =
+                format!("process {pid} is not in pstree.img: its parent, group, session and threads are not known");
+            issues.push(Issue::new(place.clone(), what));
+            nodes.push(Node { pid, entry: None, threads: Vec::new(), place, depth: 0, children: Vec::new() });
+        } else {
+            left_out += 1;
+        }
+    }
+    if threads > 0 {
+        let what = format!("{threads} threads have a core image and are not listed here: whose they are is not known");
+        issues.push(Issue::new(Place::member("pstree.img"), what));
+    }
+    if left_out > 0 {
+        let what = format!("{left_out} more processes that are not listed here are not shown; the raw view has them");
+        issues.push(Issue::new(Place::member("pstree.img"), what));
+    }
+    nodes
 }
 
 /// The threads of every process. One thread belongs to one process: a second mention is an issue.
@@ -463,9 +501,13 @@ impl Process {
         let mut issues = Vec::new();
         let Around { images, arch, limits, .. } = *around;
         let order = images.ctx.order;
-        let pid = node.entry.pid;
+        let pid = node.pid;
         let key = u64::from(pid);
         let core = core_of(images, pid);
+        let in_tree = |number: fn(&schema::PstreeEntry) -> u32| match node.entry {
+            Some(entry) => Field::Known(Pid(number(entry))),
+            None => Field::Absent(Absent::Unreadable),
+        };
         if core.is_none() {
             let what = format!("process {pid} is in the tree and its core image is missing or damaged");
             issues.push(Issue::new(Place::member(format!("core-{pid}.img")), what));
@@ -572,9 +614,9 @@ impl Process {
         };
         let process = Process {
             pid: Pid(pid),
-            ppid: Pid(node.entry.ppid),
-            pgid: Pid(node.entry.pgid),
-            sid: Pid(node.entry.sid),
+            ppid: in_tree(|entry| entry.ppid),
+            pgid: in_tree(|entry| entry.pgid),
+            sid: in_tree(|entry| entry.sid),
             depth: node.depth,
             children: node.children.clone(),
             state,
@@ -697,7 +739,7 @@ fn threads(
     around: &Around<'_>,
     issues: &mut Vec<Issue>,
 ) -> Vec<Thread> {
-    let pid = node.entry.pid;
+    let pid = node.pid;
     let mut tids = node.threads.clone();
     if tids.first() != Some(&pid) {
         if !tids.is_empty() {

@@ -19,8 +19,8 @@ pub struct Socket {
     pub local: Option<SocketAddress>,
     /// Peer's address; `None` when not connected.
     pub peer: Option<SocketAddress>,
-    /// Number in `socket:[N]`.
-    pub inode: u64,
+    /// Number in `socket:[N]`; CRIU does not record that of a packet socket.
+    pub inode: Option<u64>,
     /// `SOCK_` number.
     pub socket_type: u32,
     /// IP protocol, netlink protocol or ethertype.
@@ -207,7 +207,7 @@ impl<'a> Builder<'a> {
             let port = u16::try_from(port).ok()?;
             (port != 0 || !ip.is_unspecified()).then_some(SocketAddress::Inet(SocketAddr::new(ip, port)))
         };
-        let mut socket = Socket::new(file, proto, u64::from(entry.ino), entry.r#type);
+        let mut socket = Socket::new(file, proto, Some(u64::from(entry.ino)), entry.r#type);
         socket.state = SocketState::from_number(entry.state, is_tcp);
         socket.local = address(&entry.src_addr, entry.src_port);
         socket.peer = address(&entry.dst_addr, entry.dst_port);
@@ -239,7 +239,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn unix(&mut self, file: FileId, entry: &schema::UnixSkEntry) {
-        let mut socket = Socket::new(file, "unix", u64::from(entry.ino), entry.r#type);
+        let mut socket = Socket::new(file, "unix", Some(u64::from(entry.ino)), entry.r#type);
         // The kernel, and ss, know an unconnected unix stream socket as UNCONN.
         socket.state = SocketState::from_number(entry.state, false);
         socket.local = unix_address(&entry.name, entry.name_dir.as_deref());
@@ -258,7 +258,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn netlink(&mut self, file: FileId, entry: &schema::NetlinkSkEntry) {
-        let mut socket = Socket::new(file, "netlink", u64::from(entry.ino), 3);
+        let mut socket = Socket::new(file, "netlink", Some(u64::from(entry.ino)), 3);
         socket.state = SocketState::from_number(entry.state, false);
         socket.local = (entry.portid != 0).then_some(SocketAddress::Netlink(entry.portid));
         socket.peer = (entry.dst_portid != 0).then_some(SocketAddress::Netlink(entry.dst_portid));
@@ -273,7 +273,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn packet(&mut self, file: FileId, entry: &schema::PacketSockEntry) {
-        let mut socket = Socket::new(file, "packet", 0, entry.r#type);
+        let mut socket = Socket::new(file, "packet", None, entry.r#type);
         socket.state = SocketState::from_number(7, false);
         // Stored in network byte order: 768 is ETH_P_ALL.
         let protocol = u16::try_from(entry.protocol).map(u16::swap_bytes).unwrap_or_default();
@@ -288,7 +288,7 @@ impl<'a> Builder<'a> {
     pub(super) fn finish(mut self, issues: &mut Vec<Issue>) -> Vec<Socket> {
         let unix = self.sockets.iter().filter(|socket| socket.proto == "unix");
         let by_inode: HashMap<u64, (FileId, Option<SocketAddress>)> =
-            unix.map(|socket| (socket.inode, (socket.file, socket.local.clone()))).collect();
+            unix.filter_map(|socket| Some((socket.inode?, (socket.file, socket.local.clone())))).collect();
         for (at, peer) in &self.unix_peers {
             let Some(socket) = self.sockets.get_mut(*at) else { continue };
             match by_inode.get(peer) {
@@ -322,7 +322,7 @@ impl<'a> Builder<'a> {
 }
 
 impl Socket {
-    fn new(file: FileId, proto: &'static str, inode: u64, socket_type: u32) -> Socket {
+    fn new(file: FileId, proto: &'static str, inode: Option<u64>, socket_type: u32) -> Socket {
         Socket {
             file,
             proto,

@@ -20,9 +20,9 @@ use super::value::{Limit, Map, TextAndHex, bit_set, octal_mode, optional_text, o
 #[derive(Debug, Serialize)]
 pub(super) struct ProcessReport<'a> {
     pid: u32,
-    ppid: u32,
-    pgid: u32,
-    sid: u32,
+    ppid: Option<u32>,
+    pgid: Option<u32>,
+    sid: Option<u32>,
     comm: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comm_hex: Option<String>,
@@ -104,9 +104,9 @@ impl<'a> ProcessReport<'a> {
         });
         ProcessReport {
             pid: process.pid.0,
-            ppid: process.ppid.0,
-            pgid: process.pgid.0,
-            sid: process.sid.0,
+            ppid: process.ppid.known().map(|pid| pid.0),
+            pgid: process.pgid.known().map(|pid| pid.0),
+            sid: process.sid.known().map(|pid| pid.0),
             comm,
             comm_hex,
             state: state.and_then(TaskState::word),

@@ -56,7 +56,7 @@ impl<'a> SocketReport<'a> {
             local_hex: address_hex(socket.local.as_ref()),
             peer: socket.peer.as_ref().map(ToString::to_string),
             peer_hex: address_hex(socket.peer.as_ref()),
-            inode: Some(socket.inode).filter(|inode| *inode != 0),
+            inode: socket.inode,
             recv_queue_bytes: socket.recv_queue.as_ref().map(|queue| queue.len_bytes),
             send_queue_bytes: socket.send_queue.as_ref().map(|queue| queue.len_bytes),
             unsent_bytes: socket.send_queue.as_ref().and_then(|queue| queue.unsent_bytes),

@@ -41,7 +41,8 @@ pub(super) fn details(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
             None => field(out, style, label, Some("-")),
         }
     };
-    let ids = format!("parent {}, group {}, session {}", process.ppid, process.pgid, process.sid);
+    let id = |id: &Field<Pid>| id.known().map_or_else(|| "?".into(), Pid::to_string);
+    let ids = format!("parent {}, group {}, session {}", id(&process.ppid), id(&process.pgid), id(&process.sid));
     line("ids", Some(&ids))?;
     line(
         "state",

@@ -40,7 +40,7 @@ pub(super) fn sockets(out: &mut dyn Write, style: Style, checkpoint: &Checkpoint
             queue(socket.send_queue.as_ref()),
             Cell::new(if socket.is_deleted { Tone::Alert } else { Tone::Plain }, address(socket.local.as_ref())),
             address(socket.peer.as_ref()).into(),
-            or_dash(Some(socket.inode).filter(|inode| *inode != 0)).into(),
+            or_dash(socket.inode).into(),
             owners.unwrap_or_else(|| "no descriptor".into()).into(),
         ]);
         columns.write_when_many(out, style, 2)?;

@@ -314,8 +314,8 @@ impl TreeState {
         if (left && row.is_open == Some(true)) || (right && row.is_open == Some(false)) {
             let pid = process.pid;
             self.toggle(pid);
-        } else if left && process.ppid != process.pid && archive.checkpoint().process(process.ppid).is_some() {
-            commands.push(Command::select(Target::process(process.ppid)));
+        } else if left && let Some(parent) = archive.checkpoint().parent(process) {
+            commands.push(Command::select(Target::process(parent.pid)));
         } else if enter {
             commands.push(Command::go(Target::process(process.pid)));
         }
@@ -410,10 +410,11 @@ impl TableRows for ProcessRows<'_> {
                 let (icon, tone, _) = look_of(process);
                 Cell::text(process.comm_label()).icon(icon, tone)
             }
-            2 if self.0.process(process.ppid).is_some() => {
-                Cell::mono(process.ppid.to_string()).link(Target::process(process.ppid))
-            }
-            2 => Cell::mono(process.ppid.to_string()).muted(),
+            2 => match (process.ppid.known(), self.0.parent(process)) {
+                (Some(_), Some(parent)) => Cell::mono(parent.pid.to_string()).link(Target::process(parent.pid)),
+                (Some(ppid), None) => Cell::mono(ppid.to_string()).muted(),
+                (None, _) => Cell::text("unknown").muted(),
+            },
             3 => Cell::text(process.state.known().and_then(|state| state.word()).unwrap_or("unknown")),
             4 => process
                 .credentials()
@@ -431,7 +432,7 @@ impl TableRows for ProcessRows<'_> {
         let uid = |process: &Process| process.credentials().map(|credentials| credentials.uids[1]);
         match column {
             0 => left.pid.cmp(&right.pid),
-            2 => left.ppid.cmp(&right.ppid),
+            2 => left.ppid.known().cmp(&right.ppid.known()),
             4 => uid(left).cmp(&uid(right)),
             5 => left.threads.len().cmp(&right.threads.len()),
             6 => left.fds.len().cmp(&right.fds.len()),

@@ -125,9 +125,7 @@ fn title_ui(ui: &mut Ui, shown: Shown<'_>, commands: &mut Vec<Command>) {
             let word = state.split(':').next().unwrap_or(state);
             badge(ui, word, Tone::Warning);
         }
-        if process.ppid != process.pid
-            && let Some(parent) = shown.checkpoint.process(process.ppid)
-        {
+        if let Some(parent) = shown.checkpoint.parent(process) {
             ui.label(RichText::new("child of").color(tokens.muted));
             target_link(ui, commands, &format!("{} {}", parent.pid, parent.comm_label()), Target::process(parent.pid));
         }

@@ -47,9 +47,9 @@ pub(super) fn summary_ui(ui: &mut Ui, shown: Shown<'_>, state: &mut SummaryState
             &process.state,
             |ui, state| ui.label(state_label(shown.checkpoint.container.arch, *state)),
         );
-        pid_row(ui, shown, commands, "Parent", "0 is outside the container", process.ppid);
-        pid_row(ui, shown, commands, "Process group", "Its leader", process.pgid);
-        pid_row(ui, shown, commands, "Session", "Its leader", process.sid);
+        pid_row(ui, shown, commands, "Parent", "0 is outside the container", &process.ppid);
+        pid_row(ui, shown, commands, "Process group", "Its leader", &process.pgid);
+        pid_row(ui, shown, commands, "Session", "Its leader", &process.sid);
         children_ui(ui, shown, commands);
         if let Some(credentials) = process.credentials() {
             property_ui(ui, "User", "Effective user and group, inside the user namespace", |ui| {
@@ -174,20 +174,21 @@ fn link_row(ui: &mut Ui, commands: &mut Vec<Command>, label: &'static str, help:
     }
 }
 
-fn pid_row(ui: &mut Ui, shown: Shown<'_>, commands: &mut Vec<Command>, label: &'static str, help: &str, pid: Pid) {
-    property_ui(ui, label, help, |ui| match shown.checkpoint.process(pid) {
-        Some(process) if pid != shown.process.pid => {
-            target_link(ui, commands, &format!("{pid} {}", process.comm_label()), Target::process(pid));
+fn pid_row(
+    ui: &mut Ui,
+    shown: Shown<'_>,
+    commands: &mut Vec<Command>,
+    label: &'static str,
+    help: &str,
+    pid: &Field<Pid>,
+) {
+    property_field(ui, label, help, pid, |ui, pid| match shown.checkpoint.process(*pid) {
+        Some(process) if *pid != shown.process.pid => {
+            target_link(ui, commands, &format!("{pid} {}", process.comm_label()), Target::process(*pid))
         }
-        Some(_) => {
-            mono(ui, &format!("{pid} (itself)"));
-        }
-        None if pid.0 == 0 => {
-            ui.label(RichText::new("outside the container").color(Tokens::get(ui).muted));
-        }
-        None => {
-            mono(ui, &format!("{pid} (not in the checkpoint)"));
-        }
+        Some(_) => mono(ui, &format!("{pid} (itself)")),
+        None if pid.0 == 0 => ui.label(RichText::new("outside the container").color(Tokens::get(ui).muted)),
+        None => mono(ui, &format!("{pid} (not in the checkpoint)")),
     });
 }
 

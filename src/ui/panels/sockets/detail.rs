@@ -133,8 +133,8 @@ fn ends_ui(ui: &mut Ui, checkpoint: &Checkpoint, socket: &Socket, commands: &mut
             let name = table.value_or_number(arch, u64::from(protocol));
             property(ui, commands, "Protocol", "Of socket(2)", Value::Mono(&name));
         }
-        if socket.inode != 0 {
-            property(ui, commands, "Inode", "Number in socket:[N]", Value::Mono(&socket.inode.to_string()));
+        if let Some(inode) = socket.inode {
+            property(ui, commands, "Inode", "Number in socket:[N]", Value::Mono(&inode.to_string()));
         }
         if let Some(backlog) = socket.backlog {
             property(ui, commands, "Backlog", "Length of the accept queue", Value::Mono(&backlog.to_string()));

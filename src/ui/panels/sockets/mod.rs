@@ -102,8 +102,11 @@ pub(super) fn label_of(socket: &Socket) -> String {
         label.push_str(" → ");
         label.push_str(&address_label(peer));
     }
-    if socket.local.is_none() && socket.peer.is_none() {
-        label.push_str(&format!(" [{}]", socket.inode));
+    if socket.local.is_none()
+        && socket.peer.is_none()
+        && let Some(inode) = socket.inode
+    {
+        label.push_str(&format!(" [{inode}]"));
     }
     label
 }
@@ -182,8 +185,9 @@ impl TableRows for SocketRows<'_> {
                     (Some(label), Some(peer)) => Cell::mono(label).link(Target::Socket(peer)),
                     (Some(label), None) => Cell::mono(label),
                     (None, Some(peer)) => {
-                        let inode = self.0.socket(peer).map_or(0, |peer| peer.inode);
-                        Cell::mono(format!("[{inode}]")).link(Target::Socket(peer))
+                        let inode = self.0.socket(peer).and_then(|peer| peer.inode);
+                        let label = inode.map_or_else(|| "unnamed".into(), |inode| format!("[{inode}]"));
+                        Cell::mono(label).link(Target::Socket(peer))
                     }
                     (None, None) => Cell::empty(),
                 }
@@ -200,8 +204,7 @@ impl TableRows for SocketRows<'_> {
                 }
                 None => Cell::text("nobody").muted(),
             },
-            7 if socket.inode == 0 => Cell::empty(),
-            7 => Cell::mono(socket.inode.to_string()).muted(),
+            7 => socket.inode.map_or_else(Cell::empty, |inode| Cell::mono(inode.to_string()).muted()),
             _ => Cell::text(SocketRows::notes(socket)),
         }
     }
