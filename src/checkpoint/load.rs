@@ -46,7 +46,7 @@ pub enum LoadError {
         members: usize,
     },
     /// Stopped by the analyst.
-    #[error(transparent)]
+    #[error("{0}")]
     Cancelled(#[from] Cancelled),
 }
 

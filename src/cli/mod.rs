@@ -179,11 +179,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn is_cancelled(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<Cancelled>()
-            || matches!(cause.downcast_ref(), Some(OpenError::Cancelled(_)))
-            || matches!(cause.downcast_ref(), Some(LoadError::Cancelled(_) | LoadError::Open(OpenError::Cancelled(_))))
-    })
+    error.chain().any(|cause| cause.is::<Cancelled>())
 }
 
 /// The line of an error.

@@ -118,7 +118,7 @@ pub enum OpenError {
     #[error(transparent)]
     Member(#[from] ReadError),
     /// The analyst pressed stop.
-    #[error(transparent)]
+    #[error("{0}")]
     Cancelled(#[from] Cancelled),
 }
 

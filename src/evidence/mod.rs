@@ -26,6 +26,7 @@ mod member;
 mod oci;
 mod open;
 mod options;
+mod passed;
 mod path_index;
 mod pax;
 mod read;
@@ -61,6 +62,7 @@ pub use find::{CheckpointRoot, find_checkpoints};
 pub use member::{Member, MemberKind, Xattr};
 pub use oci::OciImage;
 pub use options::{CACHE_DIR_VARIABLE, OnMember, OpenOptions};
+pub use passed::Passed;
 
 use directory::Root;
 use path_index::PathIndex;

@@ -35,7 +35,16 @@ pub enum ArchivesCommand {
     Open(Vec<PathBuf>),
     /// Open the bundled sample.
     OpenSample,
-    /// A job has opened one: the checkpoints it found.
+    /// A job has had an early look at one that still unpacks; see [`OpenArchive::arriving`](super::OpenArchive::arriving).
+    Arrives {
+        /// The job.
+        job: JobId,
+        /// Where it lies.
+        path: PathBuf,
+        /// What was found so far.
+        checkpoints: Vec<Loaded>,
+    },
+    /// A job has opened one: the checkpoints it found, in place of those of an early look.
     Opened {
         /// Where it lies; for the sample, the name it goes by.
         path: PathBuf,

@@ -2,23 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 
 use super::{
-    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, objects_of,
-    sample,
+    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, early,
+    objects_of, sample,
 };
 use crate::base::Progress;
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
 
-/// Owns the running jobs. Jobs answer with a command, which is applied when they have ended.
+/// Owns the running jobs. Jobs answer with a command, which is applied when they have ended; some have a word to say
+/// before.
 pub struct Driver {
     wake: Wake,
     running: Vec<Running>,
+    said: (Sender<Command>, Receiver<Command>),
     saves_settings: bool,
 }
 
@@ -31,7 +34,7 @@ struct Running {
 impl Driver {
     /// `wake` is called from jobs when [`Driver::poll`] has something to say.
     pub fn new(wake: Wake) -> Driver {
-        Driver { wake, running: Vec::new(), saves_settings: true }
+        Driver { wake, running: Vec::new(), said: channel(), saves_settings: true }
     }
 
     /// From now on settings are not written.
@@ -44,7 +47,8 @@ impl Driver {
         match effect {
             Effect::StartJob { work: JobWork::SaveSettings(_), .. } if !self.saves_settings => None,
             Effect::StartJob { id, title, work } => {
-                self.start(id, title, move |ctx| run_work(work, ctx));
+                let say = Say { job: id, commands: self.said.0.clone(), wake: self.wake.clone() };
+                self.start(id, title, move |ctx| run_work(work, &say, ctx));
                 None
             }
             Effect::CancelJob(id) => {
@@ -68,7 +72,7 @@ impl Driver {
 
     /// What has happened since the last call. Never waits.
     pub fn poll(&mut self) -> Vec<Command> {
-        let mut commands = Vec::new();
+        let mut commands: Vec<Command> = self.said.1.try_iter().collect();
         self.running.retain_mut(|job| {
             if let Some(outcome) = job.handle.try_take() {
                 let end = match outcome {
@@ -99,9 +103,25 @@ impl std::fmt::Debug for Driver {
     }
 }
 
-fn run_work(work: JobWork, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
+/// How a job says something before it has ended.
+pub(super) struct Say {
+    pub(super) job: JobId,
+    commands: Sender<Command>,
+    wake: Wake,
+}
+
+impl Say {
+    pub(super) fn say(&self, command: impl Into<Command>) {
+        // Who does not listen any more has closed the window.
+        if self.commands.send(command.into()).is_ok() {
+            (self.wake)();
+        }
+    }
+}
+
+fn run_work(work: JobWork, say: &Say, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
     match work {
-        JobWork::OpenArchive(path) => open_archive(path, ctx).map(Some),
+        JobWork::OpenArchive(path) => open_archive(path, say, ctx).map(Some),
         JobWork::OpenSample => open_sample(ctx).map(Some),
         JobWork::HashEvidence { archive, checkpoint } => {
             ctx.stage("hashing");
@@ -120,10 +140,10 @@ fn run_work(work: JobWork, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
     }
 }
 
-fn open_archive(path: PathBuf, ctx: &JobCtx) -> anyhow::Result<Command> {
+fn open_archive(path: PathBuf, say: &Say, ctx: &JobCtx) -> anyhow::Result<Command> {
     let options = OpenOptions::default();
     ctx.stage("reading the archive");
-    let evidence = Evidence::open(&path, &options, ctx)?;
+    let evidence = early::open(&path, &options, say, ctx)?;
     let checkpoints = load(&evidence, &options, ctx)?;
     Ok(ArchivesCommand::Opened { path, is_sample: false, checkpoints }.into())
 }

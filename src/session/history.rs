@@ -66,6 +66,11 @@ impl<T: PartialEq> History<T> {
         self.places.get(..self.at).unwrap_or_default().iter().rev()
     }
 
+    /// Changes every place.
+    pub fn update(&mut self, change: impl FnMut(&mut T)) {
+        self.places.iter_mut().for_each(change);
+    }
+
     /// Forgets every place that `keep` refuses.
     pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         let mut at = self.at;

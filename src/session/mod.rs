@@ -20,6 +20,7 @@ mod apply;
 mod command;
 mod content;
 mod driver;
+mod early;
 mod effect;
 mod history;
 mod jobs_list;

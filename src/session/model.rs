@@ -24,6 +24,8 @@ pub struct Place {
 /// What is known of the digest of the evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HashState {
+    /// The evidence still arrives.
+    NotYet,
     /// Nobody asked.
     #[default]
     NotComputed,
@@ -49,6 +51,8 @@ pub struct OpenArchive {
     pub(super) path: PathBuf,
     pub(super) title: String,
     pub(super) is_sample: bool,
+    /// The job that still unpacks it.
+    pub(super) arriving: Option<JobId>,
     pub(super) checkpoint: Arc<Checkpoint>,
     pub(super) objects: Arc<Vec<Object>>,
     pub(super) target: Target,
@@ -77,6 +81,11 @@ impl OpenArchive {
     /// Whether it is the bundled sample.
     pub fn is_sample(&self) -> bool {
         self.is_sample
+    }
+
+    /// The job that still unpacks it: only what has passed so far is in the checkpoint, without its memory.
+    pub fn arriving(&self) -> Option<JobId> {
+        self.arriving
     }
 
     /// What is in it.

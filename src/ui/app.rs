@@ -14,7 +14,7 @@ use super::notifications::Toasts;
 use super::palette::Palette;
 use super::panels::Panels;
 use super::tokens::{self, Tokens};
-use super::{effects, icons, keys, menu, start, status_bar, widgets};
+use super::{arriving, effects, icons, keys, menu, start, status_bar, widgets};
 use crate::session::{ArchivesCommand, Command, Driver, Model, PanelKind, Settings, ViewCommand, apply};
 
 /// The application: the model, the driver of its effects, and the state of what is drawn.
@@ -101,6 +101,7 @@ impl App {
             commands.extend(keys::take(&ctx, &self.model));
         }
         commands.extend(menu::top_bar_ui(ui, &self.model));
+        commands.extend(arriving::arriving_ui(ui, &self.model));
         commands.extend(status_bar::status_bar_ui(ui, &self.model));
         let background = Tokens::get(ui).chrome;
         egui::CentralPanel::default().frame(Frame::NONE.fill(background)).show(ui, |ui| {

@@ -23,6 +23,7 @@
 //! action, a click test.
 
 pub mod app;
+pub mod arriving;
 pub mod dialogs;
 pub mod dock;
 mod effects;

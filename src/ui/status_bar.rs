@@ -64,6 +64,7 @@ fn archive_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
         "Layout of the archive, CRIU's release and the architecture of the dump",
     );
     match archive.hash() {
+        HashState::NotYet => {}
         HashState::NotComputed => {
             if item_button(ui, icons::HASH, "not hashed", Tone::Neutral, "SHA-256 of the evidence; click to compute") {
                 commands.push(ArchivesCommand::Hash(archive.id()).into());

@@ -7,8 +7,8 @@ use super::{navigate, save_settings, start_job};
 use crate::checkpoint::Checkpoint;
 use crate::session::content::Contents;
 use crate::session::{
-    ArchiveId, ArchivesCommand, ContentKey, Effect, FileChoice, HashState, JobWork, Level, Loaded, Model, OpenArchive,
-    PanelKind, ProcessTab, Requested, Target,
+    ArchiveId, ArchivesCommand, ContentKey, Effect, FileChoice, HashState, JobId, JobWork, Level, Loaded, Model,
+    OpenArchive, PanelKind, ProcessTab, Requested, Target,
 };
 
 pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> {
@@ -22,6 +22,7 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
             }
             vec![start_job(model, "Open the bundled sample".into(), JobWork::OpenSample).1]
         }
+        ArchivesCommand::Arrives { job, path, checkpoints } => arrives(model, job, &path, checkpoints),
         ArchivesCommand::Opened { path, is_sample, checkpoints } => opened(model, &path, is_sample, checkpoints),
         ArchivesCommand::Activate(id) => activate(model, id),
         ArchivesCommand::ActivateNeighbour { is_forward } => activate_neighbour(model, is_forward),
@@ -63,33 +64,16 @@ fn open(model: &mut Model, paths: Vec<PathBuf>) -> Vec<Effect> {
     effects
 }
 
-fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Loaded>) -> Vec<Effect> {
-    let mut first = None;
-    for Loaded { checkpoint, objects } in checkpoints {
-        let title = checkpoint.container.name.clone().unwrap_or_else(|| file_name(path));
-        let title = crate::base::escape_controls(&title).into_owned();
-        if first.is_none() && !is_sample {
-            model.settings.remember(path.to_path_buf(), title.clone(), jiff::Timestamp::now().to_string());
-        }
-        model.next_archive.0 += 1;
-        let id = model.next_archive;
-        first = first.or(Some(id));
-        report(model, &title, &checkpoint);
-        model.archives.push(OpenArchive {
-            id,
-            path: path.to_path_buf(),
-            title,
-            is_sample,
-            pid: checkpoint.processes.first().map(|process| process.pid),
-            checkpoint,
-            objects,
-            target: Target::Overview,
-            tab: ProcessTab::Summary,
-            hash: HashState::NotComputed,
-            contents: Contents::default(),
-        });
+/// Shows what has passed of an archive, in place of an earlier look at it.
+fn arrives(model: &mut Model, job: JobId, path: &Path, checkpoints: Vec<Loaded>) -> Vec<Effect> {
+    match put(model, path, false, Some(job), checkpoints) {
+        Put::Replaced => Vec::new(),
+        Put::New(first) => first.map(|first| activate(model, first)).unwrap_or_default(),
     }
-    let Some(first) = first else {
+}
+
+fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Loaded>) -> Vec<Effect> {
+    let Some(first) = checkpoints.first() else {
         model.notifications.push(
             Level::Error,
             format!("No checkpoint in {}", file_name(path)),
@@ -97,11 +81,77 @@ fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Load
         );
         return Vec::new();
     };
-    let mut effects = activate(model, first);
+    if !is_sample {
+        model.settings.remember(path.to_path_buf(), title(path, first), jiff::Timestamp::now().to_string());
+    }
+    for loaded in &checkpoints {
+        report(model, &title(path, loaded), &loaded.checkpoint);
+    }
+    let mut effects = match put(model, path, is_sample, None, checkpoints) {
+        Put::Replaced => Vec::new(),
+        Put::New(first) => first.map(|first| activate(model, first)).unwrap_or_default(),
+    };
     if !is_sample {
         effects.push(save_settings(model));
     }
     effects
+}
+
+/// What became of checkpoints.
+enum Put {
+    /// They are in the places of an early look, with what was selected there.
+    Replaced,
+    /// They are behind the others; the first of them.
+    New(Option<ArchiveId>),
+}
+
+/// Puts checkpoints into the list: in place of an early look at the same evidence, if there was one.
+fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>, checkpoints: Vec<Loaded>) -> Put {
+    let is_stale = |archive: &OpenArchive| archive.arriving.is_some() && archive.path == path;
+    let at = model.archives.iter().position(is_stale);
+    let stale: Vec<OpenArchive> = model.archives.extract_if(.., |archive| is_stale(archive)).collect();
+    let at = at.unwrap_or(model.archives.len());
+    let mut fresh = Vec::with_capacity(checkpoints.len());
+    for (index, loaded) in checkpoints.into_iter().enumerate() {
+        let before = stale.get(index);
+        let title = title(path, &loaded);
+        let Loaded { checkpoint, objects } = loaded;
+        model.next_archive.0 += 1;
+        let selected = before.and_then(|archive| archive.pid).filter(|pid| checkpoint.process(*pid).is_some());
+        fresh.push(OpenArchive {
+            // A name of its own, since views keep what they have computed under it.
+            id: model.next_archive,
+            path: path.to_path_buf(),
+            title,
+            is_sample,
+            arriving,
+            pid: selected.or_else(|| checkpoint.processes.first().map(|process| process.pid)),
+            checkpoint,
+            objects,
+            target: before.map_or(Target::Overview, |archive| archive.target.clone()),
+            tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
+            hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
+            contents: Contents::default(),
+        });
+    }
+    let ids: Vec<ArchiveId> = fresh.iter().map(|archive| archive.id).collect();
+    model.archives.splice(at..at, fresh);
+    if stale.is_empty() {
+        return Put::New(ids.first().copied());
+    }
+    let now = |id: ArchiveId| match stale.iter().position(|archive| archive.id == id) {
+        Some(index) => ids.get(index).or(ids.first()).copied(),
+        None => Some(id),
+    };
+    model.active = model.active.and_then(now);
+    model.history.update(|place| place.archive = now(place.archive).unwrap_or(place.archive));
+    Put::Replaced
+}
+
+/// Name of the container, or of the file.
+fn title(path: &Path, loaded: &Loaded) -> String {
+    let name = loaded.checkpoint.container.name.clone().unwrap_or_else(|| file_name(path));
+    crate::base::escape_controls(&name).into_owned()
 }
 
 /// Says what an opened archive could not give.
@@ -148,9 +198,19 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
         model.active = neighbour.map(|archive| archive.id);
         navigate::visit_current(model);
     }
-    match closed.hash {
-        HashState::Running(job) => vec![Effect::CancelJob(job)],
-        _ => Vec::new(),
+    let mut effects = Vec::new();
+    if let HashState::Running(job) = closed.hash {
+        effects.push(Effect::CancelJob(job));
+    }
+    // Whoever closes an early look does not want the rest.
+    effects.extend(closed.arriving.map(Effect::CancelJob));
+    effects
+}
+
+/// A job has ended and left an early look without its rest.
+pub(super) fn close_arriving(model: &mut Model, job: JobId) {
+    while let Some(id) = model.archives.iter().find(|archive| archive.arriving == Some(job)).map(|archive| archive.id) {
+        close(model, id);
     }
 }
 

@@ -28,6 +28,7 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
             archive.hash = HashState::NotComputed;
         }
     }
+    super::archives::close_arriving(model, id);
     let why = match &end {
         JobEnd::Failed(why) => Some(why.as_str()),
         JobEnd::Done | JobEnd::Cancelled => None,

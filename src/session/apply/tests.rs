@@ -1,15 +1,15 @@
 //! What commands do to the model, on the bundled sample.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use crate::base::{Fd, Pid};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::session::{
-    ArchivesCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd, JobWork, JobsCommand,
-    Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab, Requested, Target, Theme,
-    ViewCommand, apply, objects_of, sample,
+    ArchivesCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd, JobId, JobWork,
+    JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab, Requested, Target,
+    Theme, ViewCommand, apply, objects_of, sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -72,6 +72,42 @@ fn archive_that_is_open_is_shown_instead_of_opened_again() {
     let effects = apply(&mut model, ArchivesCommand::Open(vec!["/e/a.tar".into()]).into());
     assert!(effects.is_empty());
     assert_ne!(model.active().unwrap().id(), second);
+}
+
+fn arrives(job: u64, path: &str) -> Command {
+    ArchivesCommand::Arrives { job: JobId(job), path: path.into(), checkpoints: vec![loaded()] }.into()
+}
+
+#[test]
+fn early_look_gives_its_place_and_what_is_selected_to_the_whole() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let _ = apply(&mut model, arrives(7, "/e/b.tar.zst"));
+    let early = model.active().unwrap();
+    assert_eq!((early.arriving(), early.hash()), (Some(JobId(7)), &HashState::NotYet));
+    let _ = apply(&mut model, Command::go(Target::process_tab(Pid(7), ProcessTab::Memory)));
+    let selected = target(&model);
+    let early = model.active().unwrap().id();
+    let _ = apply(&mut model, ArchivesCommand::Hash(early).into());
+    let _ = apply(&mut model, arrives(7, "/e/b.tar.zst"));
+    let _ = apply(&mut model, opened("/e/b.tar.zst"));
+    let whole = model.active().unwrap();
+    assert_eq!((whole.arriving(), whole.selected_pid(), model.archives().len()), (None, Some(Pid(7)), 2));
+    assert_ne!(whole.id(), early, "views would show what they computed of the early look");
+    assert_eq!(target(&model), selected);
+    let _ = apply(&mut model, NavigateCommand::Back.into());
+    assert_eq!(target(&model), Target::Overview);
+    assert_eq!(model.active().unwrap().path(), Path::new("/e/b.tar.zst"));
+}
+
+#[test]
+fn early_look_that_never_becomes_whole_is_closed() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let _ = apply(&mut model, arrives(7, "/e/b.tar.zst"));
+    let _ = apply(&mut model, JobsCommand::Ended { id: JobId(7), end: JobEnd::Cancelled }.into());
+    assert_eq!(model.active().unwrap().path(), Path::new("/e/a.tar"));
+    let _ = apply(&mut model, arrives(8, "/e/c.tar.zst"));
+    let effects = apply(&mut model, ArchivesCommand::CloseActive.into());
+    assert!(matches!(effects.as_slice(), [Effect::CancelJob(JobId(8))]));
 }
 
 #[test]

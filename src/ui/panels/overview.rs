@@ -242,6 +242,9 @@ fn evidence_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
         property(ui, commands, "Path", "Opened read-only; nothing is written beside it", Value::Mono(&path));
         property(ui, commands, "Layout", "Who laid the files out", Value::Text(checkpoint.container.layout.word()));
         property_ui(ui, "SHA-256", "Of the evidence as delivered", |ui| match archive.hash() {
+            HashState::NotYet => {
+                ui.label(RichText::new("when all of it is there").color(Tokens::get(ui).muted));
+            }
             HashState::NotComputed => {
                 if link(ui, "Compute").clicked() {
                     commands.push(ArchivesCommand::Hash(archive.id()).into());
