@@ -9,6 +9,7 @@
 //! | [`evidence`] | where bytes come from; the only reader of evidence |
 //! | [`decode`] | what the bytes of an image file say; pure |
 //! | [`checkpoint`] | what the container was doing: all records joined, immutable |
+//! | [`memory`] | what lies at each address of a process; searching all of it |
 //! | [`report`] | what leaves the program; the shapes of the JSON |
 //! | [`jobs`] | how long work reports progress and is cancelled |
 //! | [`session`] | the application without pixels: one model, one command enum |
@@ -31,6 +32,8 @@ pub mod evidence;
 pub mod decode;
 
 pub mod checkpoint;
+
+pub mod memory;
 
 pub mod report;
 

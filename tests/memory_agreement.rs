@@ -1,17 +1,20 @@
 //! Memory read through the model equals what /proc/PID/mem gave while the process stood still.
 //!
-//! Mappings of files are compared only where the checkpoint holds all their pages: clean pages of a
-//! file are not in a dump.
+//! Mappings of files are compared only where the evidence holds all their pages: clean pages of a file are not in a dump,
+//! but the file may be.
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and reads its own files")]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use cryoscope::base::{Pid, Silent, VirtAddr, hex};
-use cryoscope::checkpoint::memory_map::{MemoryMap, Vma, VmaKind};
-use cryoscope::checkpoint::{self, Checkpoint};
+use cryoscope::checkpoint;
 use cryoscope::evidence::{Evidence, OpenOptions};
+use cryoscope::memory::{AddressSpace, Content, Memory, Missing, Origin, SegmentIndex};
 use sha2::{Digest, Sha256};
+
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// One mapping of `NAME.mem.sha256.json`.
 #[derive(serde::Deserialize)]
@@ -23,28 +26,35 @@ struct Mapping {
 
 #[test]
 fn every_mapping_that_the_images_hold_is_byte_equal() {
-    let mut compared = BTreeMap::new();
+    let (mut compared, mut absent) = (BTreeMap::new(), BTreeMap::new());
+    let mut nr_files = 0;
     for (name, archive) in fixtures() {
         let options = OpenOptions::default();
         let evidence = Evidence::open(&archive, &options, &Silent).unwrap();
-        let checkpoint = checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0);
+        let memory = Memory::new(checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0));
         let json = std::fs::read(format!("fixtures/{name}.mem.sha256.json")).unwrap();
         let recorded: BTreeMap<u32, Vec<Mapping>> = serde_json::from_slice(&json).unwrap();
         for (pid, mappings) in &recorded {
-            let process = checkpoint.process(Pid(*pid)).unwrap();
-            let memory = process.memory.known().unwrap();
+            let space = memory.space(Pid(*pid)).unwrap();
+            check_segments(&space);
             for mapping in mappings {
                 let (start, end) = (address(&mapping.start), address(&mapping.end));
-                let (Some(expected), Some(content)) = (&mapping.sha256, read(&checkpoint, memory, start, end)) else {
-                    continue;
-                };
-                let found = hex(&Sha256::digest(&content));
-                assert_eq!(&found, expected, "{name}: pid {pid} {start}-{end}");
-                *compared.entry(name.clone()).or_insert(0) += 1;
+                let Some(expected) = &mapping.sha256 else { continue };
+                match hash(&space, start..end) {
+                    Ok(found) => {
+                        assert_eq!(&found, expected, "{name}: pid {pid} {start}-{end}");
+                        *compared.entry(name.clone()).or_insert(0) += 1;
+                        if matches!(space.segment_at(start).unwrap().origin, Origin::File { .. }) {
+                            nr_files += 1;
+                        }
+                    }
+                    Err(why) => *absent.entry(why).or_insert(0) += 1,
+                }
             }
         }
     }
-    println!("mappings compared: {compared:?}");
+    println!("mappings compared: {compared:?}, {nr_files} of them begin in a file; absent: {absent:?}");
+    assert!(absent.keys().all(|why| matches!(why, Missing::FilePage | Missing::NotKept)), "{absent:?}");
     // Two processes of each at least, and the whole address space of the memory zoo.
     assert!(compared.len() >= 10, "{compared:?}");
     assert!(compared.values().all(|count| *count >= 8), "{compared:?}");
@@ -65,41 +75,50 @@ fn fixtures() -> Vec<(String, std::path::PathBuf)> {
     found
 }
 
+/// Segments are in order, do not overlap, look up as themselves from each end, and count what is mapped before them.
+fn check_segments(space: &AddressSpace<'_>) {
+    let index = SegmentIndex::new(space, usize::MAX);
+    let (mut end_of_last, mut mapped) = (VirtAddr(0), 0);
+    for (nr, segment) in space.segments().enumerate() {
+        assert!(end_of_last <= segment.range.start && segment.range.start < segment.range.end);
+        let last = VirtAddr(segment.range.end.0 - 1);
+        for addr in [segment.range.start, last] {
+            assert_eq!(space.segment_at(addr).as_ref(), Some(&segment));
+            assert_eq!(index.number_at(addr), Some(nr));
+            let before = space.mapped_before(addr);
+            assert_eq!(before, mapped + (addr.0 - segment.range.start.0));
+            assert_eq!(space.nth_mapped(before), Some(addr));
+            assert_eq!(index.number_of_nth_mapped(before), Some(nr));
+        }
+        assert_eq!(index.get(space, nr), Some((segment.clone(), mapped)));
+        mapped += segment.len_bytes();
+        end_of_last = segment.range.end;
+    }
+    assert_eq!(mapped, space.mapped_bytes());
+    assert_eq!((space.nth_mapped(mapped), space.segment_at(VirtAddr(0x10))), (None, None));
+}
+
 fn address(text: &str) -> VirtAddr {
     VirtAddr(u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap())
 }
 
-/// The mapping's bytes, or `None` where a part is not in the checkpoint.
-fn read(checkpoint: &Checkpoint, memory: &MemoryMap, start: VirtAddr, end: VirtAddr) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut at = start;
-    while at < end {
-        let vma = memory.vma_at(at)?;
-        let len = vma.end.min(end).0 - at.0;
-        let page = memory.pagemap.page_size.bytes();
-        let (bytes, step) = match memory.pagemap.read_at(at, len) {
-            Ok(Some(bytes)) => (Some(bytes.to_vec()), bytes.len() as u64),
-            Ok(None) => (not_private(checkpoint, vma, at, page)?, page),
-            Err(why) => panic!("{at}: {why}"),
-        };
-        match bytes {
-            Some(bytes) => out.extend_from_slice(&bytes),
-            None => out.resize(out.len() + step as usize, 0),
+/// The SHA-256 of a mapping, or why a part of it is not there.
+fn hash(space: &AddressSpace<'_>, range: Range<VirtAddr>) -> Result<String, Missing> {
+    let mut hash = Sha256::new();
+    let mut at = range.start;
+    for chunk in space.read(range.clone()) {
+        assert_eq!(chunk.range.start, at, "chunks follow each other");
+        at = chunk.range.end;
+        let len = usize::try_from(chunk.range.end.0 - chunk.range.start.0).unwrap();
+        match chunk.content {
+            Content::Bytes(bytes) => {
+                assert_eq!(bytes.len(), len);
+                hash.update(&bytes);
+            }
+            Content::Zero => (0..len).step_by(1 << 16).for_each(|at| hash.update(&ZEROS[..(len - at).min(1 << 16)])),
+            Content::Absent(why) => return Err(why),
         }
-        at = VirtAddr(at.0 + step);
     }
-    Some(out)
-}
-
-/// A page that the process's own pagemap does not have; `Some(None)` is a page of zeros.
-fn not_private(checkpoint: &Checkpoint, vma: &Vma, at: VirtAddr, page: u64) -> Option<Option<Vec<u8>>> {
-    match vma.kind {
-        VmaKind::AnonPrivate | VmaKind::Heap | VmaKind::Stack => Some(None),
-        VmaKind::AnonShared | VmaKind::Memfd | VmaKind::Sysv => {
-            let object = checkpoint.shared_memory.get(&vma.shmid?)?;
-            let offset = VirtAddr(vma.pgoff + (at.0 - vma.start.0));
-            Some(object.pagemap.read_at(offset, page).unwrap().map(|bytes| bytes.to_vec()))
-        }
-        _ => None,
-    }
+    assert_eq!(at, range.end);
+    Ok(hex(&hash.finalize()))
 }

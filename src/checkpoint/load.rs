@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::base::{Absent, Cancelled, Field, FileId, Issue, Limits, NsId, PageSize, Pid, Place, Progress, Text};
+use crate::base::{
+    Absent, Cancelled, Field, FileId, Issue, Limits, NsId, PageSize, Pid, Place, Progress, Text, escape,
+};
 use crate::decode::{Arch, Ctx, Img, schema};
 use crate::evidence::{self, CheckpointRoot, Evidence, Member, MemberKind, OpenError, OpenOptions};
 
@@ -299,7 +301,10 @@ impl PageSource<'_> {
             None
         };
         let parent = parents.get(&*img.name).cloned();
-        let (pagemap, found) = Pagemap::build(img, self.ctx, self.page_size, pages, parent);
+        let (mut pagemap, found) = Pagemap::build(img, self.ctx, self.page_size, pages, parent);
+        if dir != self.images_dir && !pagemap.pages_name.is_empty() {
+            pagemap.pages_name = format!("{}/{}", escape(dir), pagemap.pages_name);
+        }
         issues.extend(found);
         pagemap
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::{Absent, Issue, PageSize, Place, VirtAddr};
-use crate::decode::pagemap::{Blocks, Run};
+use crate::decode::pagemap::{Block, Blocks, Run};
 use crate::decode::{Ctx, Img, lz4, pagemap};
 
 /// Largest block of compressed pages that is unpacked. CRIU's own are some pages long.
@@ -27,7 +27,8 @@ pub struct Pagemap {
     pub runs: Vec<Run>,
     /// Content of `pages-N.img`, as much as there is of it.
     pub pages: Bytes,
-    /// Base name of the pages file, for places; empty when the pagemap names none.
+    /// Name of the pages file, for places: its base name, of a parent checkpoint with the directory before it. Empty
+    /// when the pagemap names none.
     pub pages_name: String,
     /// The same pagemap of the parent checkpoint, where it is here.
     pub parent: Option<Arc<Pagemap>>,
@@ -97,7 +98,7 @@ impl Pagemap {
                 Some(stored) => {
                     return match &stored.blocks {
                         None => pagemap.slice(stored.offset.saturating_add(inside), len).map(Some),
-                        Some(blocks) => pagemap.unpack(blocks, stored.offset, run.nr_pages, inside, len).map(Some),
+                        Some(blocks) => pagemap.unpack_at(blocks, stored.offset, run.nr_pages, inside, len).map(Some),
                     };
                 }
                 None if run.flags.is_in_parent() => {
@@ -118,14 +119,51 @@ impl Pagemap {
         }
     }
 
+    /// The bytes of `range` of a run that is stored here, in pieces from the start on, block by block where compressed.
+    ///
+    /// `range` is cut to the run. Each piece says which addresses it is of, and why its bytes are not there if they are
+    /// not.
+    pub fn read_stored<'a>(
+        &'a self,
+        run: &'a Run,
+        range: Range<VirtAddr>,
+    ) -> impl Iterator<Item = (Range<VirtAddr>, Result<Bytes, Absent>)> + 'a {
+        let all = self.range(run);
+        let range = range.start.max(all.start)..range.end.min(all.end);
+        let stored = run.stored.as_ref();
+        let plain = stored.filter(|stored| stored.blocks.is_none() && range.start < range.end).map(|stored| {
+            let (inside, len) = (range.start.0 - all.start.0, range.end.0 - range.start.0);
+            let bytes = self.slice(stored.offset.saturating_add(inside), len);
+            let end = bytes.as_ref().map_or(range.end, |bytes| VirtAddr(range.start.0 + bytes.len() as u64));
+            let rest = (end < range.end).then(|| (end..range.end, Err(Absent::Unreadable)));
+            std::iter::once((range.start..end, bytes)).chain(rest)
+        });
+        let blocks = stored.and_then(|stored| Some((stored.blocks.as_deref()?, stored.offset)));
+        let packed = blocks.map(move |(blocks, offset)| {
+            let page = self.page_size.bytes();
+            blocks.iter(offset, run.nr_pages, self.page_size).filter_map(move |block| {
+                let first = VirtAddr(all.start.0.saturating_add(block.first_page.saturating_mul(page)));
+                let start = first.max(range.start);
+                let end = VirtAddr(first.0.saturating_add(block.len_bytes)).min(range.end);
+                (start < end).then(|| (start..end, self.unpack(&block, start.0 - first.0, end.0 - start.0)))
+            })
+        });
+        plain.into_iter().flatten().chain(packed.into_iter().flatten())
+    }
+
     /// Bytes out of the compressed block that holds offset `inside` of a run.
-    fn unpack(&self, blocks: &Blocks, offset: u64, nr_pages: u64, inside: u64, len: u64) -> Result<Bytes, Absent> {
+    fn unpack_at(&self, blocks: &Blocks, offset: u64, nr_pages: u64, inside: u64, len: u64) -> Result<Bytes, Absent> {
         let page = self.page_size;
         let starts = |first_page: u64| first_page.saturating_mul(page.bytes());
         let block = blocks
             .iter(offset, nr_pages, page)
             .find(|block| inside < starts(block.first_page).saturating_add(block.len_bytes))
             .ok_or(Absent::Unreadable)?;
+        self.unpack(&block, inside - starts(block.first_page), len)
+    }
+
+    /// Up to `len` bytes from offset `inside` of a compressed block on.
+    fn unpack(&self, block: &Block, inside: u64, len: u64) -> Result<Bytes, Absent> {
         let stored_len = block.stored_len_bytes;
         let is_possible = stored_len == 0 || block.len_bytes <= stored_len.saturating_mul(MAX_LZ4_RATIO);
         if block.len_bytes > MAX_BLOCK_BYTES || !is_possible {
@@ -134,7 +172,7 @@ impl Pagemap {
         let stored = if stored_len == 0 { Bytes::new() } else { self.slice(block.offset, stored_len)? };
         let mut pages = vec![0; usize::try_from(block.len_bytes).map_err(|_too_big| Absent::Unparsable)?];
         lz4::unpack(&stored, &mut pages).map_err(|_malformed| Absent::Unparsable)?;
-        let from = usize::try_from(inside - starts(block.first_page)).map_err(|_too_big| Absent::Unparsable)?;
+        let from = usize::try_from(inside).map_err(|_too_big| Absent::Unparsable)?.min(pages.len());
         let until = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(pages.len());
         Ok(Bytes::from(pages).slice(from..until))
     }

@@ -1,0 +1,187 @@
+//! Content of mapped files that the evidence holds outside the page images.
+//!
+//! A clean page of a file is not in the images. Where the file itself is in the evidence (deleted and kept as a ghost, on
+//! a tmpfs, among the changes of the root file system), its page can be read there. A file counts only when it is found
+//! by what CRIU recorded of it: the ghost's image, or its path on the right mount, with the recorded size.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use crate::base::{FileId, Place, Text};
+use crate::checkpoint::files::{FileDetail, RegFile};
+use crate::checkpoint::recovered::{Content, Source};
+use crate::checkpoint::{Checkpoint, OpenFile};
+
+/// Type bits of a regular file in `st_mode`.
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
+const S_IFCHR: u32 = 0o020_000;
+
+/// Every mapped file that the evidence has, read when first asked for.
+#[derive(Debug, Default)]
+pub(super) struct MappedFiles(HashMap<FileId, MappedFile>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    found: Found,
+    content: OnceLock<Option<Vec<(u64, Bytes)>>>,
+    /// In bytes.
+    pub(super) size: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// Index into `Checkpoint::recovered`.
+    Recovered(usize),
+    /// Index into `RootfsDiff::entries`.
+    Rootfs(usize),
+}
+
+impl MappedFiles {
+    /// Finds the content of every mapped file.
+    pub(super) fn new(checkpoint: &Checkpoint) -> MappedFiles {
+        let spaces = checkpoint.processes.iter().filter_map(|process| process.memory.known());
+        let mut ids: Vec<FileId> = spaces.flat_map(|memory| &memory.vmas).filter_map(|vma| vma.file).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let known = Known::new(checkpoint);
+        let found = ids.into_iter().filter_map(|id| Some((id, known.find(checkpoint, checkpoint.file(id)?)?)));
+        MappedFiles(found.collect())
+    }
+
+    pub(super) fn get(&self, id: FileId) -> Option<&MappedFile> {
+        self.0.get(&id)
+    }
+}
+
+impl MappedFile {
+    /// Pieces of the content, ascending; what is between them is zeros. `None` when it cannot be read after all.
+    pub(super) fn content(&self, checkpoint: &Checkpoint) -> Option<&[(u64, Bytes)]> {
+        let read = || match self.found {
+            Found::Recovered(at) => checkpoint.recovered.get(at)?.chunks(&checkpoint.shared_memory).ok(),
+            Found::Rootfs(at) => {
+                let archive = checkpoint.rootfs.archive.as_ref()?;
+                let member = archive.members().get(checkpoint.rootfs.entries.get(at)?.member)?;
+                Some(vec![(0, archive.read(member).ok()?)])
+            }
+        };
+        let ordered = || {
+            let mut chunks = read()?;
+            chunks.sort_by_key(|(at, _)| *at);
+            let mut end_of_last = 0;
+            chunks.retain(|(at, bytes)| {
+                let is_behind = end_of_last <= *at && !bytes.is_empty();
+                if is_behind {
+                    end_of_last = at.saturating_add(bytes.len() as u64);
+                }
+                is_behind
+            });
+            Some(chunks)
+        };
+        self.content.get_or_init(ordered).as_deref()
+    }
+
+    /// Where a byte of the content lies.
+    pub(super) fn place(&self, checkpoint: &Checkpoint, offset: u64) -> Option<Place> {
+        match self.found {
+            Found::Recovered(at) => {
+                let file = checkpoint.recovered.get(at)?;
+                match &file.content {
+                    // Pieces of a ghost lie one behind the other, each after a record of its own: the place is the
+                    // first's, and the offset is told in the file instead.
+                    Content::Chunks(chunks) if chunks.len() > 1 => Some(Place::at(file.path.label(), offset)),
+                    _ => Some(Place {
+                        offset: Some(file.place.offset.unwrap_or(0).saturating_add(offset)),
+                        ..file.place.clone()
+                    }),
+                }
+            }
+            Found::Rootfs(at) => {
+                let entry = checkpoint.rootfs.entries.get(at)?;
+                let archive = checkpoint.rootfs.archive.as_ref()?;
+                let member = archive.members().get(entry.member)?;
+                Some(Place::at(format!("{}/{}", archive.name(), member.display_path()), offset))
+            }
+        }
+    }
+}
+
+/// Whether a private map of the file reads zeros where nothing was written.
+pub(super) fn is_zero_device(file: &OpenFile) -> bool {
+    let FileDetail::Reg(reg) = &file.detail else { return false };
+    reg.name.as_bytes() == b"/dev/zero" && reg.mode.is_some_and(|mode| mode & S_IFMT == S_IFCHR)
+}
+
+/// Files of the evidence by what mapped files are found by.
+struct Known<'a> {
+    ghosts: HashMap<FileId, usize>,
+    trees: HashMap<(Source, &'a Text), usize>,
+    rootfs: HashMap<&'a Text, usize>,
+}
+
+impl<'a> Known<'a> {
+    fn new(checkpoint: &'a Checkpoint) -> Known<'a> {
+        let mut known = Known { ghosts: HashMap::new(), trees: HashMap::new(), rootfs: HashMap::new() };
+        for (at, file) in checkpoint.recovered.iter().enumerate() {
+            match file.source {
+                Source::Ghost => known.ghosts.extend(file.files.iter().map(|id| (*id, at))),
+                // The last of one name is the one that tar leaves.
+                Source::Tmpfs | Source::DevShm if matches!(file.content, Content::Member { .. }) => {
+                    known.trees.insert((file.source, &file.path), at);
+                }
+                _ => {}
+            }
+        }
+        for (at, entry) in checkpoint.rootfs.entries.iter().enumerate() {
+            if matches!(entry.kind, "file" | "hardlink") {
+                known.rootfs.insert(&entry.path, at);
+            }
+        }
+        known
+    }
+
+    fn find(&self, checkpoint: &Checkpoint, file: &OpenFile) -> Option<MappedFile> {
+        let FileDetail::Reg(reg) = &file.detail else { return None };
+        if reg.mode.is_some_and(|mode| mode & S_IFMT != S_IFREG) {
+            return None;
+        }
+        let found = match self.ghosts.get(&file.id) {
+            Some(at) => Found::Recovered(*at),
+            None if reg.remap.is_some() => return None,
+            None => self.by_path(checkpoint, reg)?,
+        };
+        let size = match found {
+            Found::Recovered(at) => checkpoint.recovered.get(at)?.size_bytes,
+            Found::Rootfs(at) => {
+                let archive = checkpoint.rootfs.archive.as_ref()?;
+                let entry = checkpoint.rootfs.entries.get(at)?;
+                // A hard link's own size is none.
+                let size = if entry.kind == "hardlink" { reg.size_bytes? } else { entry.size_bytes };
+                let member = archive.members().get(entry.member)?;
+                if member.truncated.is_some() {
+                    return None;
+                }
+                size
+            }
+        };
+        let is_the_same = reg.size_bytes.is_none_or(|recorded| recorded == size);
+        is_the_same.then(|| MappedFile { found, content: OnceLock::new(), size })
+    }
+
+    fn by_path(&self, checkpoint: &Checkpoint, reg: &RegFile) -> Option<Found> {
+        let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
+        let mountpoint = mount.map(|mount| mount.mountpoint.as_bytes());
+        let is_root = mountpoint.is_none_or(|path| path == b"/" || path == b"./");
+        if is_root {
+            return self.rootfs.get(&reg.name).map(|at| Found::Rootfs(*at));
+        }
+        let by_source = |source| self.trees.get(&(source, &reg.name)).map(|at| Found::Recovered(*at));
+        match mountpoint {
+            Some(b"/dev/shm" | b"./dev/shm") => by_source(Source::DevShm).or_else(|| by_source(Source::Tmpfs)),
+            _ => by_source(Source::Tmpfs),
+        }
+    }
+}
