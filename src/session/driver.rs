@@ -1,14 +1,12 @@
 //! Runs effects: starts jobs, and turns what they find into commands.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 
 use super::{
-    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, objects_of,
-    sample,
+    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, sample,
 };
 use crate::base::Progress;
 use crate::checkpoint;
@@ -140,10 +138,7 @@ fn open_sample(ctx: &JobCtx) -> anyhow::Result<Command> {
 fn load(evidence: &Evidence, options: &OpenOptions, ctx: &JobCtx) -> anyhow::Result<Vec<Loaded>> {
     let checkpoints = checkpoint::load(evidence, options, ctx)?;
     ctx.stage("naming objects");
-    Ok(checkpoints
-        .into_iter()
-        .map(|checkpoint| Loaded { objects: Arc::new(objects_of(&checkpoint)), checkpoint })
-        .collect())
+    Ok(checkpoints.into_iter().map(Loaded::new).collect())
 }
 
 /// Writes bytes of evidence where the analyst has said, never by name of the evidence.

@@ -21,6 +21,7 @@ mod command;
 mod content;
 mod driver;
 mod effect;
+pub mod filesystem;
 mod history;
 mod jobs_list;
 mod model;

@@ -65,7 +65,7 @@ fn open(model: &mut Model, paths: Vec<PathBuf>) -> Vec<Effect> {
 
 fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Loaded>) -> Vec<Effect> {
     let mut first = None;
-    for Loaded { checkpoint, objects } in checkpoints {
+    for Loaded { checkpoint, objects, files } in checkpoints {
         let title = checkpoint.container.name.clone().unwrap_or_else(|| file_name(path));
         let title = crate::base::escape_controls(&title).into_owned();
         if first.is_none() && !is_sample {
@@ -83,6 +83,7 @@ fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Load
             pid: checkpoint.processes.first().map(|process| process.pid),
             checkpoint,
             objects,
+            files,
             target: Target::Overview,
             tab: ProcessTab::Summary,
             hash: HashState::NotComputed,
