@@ -11,6 +11,7 @@ use cryoscope::checkpoint::Checkpoint;
 use cryoscope::session::{Command, PanelKind, Settings, Target, Theme, ViewCommand};
 use cryoscope::ui::App;
 use egui::accesskit::Role;
+use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 
@@ -192,12 +193,60 @@ fn mounts_lead_to_their_parent_and_namespaces_name_their_processes() {
 #[test]
 fn chips_choose_files_by_source() {
     let mut harness = window("fd-zoo.tar.zst", PanelKind::Filesystem);
+    click(&mut harness, "Show files as list");
     assert!(has(&harness, "45 files") && has(&harness, "/dev/null"));
     click(&mut harness, "Ghost 6");
     assert!(has(&harness, "6 files") && !has(&harness, "/dev/null"));
     // A place that is hidden by the chip is shown all the same.
     go(&mut harness, Target::RootfsPath("/dev/null".into()));
     assert!(has_part(&harness, " of 45 files"));
+    // The tree has the same rows, with their directories.
+    click(&mut harness, "Show files as tree");
+    assert!(has(&harness, "45 files"));
+    click(&mut harness, "Ghost 6");
+    assert!(has(&harness, "6 of 45 files") && has(&harness, "/home/removed") && has(&harness, "/home"));
+    go(&mut harness, Target::RootfsPath("/dev/zero".into()));
+    assert!(has(&harness, "45 files") && has(&harness, "/dev/zero"));
+}
+
+#[test]
+fn tree_of_files_is_folded_and_walked_by_keys() {
+    let mut harness = window("fd-zoo.tar.zst", PanelKind::Filesystem);
+    let press = |harness: &mut Harness<'_, App>, keys: &[Key]| {
+        for key in keys {
+            harness.key_press(*key);
+            harness.run_steps(3);
+        }
+    };
+    // Nothing but device nodes and links: closed at first.
+    assert!(has(&harness, "/dev") && !has(&harness, "/dev/null"));
+    click_on(&mut harness, Role::ListItem, "/home");
+    assert!(!has(&harness, "/home/plain"));
+    press(&mut harness, &[Key::ArrowRight]);
+    assert!(has(&harness, "/home/plain"));
+    press(&mut harness, &[Key::ArrowRight]);
+    assert!(matches!(target(&harness), Target::RootfsPath(name) if name.starts_with("/home/")));
+    // Walking does not open the viewer, Enter does.
+    assert!(!has(&harness, "Close details"));
+    press(&mut harness, &[Key::Enter]);
+    assert!(has(&harness, "Close details"));
+    press(&mut harness, &[Key::ArrowLeft, Key::ArrowLeft]);
+    assert!(!has(&harness, "/home/plain"));
+    click(&mut harness, "Open all directories");
+    assert!(has(&harness, "/home/plain") && has(&harness, "/dev/null"));
+    click(&mut harness, "Close all directories");
+    assert!(!has(&harness, "/home/plain") && !has(&harness, "/dev/null"));
+}
+
+#[test]
+fn filter_of_the_tree_of_files_keeps_directories() {
+    let mut harness = window("fd-zoo.tar.zst", PanelKind::Filesystem);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::F);
+    harness.run_steps(3);
+    harness.event(egui::Event::Text("removed-sp".into()));
+    harness.run_steps(4);
+    assert!(has(&harness, "/home") && has(&harness, "/home/removed-sparse") && has(&harness, "1 of 45 files"));
+    assert!(!has(&harness, "/home/plain") && !has(&harness, "/dev"));
 }
 
 #[test]

@@ -10,8 +10,10 @@ pub struct RootfsDiff {
     pub archive: Option<Evidence>,
     /// Its entries, whiteouts taken out.
     pub entries: Vec<RootfsEntry>,
-    /// Paths that were removed: from `deleted.files` and from whiteouts.
+    /// Paths that were removed: from `deleted.files`, then from whiteouts.
     pub deleted: Vec<Text>,
+    /// How many of `deleted` come from `deleted.files`.
+    pub nr_listed_deleted: usize,
 }
 
 /// One changed or added path.
@@ -130,6 +132,7 @@ impl RootfsDiff {
                     .push(Issue::new(Place::member("deleted.files"), format!("is not a JSON list of paths: {err}"))),
             }
         }
+        diff.nr_listed_deleted = diff.deleted.len();
         let Some(archive) = archive else { return diff };
         let mut opaque: Vec<Vec<u8>> = Vec::new();
         for (index, member) in archive.members().iter().enumerate() {

@@ -1,7 +1,6 @@
 //! Runs effects: starts jobs, and turns what they find into commands.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::Context as _;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, early,
-    objects_of, sample,
+    sample,
 };
 use crate::base::Progress;
 use crate::checkpoint;
@@ -160,10 +159,7 @@ fn open_sample(ctx: &JobCtx) -> anyhow::Result<Command> {
 fn load(evidence: &Evidence, options: &OpenOptions, ctx: &JobCtx) -> anyhow::Result<Vec<Loaded>> {
     let checkpoints = checkpoint::load(evidence, options, ctx)?;
     ctx.stage("naming objects");
-    Ok(checkpoints
-        .into_iter()
-        .map(|checkpoint| Loaded { objects: Arc::new(objects_of(&checkpoint)), checkpoint })
-        .collect())
+    Ok(checkpoints.into_iter().map(Loaded::new).collect())
 }
 
 /// Writes bytes of evidence where the analyst has said, never by name of the evidence.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::driver::Say;
-use super::{ArchivesCommand, Loaded, objects_of};
+use super::{ArchivesCommand, Loaded};
 use crate::base::{Cancelled, Issue, Place, Progress};
 use crate::checkpoint;
 use crate::evidence::{Compression, Evidence, OpenError, OpenOptions, Passed};
@@ -78,7 +78,7 @@ fn early(mut checkpoint: Arc<checkpoint::Checkpoint>, seen: usize) -> Loaded {
             format!("is still being unpacked: {seen} members have passed, and of those over 1 MiB no bytes are shown");
         checkpoint.issues = vec![Issue::new(Place::member(checkpoint.outer.name()), what)];
     }
-    Loaded { objects: Arc::new(objects_of(&checkpoint)), checkpoint }
+    Loaded::new(checkpoint)
 }
 
 /// Ends a look when what it looks at is there as a whole.

@@ -22,6 +22,7 @@ mod content;
 mod driver;
 mod early;
 mod effect;
+pub mod filesystem;
 mod history;
 mod jobs_list;
 mod model;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::content::{ContentKey, Contents, Requested};
+use super::filesystem::FileList;
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
@@ -42,6 +43,17 @@ pub struct Loaded {
     pub checkpoint: Arc<Checkpoint>,
     /// Everything in it that has a name.
     pub objects: Arc<Vec<Object>>,
+    /// Its changed, removed and recovered files.
+    pub files: Arc<FileList>,
+}
+
+impl Loaded {
+    /// Names what is in a checkpoint. Work for a job.
+    pub fn new(checkpoint: Arc<Checkpoint>) -> Loaded {
+        let objects = Arc::new(super::objects_of(&checkpoint));
+        let files = Arc::new(FileList::of(&checkpoint));
+        Loaded { checkpoint, objects, files }
+    }
 }
 
 /// One checkpoint in the window, with what is selected in it.
@@ -55,6 +67,7 @@ pub struct OpenArchive {
     pub(super) arriving: Option<JobId>,
     pub(super) checkpoint: Arc<Checkpoint>,
     pub(super) objects: Arc<Vec<Object>>,
+    pub(super) files: Arc<FileList>,
     pub(super) target: Target,
     pub(super) pid: Option<Pid>,
     pub(super) tab: ProcessTab,
@@ -96,6 +109,11 @@ impl OpenArchive {
     /// Everything in it that has a name.
     pub fn objects(&self) -> &[Object] {
         &self.objects
+    }
+
+    /// Its changed, removed and recovered files.
+    pub fn files(&self) -> &FileList {
+        &self.files
     }
 
     /// What is selected: the one selection that every panel follows.

@@ -115,7 +115,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
     for (index, loaded) in checkpoints.into_iter().enumerate() {
         let before = stale.get(index);
         let title = title(path, &loaded);
-        let Loaded { checkpoint, objects } = loaded;
+        let Loaded { checkpoint, objects, files } = loaded;
         model.next_archive.0 += 1;
         let selected = before.and_then(|archive| archive.pid).filter(|pid| checkpoint.process(*pid).is_some());
         fresh.push(OpenArchive {
@@ -128,6 +128,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             pid: selected.or_else(|| checkpoint.processes.first().map(|process| process.pid)),
             checkpoint,
             objects,
+            files,
             target: before.map_or(Target::Overview, |archive| archive.target.clone()),
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },

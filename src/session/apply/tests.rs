@@ -1,7 +1,7 @@
 //! What commands do to the model, on the bundled sample.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use crate::base::{Fd, Pid};
 use crate::checkpoint;
@@ -9,7 +9,7 @@ use crate::evidence::{Evidence, OpenOptions};
 use crate::session::{
     ArchivesCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd, JobId, JobWork,
     JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab, Requested, Target,
-    Theme, ViewCommand, apply, objects_of, sample,
+    Theme, ViewCommand, apply, sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -20,7 +20,7 @@ fn loaded() -> Loaded {
         let bytes = bytes::Bytes::from_static(sample::ARCHIVE);
         let evidence = Evidence::open_bytes("sample", bytes, &options, &crate::base::Silent).unwrap();
         let checkpoint = checkpoint::load(&evidence, &options, &crate::base::Silent).unwrap().remove(0);
-        Loaded { objects: Arc::new(objects_of(&checkpoint)), checkpoint }
+        Loaded::new(checkpoint)
     };
     LOADED.get_or_init(load).clone()
 }

@@ -52,6 +52,13 @@ impl<T> Follow<T> {
         }
     }
 
+    /// Takes a target as seen without showing it: it was walked past.
+    pub fn pass(&mut self, archive: &OpenArchive, target: Option<Target>) {
+        if let Some(target) = target {
+            self.seen = Some((archive.id(), target));
+        }
+    }
+
     /// What is shown.
     pub fn shown(&self) -> Option<&T> {
         self.shown.as_ref()

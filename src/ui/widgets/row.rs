@@ -15,6 +15,8 @@ pub struct ListRow<'a> {
     icon: Option<(Icon, Tone)>,
     secondary: &'a str,
     trailing: &'a str,
+    badges: &'a [(&'a str, Tone)],
+    reserved: f32,
     needle: &'a str,
     depth: u32,
     is_open: Option<bool>,
@@ -44,6 +46,8 @@ impl<'a> ListRow<'a> {
             icon: None,
             secondary: "",
             trailing: "",
+            badges: &[],
+            reserved: 0.0,
             needle: "",
             depth: 0,
             is_open: None,
@@ -78,6 +82,18 @@ impl<'a> ListRow<'a> {
     pub fn value(mut self, value: &'a str) -> Self {
         self.secondary = value;
         self.is_value = true;
+        self
+    }
+
+    /// Short words with a meaning, after the text.
+    pub fn badges(mut self, badges: &'a [(&'a str, Tone)]) -> Self {
+        self.badges = badges;
+        self
+    }
+
+    /// Leaves so many points free at the right edge.
+    pub fn reserve(mut self, width: f32) -> Self {
+        self.reserved = width;
         self
     }
 
@@ -138,6 +154,8 @@ impl<'a> ListRow<'a> {
         response.widget_info(|| {
             let mut info = WidgetInfo::selected(Role::ListItem, ui.is_enabled(), self.is_selected, name);
             info.role = Role::ListItem;
+            let words: Vec<_> = self.badges.iter().map(|(word, _)| *word).collect();
+            info.current_text_value = (!words.is_empty()).then(|| words.join(", "));
             info
         });
         let mut is_toggled = false;
@@ -173,7 +191,7 @@ impl<'a> ListRow<'a> {
     }
 
     fn paint_content(&self, ui: &Ui, rect: Rect, mut x: f32, tokens: &Tokens) {
-        let mut right = rect.right() - SPACE_S;
+        let mut right = rect.right() - SPACE_S - self.reserved;
         if !self.trailing.is_empty() {
             let drawn = ui.painter().text(
                 egui::pos2(right, rect.center().y),
@@ -196,7 +214,35 @@ impl<'a> ListRow<'a> {
         };
         let font = if self.is_mono { tokens::mono_font() } else { tokens::body_font() };
         let color = if self.is_value { tokens.muted } else { color };
-        x = paint_cut(ui, self.label, self.needle, font, color, x, right, rect, tokens);
+        let badge_font = tokens::small_font();
+        let badges: Vec<_> = self
+            .badges
+            .iter()
+            .map(|(word, tone)| {
+                let color = tokens.tone(*tone);
+                (ui.painter().layout_no_wrap((*word).to_owned(), badge_font.clone(), color), color)
+            })
+            .collect();
+        // Names are cut before badges are.
+        let badges_width: f32 = badges.iter().map(|(galley, _)| galley.size().x + 12.0 + SPACE_XS).sum();
+        let label_right = if badges.is_empty() { right } else { (right - badges_width - SPACE_XS).max(x + 40.0) };
+        x = paint_cut(ui, self.label, self.needle, font, color, x, label_right, rect, tokens);
+        if !badges.is_empty() {
+            x += SPACE_XS;
+        }
+        for (galley, color) in badges {
+            let size = galley.size();
+            let pill = Rect::from_center_size(
+                egui::pos2(x + SPACE_XS + size.x / 2.0 + 6.0, rect.center().y),
+                Vec2::new(size.x + 12.0, 17.0),
+            );
+            if pill.right() > right {
+                break;
+            }
+            ui.painter().rect_filled(pill, tokens::RADIUS, color.gamma_multiply(0.14));
+            ui.painter().galley(pill.center() - size / 2.0, galley, color);
+            x = pill.right();
+        }
         if !self.secondary.is_empty() && right - x > 24.0 {
             let (font, color) = match self.is_value {
                 true => (tokens::mono_font(), tokens.text),

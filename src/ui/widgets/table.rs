@@ -136,6 +136,11 @@ pub trait TableRows {
     /// Where the row leads to; rows without a place cannot be selected.
     fn target(&self, row: usize) -> Option<Target>;
 
+    /// Whether the row leads to `target`.
+    fn is_target(&self, row: usize, target: &Target) -> bool {
+        self.target(row).as_ref() == Some(target)
+    }
+
     /// Whether there is none.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -194,7 +199,7 @@ impl TableState {
             self.selected_for = None;
         }
         if self.selected_for.as_ref() != Some(target) {
-            let is_target = |row: &u32| rows.target(*row as usize).as_ref() == Some(target);
+            let is_target = |row: &u32| rows.is_target(*row as usize, target);
             self.selected = self.order.rows().iter().position(is_target);
             self.selected_for = Some(target.clone());
             self.scroll_to = self.selected;

@@ -2,7 +2,6 @@
 
 use egui::Ui;
 
-use super::super::filesystem;
 use super::super::process::icon_of;
 use super::links::{MAX_LINKS, fd_link, file_link, more_label, place_link, process_link};
 use super::{hold_word, kinds, unread_bytes};
@@ -10,6 +9,7 @@ use crate::base::{FileId, escape_controls};
 use crate::checkpoint::files::{FileDetail, FileLock, Relation};
 use crate::checkpoint::{Checkpoint, OpenFile};
 use crate::decode::names;
+use crate::session::filesystem::name_of_recovered;
 use crate::session::{ArchiveId, Command, OpenArchive, Target};
 use crate::ui::tokens::Tone;
 use crate::ui::widgets::{
@@ -48,7 +48,7 @@ impl Found {
         Found {
             recovered: recovered
                 .take(MAX_LINKS)
-                .map(|(at, _)| (at, Target::RootfsPath(filesystem::name_of_recovered(checkpoint, at))))
+                .map(|(at, _)| (at, Target::RootfsPath(name_of_recovered(checkpoint, at))))
                 .collect(),
             locks: locks.take(MAX_LINKS).map(|(at, _)| at).collect(),
             changed: changed.map(|path| Target::RootfsPath(path.to_lossless().into_owned())),

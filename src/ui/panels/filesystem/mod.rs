@@ -1,71 +1,69 @@
 //! Files in the checkpoint: what changed in the root filesystem, what was removed, what could be
-//! recovered. A table, and a viewer for the selected one.
+//! recovered. A tree or a table, and a viewer for the selected one.
 
-mod listing;
+mod list;
+mod rows;
+mod tree;
 mod viewer;
-
-use std::cmp::Ordering;
 
 use egui::{RichText, Ui};
 
-pub(super) use listing::name_of_recovered;
-use listing::{Chip, Entry, Listing, Origin, Row};
-
-use super::files::kinds::mode_text;
-use crate::checkpoint::Checkpoint;
 use crate::checkpoint::recovered::Source;
+use crate::session::filesystem::{Entry, FileGroup, FileRowId};
 use crate::session::{ArchiveId, Command, OpenArchive, Target};
 use crate::ui::icons::{self, Icon};
 use crate::ui::text::grouped;
 use crate::ui::tokens::{self, SPACE_XS, Tokens, Tone};
-use crate::ui::widgets::{Cell, Column, Follow, Table, TableRows, TableState, split_detail};
+use crate::ui::widgets::{Follow, Table, TableState, split_detail, toggle_button};
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
 pub struct FilesystemState {
-    listing: Option<(ArchiveId, Listing)>,
-    chip: Chip,
-    /// The rows of the chip, and what they were chosen for.
-    rows: Vec<Row>,
-    rows_of: Option<(ArchiveId, Chip)>,
-    /// Changes with the rows.
+    archive: Option<ArchiveId>,
+    is_list: bool,
+    group: FileGroup,
+    /// Changes with the rows of the table.
     version: u64,
     table: TableState,
-    follow: Follow<Row>,
+    tree: tree::TreeState,
+    follow: Follow<FileRowId>,
     viewer: viewer::ViewerState,
 }
 
 impl FilesystemState {
     /// Puts the cursor into the filter box.
     pub fn focus_filter(&mut self) {
-        self.table.focus_filter();
+        if self.is_list {
+            self.table.focus_filter();
+        } else {
+            self.tree.focus_filter();
+        }
     }
 
     fn update(&mut self, archive: &OpenArchive) {
-        let id = archive.id();
-        let checkpoint = archive.checkpoint();
-        if self.listing.as_ref().is_none_or(|(known, _)| *known != id) {
-            self.listing = Some((id, Listing::of(checkpoint)));
-            self.chip = Chip::All;
+        if self.archive != Some(archive.id()) {
+            self.archive = Some(archive.id());
+            self.set_group(FileGroup::All);
         }
-        let Some((_, listing)) = &self.listing else { return };
         let before = self.follow.shown().copied();
-        self.follow.update(archive, |target| row_of(checkpoint, listing, target));
-        // A place that another panel leads to must not be hidden by a chip.
-        if self.follow.shown().copied() != before && self.follow.shown().is_some_and(|row| !self.rows.contains(row)) {
-            self.chip = Chip::All;
+        self.follow.update(archive, |target| row_of(archive, target));
+        let Some(row) = self.follow.shown().copied().filter(|row| Some(*row) != before) else { return };
+        // A place that another panel leads to must not be hidden.
+        if !archive.files().row(row).is_some_and(|row| self.group.holds(archive.checkpoint(), row.origin)) {
+            self.set_group(FileGroup::All);
         }
-        if self.rows_of != Some((id, self.chip)) {
-            self.rows = listing.chosen(checkpoint, self.chip);
-            self.rows_of = Some((id, self.chip));
-            self.version += 1;
-        }
+        self.tree.reveal(archive, row);
+    }
+
+    fn set_group(&mut self, group: FileGroup) {
+        self.group = group;
+        self.version += 1;
     }
 }
 
-fn row_of(checkpoint: &Checkpoint, listing: &Listing, target: &Target) -> Option<Row> {
+fn row_of(archive: &OpenArchive, target: &Target) -> Option<FileRowId> {
     match target {
-        Target::RootfsPath(name) => listing.find(checkpoint, name),
+        Target::RootfsPath(name) => archive.files().find(archive.checkpoint(), name),
         _ => None,
     }
 }
@@ -74,51 +72,83 @@ fn row_of(checkpoint: &Checkpoint, listing: &Listing, target: &Target) -> Option
 #[must_use]
 pub fn filesystem_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut FilesystemState) -> Vec<Command> {
     let mut commands = Vec::new();
-    let checkpoint = archive.checkpoint();
     state.update(archive);
+    let files = archive.files();
     let shown = state.follow.shown().copied();
     let mut is_closed = false;
     let mut asked = Vec::new();
-    let detail = shown.map(|row| {
+    let detail = shown.and_then(|row| files.row(row)).map(|row| {
         let (viewer, asked, is_closed) = (&mut state.viewer, &mut asked, &mut is_closed);
         move |ui: &mut Ui| *is_closed = viewer::viewer_ui(ui, archive, row.origin, viewer, asked)
     });
-    let mut chip = state.chip;
+    let mut group = state.group;
+    let mut is_list = state.is_list;
+    let mut opened = None;
     split_detail(ui, "filesystem", detail, |ui| {
-        let target = shown.map_or(Target::Overview, |row| Target::RootfsPath(row.name(checkpoint)));
-        let rows = FileRows { checkpoint, rows: &state.rows };
-        let table = Table::new("files", COLUMNS)
-            .empty_hint("This archive has no changed files, and no process held a deleted file or a memfd open.");
-        let chips = state.listing.as_ref().map(|(_, listing)| listing.chips.as_slice()).unwrap_or_default();
-        commands.extend(
-            table.show(ui, &mut state.table, &rows, state.version, &target, |ui| chips_ui(ui, chips, &mut chip)),
-        );
+        let tools = |ui: &mut Ui| {
+            is_list = mode_ui(ui, is_list);
+            groups_ui(ui, archive, &mut group);
+        };
+        if !state.is_list {
+            opened = state.tree.show(ui, archive, state.group, shown, &mut commands, tools);
+            return;
+        }
+        let checkpoint = archive.checkpoint();
+        let target = match shown.and_then(|row| files.row(row)) {
+            Some(row) => Target::RootfsPath(row.name(checkpoint)),
+            None => Target::Overview,
+        };
+        let rows = list::FileRows { checkpoint, files, rows: files.of_group(state.group), selected: shown };
+        let table = Table::new("files", list::COLUMNS).empty_hint(EMPTY_HINT);
+        commands.extend(table.show(ui, &mut state.table, &rows, state.version, &target, tools));
     });
-    state.chip = chip;
+    state.is_list = is_list;
+    if group != state.group {
+        state.set_group(group);
+    }
     if is_closed {
         state.follow.close();
     }
-    if let Some((_, listing)) = &state.listing {
-        state.follow.clicked(&commands, |target| row_of(checkpoint, listing, target));
+    match opened {
+        // Walking past a file does not open the viewer that was closed.
+        Some(tree::Opened { row, is_walked: true }) if shown.is_none() => {
+            state
+                .follow
+                .pass(archive, files.row(row).map(|row| row.name(archive.checkpoint())).map(Target::RootfsPath));
+        }
+        _ => state.follow.clicked(&commands, |target| row_of(archive, target)),
     }
     commands.append(&mut asked);
     commands
 }
 
-fn chips_ui(ui: &mut Ui, chips: &[(Chip, usize)], current: &mut Chip) {
+/// What to say where there are no files.
+const EMPTY_HINT: &str = "This archive has no changed files, and no process held a deleted file or a memfd open.";
+
+/// Tree or table; what it is from now on.
+fn mode_ui(ui: &mut Ui, is_list: bool) -> bool {
+    ui.spacing_mut().item_spacing.x = 2.0;
+    let tree = toggle_button(ui, icons::TREE, "Show files as tree", !is_list).clicked();
+    let list = toggle_button(ui, icons::LIST, "Show files as list", is_list).clicked();
+    ui.add_space(SPACE_XS);
+    if tree { false } else { list || is_list }
+}
+
+fn groups_ui(ui: &mut Ui, archive: &OpenArchive, current: &mut FileGroup) {
+    let groups = archive.files().groups();
     // Two chips say the same: all of one kind.
-    if chips.len() <= 2 {
+    if groups.len() <= 2 {
         return;
     }
     ui.spacing_mut().item_spacing.x = SPACE_XS;
-    for (chip, count) in chips {
+    for (group, rows) in groups {
         let tokens = Tokens::get(ui);
-        let color = if chip == current { tokens.accent } else { tokens.text };
-        let text = RichText::new(format!("{} {}", chip.title(), grouped(*count as u64)));
+        let color = if group == current { tokens.accent } else { tokens.text };
+        let text = RichText::new(format!("{} {}", group.title(), grouped(rows.len() as u64)));
         let text = text.font(tokens::small_font()).color(color);
-        let response = ui.add(egui::Button::selectable(chip == current, text).min_size(egui::vec2(0.0, 22.0)));
-        if response.on_hover_text(chip.help()).clicked() {
-            *current = *chip;
+        let response = ui.add(egui::Button::selectable(group == current, text).min_size(egui::vec2(0.0, 22.0)));
+        if response.on_hover_text(group.help()).clicked() {
+            *current = *group;
         }
     }
 }
@@ -126,7 +156,7 @@ fn chips_ui(ui: &mut Ui, chips: &[(Chip, usize)], current: &mut Chip) {
 /// Icon of an entry, and its meaning.
 fn look_of(entry: Entry<'_>) -> (Icon, Tone) {
     match (entry, entry.kind()) {
-        (Entry::Deleted(_), _) => (icons::FILE_DELETED, Tone::Error),
+        (Entry::Deleted { .. }, _) => (icons::FILE_DELETED, Tone::Error),
         (_, "directory") => (icons::FOLDER, Tone::Neutral),
         (_, "symlink" | "hardlink") => (icons::LINK, Tone::Neutral),
         (_, "chardev" | "blockdev") if entry.is_odd_device() => (icons::DEVICE, Tone::Warning),
@@ -178,70 +208,31 @@ fn time_label(seconds: i64) -> String {
     }
 }
 
-const COLUMNS: &[Column] = &[
-    Column::left("Path", 330.0, "In the container").at_least(240.0),
-    Column::left("Source", 84.0, "Changed or removed in the root filesystem, or where it was recovered from"),
-    Column::left("Mode", 96.0, "Type and permissions"),
-    Column::left("Owner", 84.0, "User and group"),
-    Column::right("Size", 90.0, "In bytes"),
-    Column::left("Modified", 148.0, "In UTC"),
-    Column::left("Notes", 200.0, "Set-id bits, devices, link targets"),
-];
-
-struct FileRows<'a> {
-    checkpoint: &'a Checkpoint,
-    rows: &'a [Row],
-}
-
-impl<'a> FileRows<'a> {
-    fn entry(&self, row: usize) -> Option<Entry<'a>> {
-        self.rows.get(row)?.origin.entry(self.checkpoint)
-    }
-}
-
-impl TableRows for FileRows<'_> {
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn cell(&self, row: usize, column: usize) -> Cell<'_> {
-        let Some(entry) = self.entry(row) else { return Cell::empty() };
-        match column {
-            0 => {
-                let (icon, tone) = look_of(entry);
-                Cell::mono(entry.path().label()).icon(icon, tone)
-            }
-            1 => match entry {
-                Entry::Changed(..) => Cell::text("changed").muted(),
-                Entry::Deleted(_) => Cell::text("removed").tone(Tone::Error),
-                Entry::Recovered(_, file) => Cell::text(file.source.word()).tone(tone_of(file.source)),
-            },
-            2 => entry.mode().map_or_else(Cell::empty, |mode| {
-                let cell = Cell::mono(mode_text(mode));
-                if entry.is_setuid() || entry.is_setgid() { cell.tone(Tone::Warning) } else { cell }
-            }),
-            3 => entry.owner().map_or_else(Cell::empty, |(uid, gid)| Cell::mono(format!("{uid}:{gid}"))),
-            4 => entry.size_bytes().map_or_else(Cell::empty, |size| Cell::mono(grouped(size))),
-            5 => entry.mtime().map_or_else(Cell::empty, |mtime| Cell::mono(time_label(mtime)).muted()),
-            _ => {
-                let (notes, is_alarming) = notes_of(entry);
-                if is_alarming { Cell::text(notes).tone(Tone::Warning) } else { Cell::text(notes).muted() }
-            }
+/// Short words for where an entry comes from and what is odd about it: word, meaning, one sentence.
+fn badges_of(entry: Entry<'_>) -> Vec<(&'static str, Tone, &'static str)> {
+    let mut badges = match entry {
+        Entry::Changed(..) => vec![("changed", Tone::Neutral, FileGroup::Changed.help())],
+        Entry::Deleted { is_whiteout: false, .. } => vec![("removed", Tone::Error, FileGroup::Deleted.help())],
+        Entry::Deleted { is_whiteout: true, .. } => {
+            vec![("whiteout", Tone::Error, "Was in the container's image; a mark in the archive hides it")]
         }
-    }
-
-    fn compare(&self, a: usize, b: usize, column: usize) -> Ordering {
-        let (Some(left), Some(right)) = (self.entry(a), self.entry(b)) else { return Ordering::Equal };
-        match column {
-            0 => left.path().cmp(right.path()),
-            3 => left.owner().cmp(&right.owner()),
-            4 => left.size_bytes().cmp(&right.size_bytes()),
-            5 => left.mtime().cmp(&right.mtime()),
-            _ => self.cell(a, column).text_cmp(&self.cell(b, column)),
+        Entry::Recovered(_, file) => {
+            vec![(file.source.word(), tone_of(file.source), FileGroup::Recovered(file.source).help())]
         }
+    };
+    if let Entry::Changed(_, changed) = entry
+        && changed.is_opaque
+    {
+        badges.push(("opaque", Tone::Warning, "The directory hides what the image had in it"));
     }
-
-    fn target(&self, row: usize) -> Option<Target> {
-        self.rows.get(row).map(|row| Target::RootfsPath(row.name(self.checkpoint)))
+    if entry.is_setuid() {
+        badges.push(("setuid", Tone::Warning, "Runs with the rights of its owner"));
     }
+    if entry.is_setgid() {
+        badges.push(("setgid", Tone::Warning, "Runs with the rights of its group"));
+    }
+    if entry.is_odd_device() {
+        badges.push(("device", Tone::Warning, "A device node: leads around the file system"));
+    }
+    badges
 }

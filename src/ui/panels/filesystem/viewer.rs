@@ -4,8 +4,9 @@ use egui::{Frame, Margin, RichText, Ui};
 
 use super::super::files::kinds::mode_label;
 use super::super::files::links::{file_link, place_link};
-use super::{Entry, Origin, look_of, time_label};
+use super::{badges_of, look_of, time_label};
 use crate::checkpoint::Checkpoint;
+use crate::session::filesystem::{Entry, Origin};
 use crate::session::{ArchivesCommand, Command, Content, ContentKey, OpenArchive, Requested};
 use crate::ui::tokens::{SPACE_L, SPACE_S, SPACE_XS, Tokens, Tone};
 use crate::ui::widgets::{
@@ -56,27 +57,6 @@ pub(super) fn viewer_ui(
         _ => info_ui(ui, checkpoint, entry, commands),
     }
     is_closed
-}
-
-fn badges_of(entry: Entry<'_>) -> Vec<(&'static str, Tone, &'static str)> {
-    let mut badges = match entry {
-        Entry::Changed(..) => vec![("changed", Tone::Neutral, "Added or changed: the archive does not tell which")],
-        Entry::Deleted(_) => vec![("removed", Tone::Error, "Was in the container's image and has been removed")],
-        Entry::Recovered(_, file) => {
-            let help = super::Chip::Recovered(file.source).help();
-            vec![(file.source.word(), super::tone_of(file.source), help)]
-        }
-    };
-    if entry.is_setuid() {
-        badges.push(("setuid", Tone::Warning, "Runs with the rights of its owner"));
-    }
-    if entry.is_setgid() {
-        badges.push(("setgid", Tone::Warning, "Runs with the rights of its group"));
-    }
-    if entry.is_odd_device() {
-        badges.push(("device", Tone::Warning, "A device node: leads around the file system"));
-    }
-    badges
 }
 
 fn content_ui(
@@ -152,7 +132,7 @@ fn info_ui(ui: &mut Ui, checkpoint: &Checkpoint, entry: Entry<'_>, commands: &mu
                 }
             }
         });
-        if let Entry::Deleted(_) = entry {
+        if let Entry::Deleted { .. } = entry {
             Frame::NONE.inner_margin(Margin::symmetric(0, SPACE_L as i8)).show(ui, |ui| {
                 let why = "Its content is in the container's image, not in the checkpoint. If a process still had it open, it is also listed as a ghost.";
                 ui.add(egui::Label::new(RichText::new(why).color(Tokens::get(ui).muted)).wrap());
