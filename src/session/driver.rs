@@ -13,11 +13,17 @@ use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
 
+/// How long the end of the program waits for settings that are being written.
+const SAVING: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Owns the running jobs. Jobs answer with a command, which is applied when they have ended.
 pub struct Driver {
     wake: Wake,
     running: Vec<Running>,
     saves_settings: bool,
+    /// Settings are written one after the other, the last ones last.
+    saving: Option<JobId>,
+    unsaved: Option<(JobId, String, JobWork)>,
 }
 
 struct Running {
@@ -29,7 +35,7 @@ struct Running {
 impl Driver {
     /// `wake` is called from jobs when [`Driver::poll`] has something to say.
     pub fn new(wake: Wake) -> Driver {
-        Driver { wake, running: Vec::new(), saves_settings: true }
+        Driver { wake, running: Vec::new(), saves_settings: true, saving: None, unsaved: None }
     }
 
     /// From now on settings are not written.
@@ -41,6 +47,15 @@ impl Driver {
     pub fn run(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
             Effect::StartJob { work: JobWork::SaveSettings(_), .. } if !self.saves_settings => None,
+            Effect::StartJob { id, title, work: work @ JobWork::SaveSettings(_) } => {
+                if self.saving.is_some() {
+                    self.unsaved = Some((id, title, work));
+                } else {
+                    self.saving = Some(id);
+                    self.start(id, title, move |ctx| run_work(work, ctx));
+                }
+                None
+            }
             Effect::StartJob { id, title, work } => {
                 self.start(id, title, move |ctx| run_work(work, ctx));
                 None
@@ -62,6 +77,22 @@ impl Driver {
     {
         let handle = jobs::spawn(title, self.wake.clone(), work);
         self.running.push(Running { id, handle, told: ProgressView::default() });
+    }
+
+    /// Writes settings that no job has written yet, and waits for it: the program ends.
+    pub fn save_at_exit(&mut self, settings: &super::Settings) {
+        if !self.saves_settings || (self.saving.is_none() && self.unsaved.is_none()) {
+            return;
+        }
+        let started = std::time::Instant::now();
+        while self.saving.is_some() && started.elapsed() < SAVING {
+            self.unsaved = None;
+            self.poll();
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        if let Err(err) = settings.save() {
+            tracing::warn!("settings are not saved: {err:#}");
+        }
     }
 
     /// What has happened since the last call. Never waits.
@@ -87,6 +118,13 @@ impl Driver {
             }
             true
         });
+        if self.saving.is_some_and(|saving| !self.running.iter().any(|job| job.id == saving)) {
+            self.saving = None;
+            if let Some((id, title, work)) = self.unsaved.take() {
+                self.saving = Some(id);
+                self.start(id, title, move |ctx| run_work(work, ctx));
+            }
+        }
         commands
     }
 }

@@ -29,6 +29,7 @@ mod effects;
 pub mod fonts;
 pub mod icons;
 mod keys;
+mod layout;
 pub mod menu;
 pub mod names;
 pub mod notifications;
@@ -61,7 +62,12 @@ pub fn run(paths: Vec<PathBuf>, opens_sample: bool) -> anyhow::Result<()> {
     };
     let create = move |cc: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>> {
         install(&cc.egui_ctx);
-        let mut app = App::new(&cc.egui_ctx, crate::session::Settings::load(), paths);
+        let (settings, problem) = crate::session::Settings::load();
+        let mut app = App::new(&cc.egui_ctx, settings, paths);
+        if let Some(detail) = problem {
+            let title = "Settings could not be read".to_owned();
+            app.ask(crate::session::NotificationsCommand::ReportFailure { title, detail });
+        }
         if opens_sample {
             app.ask(crate::session::ArchivesCommand::OpenSample);
         }
