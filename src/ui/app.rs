@@ -59,6 +59,17 @@ impl App {
         }
     }
 
+    /// Draws what our fonts lack with those of the system, as soon as these are listed.
+    #[must_use]
+    pub fn with_system_fonts(mut self, ctx: &egui::Context) -> App {
+        let ctx = ctx.clone();
+        self.driver.start(effects::FONTS, "List fonts".into(), move |_| {
+            super::fonts::add_system_fonts(&ctx);
+            Ok(None)
+        });
+        self
+    }
+
     /// Keeps the user's settings as they are, whatever is set here: for tests.
     #[must_use]
     pub fn with_settings_unsaved(mut self) -> App {
