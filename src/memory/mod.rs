@@ -29,7 +29,7 @@ pub mod search;
 mod segment;
 mod whole;
 
-pub use address_space::{AddressSpace, Chunk, Content, Stored};
+pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
 pub use index::SegmentIndex;
 pub use segment::{Missing, Origin, Segment};
 pub use whole::Memory;
