@@ -31,7 +31,7 @@ pub mod search;
 mod segment;
 mod whole;
 
-pub use address_space::{AddressSpace, Chunk, Content, Stored};
+pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
 pub use core_file::{CoreError, CoreSummary, write_core};
 pub use index::SegmentIndex;
 pub use segment::{Missing, Origin, Segment};
