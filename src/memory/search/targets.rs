@@ -164,7 +164,8 @@ fn queues<'a>(socket: &'a Socket, scope: &'a Scope) -> impl Iterator<Item = Open
     let both = [("receive", &socket.recv_queue), ("send", &socket.send_queue)];
     pid.into_iter().flat_map(move |pid| {
         both.into_iter().filter_map(|(way, queue)| Some((way, queue.as_ref()?))).flat_map(move |(way, queue)| {
-            let name = Text::from(format!("socket:[{}] {} {way} queue", socket.inode, socket.proto));
+            let inode = socket.inode.map_or_else(|| "?".into(), |inode| inode.to_string());
+            let name = Text::from(format!("socket:[{inode}] {} {way} queue", socket.proto));
             contents(queue, socket.socket_type == SOCK_STREAM)
                 .into_iter()
                 .map(move |space| Ok(Target { source: Source::Socket, pid, name: name.clone(), space }))
