@@ -654,6 +654,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cancel_is_found_among_the_causes() {
+        use std::error::Error as _;
+        let error = LoadError::Open(OpenError::Cancelled(Cancelled));
+        assert!(error.source().is_some_and(|source| source.is::<Cancelled>()));
+        assert!(LoadError::Cancelled(Cancelled).source().is_some_and(|source| source.is::<Cancelled>()));
+    }
+
+    #[test]
     fn flood_of_issues_of_one_kind_hides_none_of_another() {
         let of = |member: String| Issue::new(Place::member(member), "is missing");
         let issues = (0..5000).map(|pid| of(format!("core-{pid}.img"))).chain([of("pstree.img".into())]).collect();

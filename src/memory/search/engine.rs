@@ -267,7 +267,7 @@ impl Scan<'_> {
 }
 
 /// Copies a range together, as runs of contiguous bytes; what is missing in `core` is noted.
-fn gather(
+pub(super) fn gather(
     space: &Space<'_>,
     range: Range<u64>,
     core: &Range<u64>,

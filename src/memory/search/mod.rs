@@ -32,6 +32,8 @@ pub mod secrets;
 mod space;
 mod strings;
 mod targets;
+#[cfg(feature = "yara")]
+pub mod yara;
 
 pub use engine::search;
 pub use hit::{Hit, SearchSink, Skipped, WhySkipped};
