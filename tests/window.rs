@@ -89,6 +89,26 @@ fn click_on_a_process_shows_it_and_back_returns() {
 }
 
 #[test]
+fn place_that_was_visited_is_picked_from_the_list() {
+    let mut harness = window_on_the_sample();
+    for pid in [7, 8, 6] {
+        harness.state_mut().ask(Command::go(Target::process(Pid(pid))));
+        settle(&mut harness);
+    }
+    harness.get_by_label("Places visited").click();
+    settle(&mut harness);
+    harness.get_by_role_and_label(egui::Role::ListItem, "7 .cache, summary").click();
+    settle(&mut harness);
+    assert_eq!(active_target(&harness).pid(), Some(Pid(7)));
+    // What lies ahead is there still.
+    harness.get_by_label("Places visited").click();
+    settle(&mut harness);
+    harness.get_by_role_and_label(egui::Role::ListItem, "6 sh, summary").click();
+    settle(&mut harness);
+    assert_eq!(active_target(&harness).pid(), Some(Pid(6)));
+}
+
+#[test]
 fn every_tab_of_every_process_can_be_drawn() {
     let mut harness = window_on_the_sample();
     let pids: Vec<_> = match harness.state().model().active() {

@@ -95,6 +95,8 @@ pub enum NavigateCommand {
     Back,
     /// One place forward.
     Forward,
+    /// So many places forward, or back where it is negative.
+    Step(isize),
 }
 
 /// About the window.

@@ -39,7 +39,7 @@ pub use apply::apply;
 pub use command::{
     ArchivesCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand, ViewCommand,
 };
-pub use content::{Content, ContentKey, Requested};
+pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;
 pub use effect::{Effect, FileChoice, JobWork};
 pub use history::History;
