@@ -13,7 +13,7 @@ use super::dock::Dock;
 use super::notifications::Toasts;
 use super::palette::Palette;
 use super::panels::Panels;
-use super::tokens::{self, Tokens};
+use super::tokens::{self, SPACE_S, Tokens};
 use super::{effects, icons, keys, menu, start, status_bar, widgets};
 use crate::session::{ArchivesCommand, Command, Driver, Model, PanelKind, Settings, ViewCommand, apply};
 
@@ -235,19 +235,17 @@ pub(super) fn palette_field(ui: &mut Ui, width: f32, key: &str) -> Option<Comman
     ui.painter().rect(rect, tokens::RADIUS, tokens.well, stroke, egui::StrokeKind::Inside);
     let icon = Rect::from_min_size(rect.min, egui::vec2(26.0, 24.0));
     widgets::paint_icon(ui, icon, icons::SEARCH, 13.0, tokens.muted);
-    ui.painter().text(
-        egui::pos2(rect.left() + 26.0, rect.center().y),
-        Align2::LEFT_CENTER,
-        text,
-        tokens::body_font(),
-        tokens.muted,
-    );
-    ui.painter().text(
+    let key = ui.painter().text(
         egui::pos2(rect.right() - 8.0, rect.center().y),
         Align2::RIGHT_CENTER,
         key,
         tokens::small_font(),
         tokens.muted,
     );
+    let left = rect.left() + 26.0;
+    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), tokens::body_font(), tokens.muted);
+    job.wrap = egui::text::TextWrapping::truncate_at_width((key.left() - SPACE_S - left).max(0.0));
+    let galley = ui.painter().layout_job(job);
+    ui.painter().galley(egui::pos2(left, rect.center().y - galley.size().y / 2.0), galley, tokens.muted);
     response.clicked().then(|| ViewCommand::OpenPalette.into())
 }

@@ -124,7 +124,7 @@ pub fn images_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut ImagesState) ->
     let Some((_, known)) = &state.known else { return commands };
     state.follow.update(archive, wanted_of);
     let shown = state.follow.shown().cloned();
-    let width = (ui.available_width() * 0.36).clamp(240.0, 420.0);
+    let width = (ui.available_width() * 0.44).clamp(240.0, 440.0);
     let panel = Panel::left(ui.scope_id().with("images")).default_size(width).resizable(true);
     panel.size_range(200.0..=(ui.available_width() - 260.0).max(200.0)).frame(Frame::NONE).show(ui, |ui| {
         ui.set_min_size(ui.available_size());
@@ -300,7 +300,7 @@ fn issues_ui(ui: &mut Ui, issues: &[Issue], commands: &mut Vec<Command>) {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Image", 190.0, "File of CRIU's image directory").at_least(160.0),
+    Column::left("Image", 180.0, "File of CRIU's image directory").at_least(150.0),
     Column::right("Records", 70.0, "How many it has; a + where it is cut, a dash where it has none by its kind"),
     Column::right("Size", 76.0, "In bytes"),
     Column::left("Kind", 110.0, "The name crit has for it; issues are counted beside"),
