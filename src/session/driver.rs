@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use bytes::Bytes;
 
+use super::arrival::SharedArrival;
 use super::{
     ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, sample,
 };
@@ -30,6 +31,8 @@ struct Running {
     id: JobId,
     handle: JobHandle<Option<Command>>,
     told: ProgressView,
+    /// What an opening job has taken in, and how many members and bytes of it were told.
+    arrival: Option<(SharedArrival, (u64, u64))>,
 }
 
 impl Driver {
@@ -52,12 +55,20 @@ impl Driver {
                     self.unsaved = Some((id, title, work));
                 } else {
                     self.saving = Some(id);
-                    self.start(id, title, move |ctx| run_work(work, ctx));
+                    self.start(id, title, move |ctx| run_work(work, OpenOptions::default(), ctx));
                 }
                 None
             }
             Effect::StartJob { id, title, work } => {
-                self.start(id, title, move |ctx| run_work(work, ctx));
+                let arrival = match &work {
+                    JobWork::OpenArchive(path) => Some(SharedArrival::new(path.clone())),
+                    _ => None,
+                };
+                let options = arrival.as_ref().map(SharedArrival::options).unwrap_or_default();
+                self.start(id, title, move |ctx| run_work(work, options, ctx));
+                if let Some(job) = self.running.last_mut() {
+                    job.arrival = arrival.map(|arrival| (arrival, (0, 0)));
+                }
                 None
             }
             Effect::CancelJob(id) => {
@@ -76,7 +87,7 @@ impl Driver {
         F: FnOnce(&JobCtx) -> anyhow::Result<Option<Command>> + Send + 'static,
     {
         let handle = jobs::spawn(title, self.wake.clone(), work);
-        self.running.push(Running { id, handle, told: ProgressView::default() });
+        self.running.push(Running { id, handle, told: ProgressView::default(), arrival: None });
     }
 
     /// Writes settings that no job has written yet, and waits for it: the program ends.
@@ -111,6 +122,12 @@ impl Driver {
                 commands.push(JobsCommand::Ended { id: job.id, end }.into());
                 return false;
             }
+            if let Some((arrival, told)) = &mut job.arrival
+                && let Some(arrival) = arrival.news(*told)
+            {
+                *told = (arrival.nr_members, arrival.unpacked_bytes);
+                commands.push(JobsCommand::Arrived { id: job.id, arrival }.into());
+            }
             let progress = job.handle.progress();
             if progress != job.told {
                 job.told = progress;
@@ -122,7 +139,7 @@ impl Driver {
             self.saving = None;
             if let Some((id, title, work)) = self.unsaved.take() {
                 self.saving = Some(id);
-                self.start(id, title, move |ctx| run_work(work, ctx));
+                self.start(id, title, move |ctx| run_work(work, OpenOptions::default(), ctx));
             }
         }
         commands
@@ -135,9 +152,10 @@ impl std::fmt::Debug for Driver {
     }
 }
 
-fn run_work(work: JobWork, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
+/// `options` are those of an archive that is opened.
+fn run_work(work: JobWork, options: OpenOptions, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
     match work {
-        JobWork::OpenArchive(path) => open_archive(path, ctx).map(Some),
+        JobWork::OpenArchive(path) => open_archive(path, &options, ctx).map(Some),
         JobWork::OpenSample => open_sample(ctx).map(Some),
         JobWork::HashEvidence { archive, checkpoint } => {
             ctx.stage("hashing");
@@ -156,11 +174,10 @@ fn run_work(work: JobWork, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
     }
 }
 
-fn open_archive(path: PathBuf, ctx: &JobCtx) -> anyhow::Result<Command> {
-    let options = OpenOptions::default();
+fn open_archive(path: PathBuf, options: &OpenOptions, ctx: &JobCtx) -> anyhow::Result<Command> {
     ctx.stage("reading the archive");
-    let evidence = Evidence::open(&path, &options, ctx)?;
-    let checkpoints = load(&evidence, &options, ctx)?;
+    let evidence = Evidence::open(&path, options, ctx)?;
+    let checkpoints = load(&evidence, options, ctx)?;
     Ok(ArchivesCommand::Opened { path, is_sample: false, checkpoints }.into())
 }
 

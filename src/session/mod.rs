@@ -17,6 +17,7 @@
 
 pub mod actions;
 mod apply;
+mod arrival;
 mod command;
 mod content;
 mod driver;
@@ -36,6 +37,7 @@ mod settings;
 mod target;
 
 pub use apply::apply;
+pub use arrival::Arrival;
 pub use command::{
     ArchivesCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand, ViewCommand,
 };

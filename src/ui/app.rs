@@ -14,7 +14,7 @@ use super::notifications::Toasts;
 use super::palette::Palette;
 use super::panels::Panels;
 use super::tokens::{self, SPACE_S, Tokens};
-use super::{effects, icons, keys, menu, start, status_bar, widgets};
+use super::{effects, icons, keys, menu, opening, start, status_bar, widgets};
 use crate::session::{ArchivesCommand, Command, Driver, Model, PanelKind, Settings, ViewCommand, apply};
 
 /// The application: the model, the driver of its effects, and the state of what is drawn.
@@ -118,6 +118,8 @@ impl App {
         egui::CentralPanel::default().frame(Frame::NONE.fill(background)).show(ui, |ui| {
             if self.model.active().is_some() {
                 commands.extend(self.dock.ui(ui, &self.model, &mut self.panels));
+            } else if let Some((job, arrival)) = opening::opening_of(ui, &self.model) {
+                commands.extend(opening::opening_ui(ui, job, arrival));
             } else {
                 commands.extend(start::start_ui(ui, &self.model));
             }
