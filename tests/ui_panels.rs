@@ -224,8 +224,12 @@ fn tree_of_files_is_folded_and_walked_by_keys() {
     assert!(has(&harness, "/dev") && !has(&harness, "/dev/null"));
     click_on(&mut harness, Role::ListItem, "/home");
     assert!(!has(&harness, "/home/plain"));
+    let is_expanded = |harness: &Harness<'_, App>| {
+        harness.get_by_role_and_label(Role::ListItem, "/home").accesskit_node().data().is_expanded()
+    };
+    assert_eq!(is_expanded(&harness), Some(false));
     press(&mut harness, &[Key::ArrowRight]);
-    assert!(has(&harness, "/home/plain"));
+    assert!(has(&harness, "/home/plain") && is_expanded(&harness) == Some(true));
     press(&mut harness, &[Key::ArrowRight]);
     assert!(matches!(target(&harness), Target::RootfsPath(name) if name.starts_with("/home/")));
     // Walking does not open the viewer, Enter does.
