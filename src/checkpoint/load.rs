@@ -123,6 +123,7 @@ fn load_root(
         options: OpenOptions {
             max_spool_bytes: options.max_spool_bytes.min(MAX_NESTED_BYTES),
             on_member: None,
+            unpacked: None,
             ..options.clone()
         },
         progress,

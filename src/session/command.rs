@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{ArchiveId, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme};
+use super::{
+    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme,
+};
 use crate::jobs::ProgressView;
 
 /// One thing asked, by the analyst or by a job that has ended.
@@ -104,6 +106,8 @@ pub enum NavigateCommand {
     Back,
     /// One place forward.
     Forward,
+    /// So many places forward, or back where it is negative.
+    Step(isize),
 }
 
 /// About the window.
@@ -144,6 +148,13 @@ pub enum JobsCommand {
         id: JobId,
         /// How far.
         progress: ProgressView,
+    },
+    /// More of the archive that a job opens is there.
+    Arrived {
+        /// Which job.
+        id: JobId,
+        /// All that is there.
+        arrival: Arrival,
     },
     /// A job has ended.
     Ended {

@@ -17,6 +17,7 @@
 
 pub mod actions;
 mod apply;
+mod arrival;
 mod command;
 mod content;
 mod driver;
@@ -37,10 +38,11 @@ mod settings;
 mod target;
 
 pub use apply::apply;
+pub use arrival::Arrival;
 pub use command::{
     ArchivesCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand, ViewCommand,
 };
-pub use content::{Content, ContentKey, Requested};
+pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;
 pub use effect::{Effect, FileChoice, JobWork};
 pub use history::History;
