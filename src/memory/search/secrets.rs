@@ -195,7 +195,7 @@ impl Secrets {
             if core_end <= found.start() {
                 return None;
             }
-            let before = found.start().checked_sub(1).and_then(|before| bytes.get(before)).copied();
+            let before = bytes.get(found.start().saturating_sub(3)..found.start()).unwrap_or_default();
             let rule = self.rules.get(found.pattern().as_usize())?;
             let reach = found.start().saturating_add(MAX_SECRET_BYTES).min(bytes.len());
             let candidate = bytes.get(found.start()..reach)?;
@@ -213,15 +213,18 @@ pub fn describe(secret: &[u8]) -> Option<Secret> {
     let heads = RULES.iter().flat_map(|rule| rule.heads.iter().map(move |head| (rule, head.as_bytes())));
     let fitting = heads.filter(|(_, head)| secret.starts_with(head));
     let (rule, head) = fitting.max_by_key(|(_, head)| head.len())?;
-    let (_, note) = rule.find(None, secret, head.len())?;
+    let (_, note) = rule.find(&[], secret, head.len())?;
     Some(Secret { rule: rule.name, note })
 }
 
 impl Rule {
     /// Length of the secret that begins here, if one does, and what it says of itself.
-    fn find(&self, before: Option<u8>, bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+    fn find(&self, before: &[u8], bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
         let is_word = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
-        if is_word && before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        // `%3D`, the end of a name in a URL, is no word. JSON inside says more than what stands before.
+        let is_encoded = matches!(before, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        let goes_on = before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        if is_word && goes_on && !is_encoded && self.name != "jwt" {
             return None;
         }
         match self.check {
@@ -507,6 +510,7 @@ mod tests {
     fn tokens_of_json_are_decoded() {
         let jwt = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJpc3MiOiJzaG9wLmV4YW1wbGUiLCJzdWIiOiJhbGljZSIsImV4cCI6MTg5MDAwMDAwMH0.bm90LWEtc2lnbmF0dXJl";
         let claims = r#"{"iss":"shop.example","sub":"alice","exp":1890000000}"#;
+        check(&format!("token%3D{jwt}&"), &[&format!("jwt alg none, claims {claims} {jwt}")]);
         check(&format!("\"{jwt}\""), &[&format!("jwt alg none, claims {claims} {jwt}")]);
         check("eyJhbGciOiJub25lIn0.bm9qc29u.x eyJub2FsZyI6MX0.e30.x eyJ", &[]);
     }
