@@ -152,7 +152,7 @@ impl<'a> Space<'a> {
                 let (start, bytes, place) = pieces.get(nr)?;
                 let inside = (at - start).min(bytes.len() as u64);
                 let place = place.clone()?;
-                Some(Place { offset: Some(place.offset.unwrap_or(0).saturating_add(inside)), ..place })
+                Some(Place { offset: place.offset.map(|offset| offset.saturating_add(inside)), ..place })
             }
         }
     }
