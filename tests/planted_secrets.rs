@@ -13,11 +13,11 @@ use std::ops::ControlFlow;
 
 use cryoscope::base::{Pid, Silent, VirtAddr};
 use cryoscope::checkpoint;
-use cryoscope::decode::schema::{MmEntry, PagemapEntry, PagemapHead, VmaEntry};
+use cryoscope::decode::schema::PagemapEntry;
 use cryoscope::evidence::{Evidence, OpenOptions};
 use cryoscope::memory::search::{Hit, Matcher, Pattern, Scope, SearchSink, Skipped, Source, VmaFilter, search};
 use cryoscope::memory::{Memory, Origin};
-use rebuild::{Parts, push_record};
+use rebuild::Parts;
 
 /// Every place that a search told, in its order.
 #[derive(Debug, Default)]
@@ -253,47 +253,14 @@ const PAGE: u64 = 4096;
 /// `compressed.tar` with a vma of `nr_pages` more pages in its first process, of which some have content.
 fn with_pages(nr_pages: u64, pages: &[(u64, Vec<u8>)]) -> Parts {
     let mut parts = Parts::of("compressed.tar");
-    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
-    mm.vmas.push(VmaEntry {
-        start: AT,
-        end: AT + nr_pages * PAGE,
-        prot: 3,
-        flags: 0x22,
-        status: 0x201,
-        fd: -1,
-        ..VmaEntry::default()
-    });
-    mm.vmas.sort_by_key(|vma| vma.start);
-    parts.set_records("mm-1.img", &[mm]);
-    let head = parts.records::<PagemapHead>("pagemap-1.img");
-    let mut entries = parts.records::<PagemapEntry>("pagemap-1.img").split_off(1);
-    let mut content = parts.image("pages-1.img").to_vec();
-    // Pages of the seed that lie above come behind ours in the file.
-    let below = entries.partition_point(|entry| entry.vaddr < AT);
-    let stored = |entry: &PagemapEntry| entry.flags.unwrap_or(4) & 4 != 0;
-    let pages_of = |entry: &PagemapEntry| entry.nr_pages.unwrap_or_else(|| u64::from(entry.compat_nr_pages));
-    let bytes_below: u64 =
-        entries[..below].iter().filter(|entry| stored(entry)).map(|entry| pages_of(entry) * PAGE).sum();
-    let tail = content.split_off(usize::try_from(bytes_below).unwrap());
-    let mut added = Vec::new();
-    for (nr, bytes) in pages {
-        assert_eq!(bytes.len() as u64 % PAGE, 0);
-        let count = u32::try_from(bytes.len() as u64 / PAGE).unwrap();
-        added.push(PagemapEntry {
-            vaddr: AT + nr * PAGE,
-            compat_nr_pages: count,
-            flags: Some(4),
-            ..PagemapEntry::default()
-        });
-        content.extend_from_slice(bytes);
-    }
-    content.extend_from_slice(&tail);
-    entries.splice(below..below, added);
-    parts.set_records("pagemap-1.img", &head);
-    let mut pagemap = parts.image("pagemap-1.img").to_vec();
-    entries.iter().for_each(|entry| push_record(&mut pagemap, entry));
-    parts.set_image("pagemap-1.img", pagemap);
-    parts.set_image("pages-1.img", content);
+    parts.add_vma(AT..AT + nr_pages * PAGE);
+    let entry = |nr: u64, bytes: &[u8]| PagemapEntry {
+        vaddr: AT + nr * PAGE,
+        compat_nr_pages: u32::try_from(bytes.len() as u64 / PAGE).unwrap(),
+        flags: Some(4),
+        ..PagemapEntry::default()
+    };
+    parts.add_pages(pages.iter().map(|(nr, bytes)| (entry(*nr, bytes), bytes.clone())).collect());
     parts
 }
 

@@ -1,0 +1,215 @@
+//! Every origin that a byte of memory may have, over a real checkpoint with runs of each kind added.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod rebuild;
+
+use std::ops::ControlFlow;
+
+use cryoscope::base::{Pid, Silent, VirtAddr};
+use cryoscope::checkpoint;
+use cryoscope::decode::schema::{MmEntry, PagemapBlocks, PagemapEntry, VmaEntry};
+use cryoscope::evidence::{Evidence, OpenOptions};
+use cryoscope::memory::search::{Hit, Matcher, Pattern, Scope, SearchSink, Skipped, WhySkipped, search};
+use cryoscope::memory::{Content, Memory, Missing, Origin};
+use rebuild::Parts;
+
+const AT: u64 = 0x1000_0000_0000;
+const PAGE: u64 = 4096;
+
+fn open(parts: &Parts) -> Memory {
+    let options = OpenOptions::default();
+    let evidence = Evidence::open_bytes("synthetic.tar", parts.tar(), &options, &Silent).unwrap();
+    Memory::new(checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0))
+}
+
+fn open_fixture(name: &str) -> Memory {
+    let options = OpenOptions::default();
+    let evidence = Evidence::open(format!("fixtures/{name}").as_ref(), &options, &Silent).unwrap();
+    Memory::new(checkpoint::load(&evidence, &options, &Silent).unwrap().pop().unwrap())
+}
+
+fn entry(page: u64, nr_pages: u32, flags: u32) -> PagemapEntry {
+    PagemapEntry { vaddr: AT + page * PAGE, compat_nr_pages: nr_pages, flags: Some(flags), ..PagemapEntry::default() }
+}
+
+/// Pages of a letter each, page by page as LZ4.
+fn packed(page: u64, letters: &[u8]) -> (PagemapEntry, Vec<u8>) {
+    let blocks: Vec<Vec<u8>> =
+        letters.iter().map(|letter| lz4_flex::block::compress(&[*letter; PAGE as usize])).collect();
+    let sizes = blocks.iter().map(|block| u32::try_from(block.len()).unwrap()).collect();
+    let total = blocks.iter().map(|block| block.len() as u64).sum();
+    let blocks_of =
+        PagemapBlocks { block_sizes: sizes, total_payload_size: total, pages_per_block: 1, ..PagemapBlocks::default() };
+    let entry =
+        PagemapEntry { nr_pages: Some(letters.len() as u64), blocks: Some(blocks_of.into()), ..entry(page, 0, 4) };
+    (entry, blocks.concat())
+}
+
+/// What is at each page from `AT` on, in a letter: the first of its bytes, `0` for untouched, `!` and the reason.
+fn pages(memory: &Memory, nr: u64) -> String {
+    let space = memory.space(Pid(1)).unwrap();
+    let mut out = Vec::new();
+    for chunk in space.read(VirtAddr(AT)..VirtAddr(AT + nr * PAGE)) {
+        let nr = (chunk.range.end.0 - chunk.range.start.0) / PAGE;
+        match chunk.content {
+            Content::Bytes(bytes) => {
+                out.extend(bytes.chunks(PAGE as usize).map(|page| char::from(page[0]).to_string()));
+            }
+            Content::Zero => out.push(format!("0x{nr}")),
+            Content::Absent(why) => out.push(format!("!{}x{nr}", why.word())),
+        }
+    }
+    out.join(" ")
+}
+
+/// A space with a run of every kind.
+fn of_every_kind() -> Parts {
+    let mut parts = Parts::of("compressed.tar");
+    parts.add_vma(AT..AT + 16 * PAGE);
+    let plain = vec![b'p'; 2 * PAGE as usize];
+    parts.add_pages(vec![
+        (entry(1, 2, 4), plain),
+        packed(3, b"xyz"),
+        (entry(7, 1, 2), Vec::new()),
+        (entry(8, 1, 1), Vec::new()),
+        (entry(9, 1, 6), vec![b'l'; PAGE as usize]),
+    ]);
+    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
+    // A guard region, as CRIU 4.2 writes it, and behind it a map of the kernel that has no pages.
+    let guard = VmaEntry { start: AT + 11 * PAGE, end: AT + 13 * PAGE, status: 1 << 16, fd: -1, ..VmaEntry::default() };
+    let vvar = VmaEntry { start: AT + 16 * PAGE, end: AT + 18 * PAGE, prot: 1, status: 1 << 12, ..guard };
+    mm.vmas.extend([guard, vvar]);
+    mm.vmas.sort_by_key(|vma| vma.start);
+    parts.set_records("mm-1.img", &[mm]);
+    parts
+}
+
+#[test]
+fn every_origin_is_read_or_said_to_be_absent() {
+    let memory = open(&of_every_kind());
+    let expected = "0x1 p p x y z 0x1 !lazyx1 !parentx1 l 0x1 !guardx2 0x3 !not-keptx2 !unmappedx2";
+    assert_eq!(pages(&memory, 20), expected);
+    let space = memory.space(Pid(1)).unwrap();
+    let origins: Vec<(u64, Origin)> = space
+        .segments_from(VirtAddr(AT))
+        .take_while(|segment| segment.range.start.0 < AT + 20 * PAGE)
+        .map(|segment| (segment.len_bytes() / PAGE, segment.origin))
+        .collect();
+    assert_eq!(
+        origins,
+        [
+            (1, Origin::Zero),
+            (2, Origin::Dump),
+            (3, Origin::Dump),
+            (1, Origin::Zero),
+            (1, Origin::Absent(Missing::Lazy)),
+            (1, Origin::Absent(Missing::Parent)),
+            (1, Origin::Dump),
+            (1, Origin::Zero),
+            (2, Origin::Absent(Missing::Guard)),
+            (3, Origin::Zero),
+            (2, Origin::Absent(Missing::NotKept)),
+        ]
+    );
+    // From the middle, and only as far as there is something.
+    assert_eq!(space.bytes_at(VirtAddr(AT + 6 * PAGE - 2), 4), b"zz\0\0");
+    assert_eq!(space.bytes_at(VirtAddr(AT + 7 * PAGE - 2), 4), b"\0\0");
+    assert_eq!(space.bytes_before(VirtAddr(AT + 4 * PAGE), 5), b"xxxxx");
+    assert_eq!(space.bytes_before(VirtAddr(AT + 9 * PAGE), 5), b"");
+}
+
+#[test]
+fn pages_files_that_are_cut_or_damaged_lose_no_more_than_that() {
+    let mut parts = of_every_kind();
+    let pages_img = parts.image("pages-1.img").clone();
+    // The tail of the compressed run and all behind it.
+    let at = pages_img.windows(8).position(|bytes| bytes == b"pppppppp").unwrap();
+    let packed = packed(0, b"xyz").1.len();
+    parts.set_image("pages-1.img", pages_img.slice(..at + 2 * PAGE as usize + packed - 1));
+    assert_eq!(pages(&open(&parts), 10), "0x1 p p x y !damagedx1 0x1 !lazyx1 !parentx1 !truncatedx1");
+    parts.set_image("pages-1.img", pages_img.slice(..at + 6000));
+    let memory = open(&parts);
+    let space = memory.space(Pid(1)).unwrap();
+    let segment = space.segment_at(VirtAddr(AT + PAGE)).unwrap();
+    assert_eq!((segment.origin, segment.len_bytes()), (Origin::Dump, 6000));
+    let rest = space.segment_at(VirtAddr(AT + PAGE + 6000)).unwrap();
+    assert_eq!((rest.origin, rest.len_bytes()), (Origin::Absent(Missing::Truncated), 2192));
+    assert!(matches!(memory.space(Pid(77)), Err(cryoscope::base::Absent::NotApplicable)));
+}
+
+#[derive(Default)]
+struct Told {
+    hits: Vec<(u64, u64)>,
+    skipped: Vec<(u64, u64, Missing)>,
+}
+
+impl SearchSink for Told {
+    fn found(&mut self, hit: &Hit<'_>) -> ControlFlow<()> {
+        self.hits.push((hit.offset().wrapping_sub(AT), hit.len_bytes()));
+        ControlFlow::Continue(())
+    }
+
+    fn skipped(&mut self, skipped: &Skipped<'_>) {
+        if let (WhySkipped::Missing(why), true) = (skipped.why, skipped.range.start >= AT) {
+            let pages = (skipped.range.end - skipped.range.start) / PAGE;
+            self.skipped.push(((skipped.range.start - AT) / PAGE, pages, why));
+        }
+    }
+}
+
+#[test]
+fn search_crosses_compressed_blocks_and_tells_what_it_could_not_see() {
+    let memory = open(&of_every_kind());
+    let find = |pattern: &[u8]| {
+        let mut told = Told::default();
+        let matcher = Matcher::new(&[Pattern::Literal(pattern.to_vec())]).unwrap();
+        search(&memory, &Scope::default(), &matcher, &Silent, &mut told).unwrap();
+        told
+    };
+    let told = find(b"ppxx");
+    assert_eq!(told.hits, [(3 * PAGE - 2, 4)]);
+    assert_eq!(told.skipped[..3], [(7, 1, Missing::Lazy), (8, 1, Missing::Parent), (16, 2, Missing::NotKept)]);
+    assert_eq!(find(b"xyyy").hits, [(4 * PAGE - 1, 4)]);
+    assert_eq!(find(b"yz").hits, [(5 * PAGE - 1, 2)]);
+    assert_eq!(find(b"zl").hits, []);
+}
+
+#[test]
+fn bytes_are_traced_to_the_pages_file_and_back_and_to_others_that_map_them() {
+    let memory = open_fixture("memory-zoo.tar.zst");
+    let space = memory.space(Pid(1)).unwrap();
+    let back = |addr: u64| {
+        let place = space.place_of(VirtAddr(addr)).unwrap();
+        memory.addresses_of(&place.member, place.offset.unwrap(), 100)
+    };
+    let both = |addr: u64| vec![(Pid(1), VirtAddr(addr)), (Pid(2), VirtAddr(addr))];
+    // The heap is the process's own, though the child has the same bytes at the same address.
+    assert_eq!(back(0x12e_e950), [(Pid(1), VirtAddr(0x12e_e950))]);
+    // Shared anonymous memory.
+    assert_eq!(back(0x7f7a_0835_8005), both(0x7f7a_0835_8005));
+    let others = |addr: u64| memory.mappings_of(&space, VirtAddr(addr), 100);
+    assert_eq!(others(0x12e_e950), [(Pid(1), VirtAddr(0x12e_e950))]);
+    assert_eq!(others(0x7f7a_0835_8005), both(0x7f7a_0835_8005));
+    // The third page of a memfd; its first page is mapped privately as well and not written to.
+    assert_eq!(others(0x7f7a_0835_2064), both(0x7f7a_0835_2064));
+    assert_eq!(others(0x7f7a_0835_012c), both(0x7f7a_0835_012c));
+    // A page that is written to has left the object.
+    assert_eq!(others(0x7f7a_0835_1008), [(Pid(1), VirtAddr(0x7f7a_0835_1008))]);
+    assert_eq!(memory.addresses_of("pages-99.img", 0, 100), []);
+}
+
+#[test]
+fn pages_of_parents_say_how_far_away_they_are() {
+    let memory = open_fixture("incremental.tar");
+    let space = memory.space(Pid(184)).unwrap();
+    let at = |addr: u64| {
+        let addr = VirtAddr(addr);
+        (space.segment_at(addr).unwrap().origin, space.place_of(addr).unwrap().member)
+    };
+    // Never touched again; written in stage 1; in stage 2.
+    assert_eq!(at(0x2000_2064), (Origin::Parent { depth: 2 }, "1/pages-1.img".into()));
+    assert_eq!(at(0x2000_5064), (Origin::Parent { depth: 1 }, "2/pages-1.img".into()));
+    let (origin, member) = at(0x2000_7064);
+    assert!(origin == Origin::Dump && !member.contains('/'), "{member}");
+}
