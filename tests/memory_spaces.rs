@@ -46,6 +46,13 @@ fn packed(page: u64, letters: &[u8]) -> (PagemapEntry, Vec<u8>) {
     (entry, blocks.concat())
 }
 
+/// Blocks of zeros, which take no room: `nr_blocks` of so many pages each.
+fn zeros(page: u64, nr_blocks: usize, pages_per_block: u32) -> (PagemapEntry, Vec<u8>) {
+    let blocks = PagemapBlocks { block_sizes: vec![0; nr_blocks], pages_per_block, ..PagemapBlocks::default() };
+    let nr_pages = nr_blocks as u64 * u64::from(pages_per_block);
+    (PagemapEntry { nr_pages: Some(nr_pages), blocks: Some(blocks.into()), ..entry(page, 0, 4) }, Vec::new())
+}
+
 /// What is at each page from `AT` on, in a letter: the first of its bytes, `0` for untouched, `!` and the reason.
 fn pages(memory: &Memory, nr: u64) -> String {
     let space = memory.space(Pid(1)).unwrap();
@@ -173,6 +180,49 @@ fn search_crosses_compressed_blocks_and_tells_what_it_could_not_see() {
     assert_eq!(find(b"xyyy").hits, [(4 * PAGE - 1, 4)]);
     assert_eq!(find(b"yz").hits, [(5 * PAGE - 1, 2)]);
     assert_eq!(find(b"zl").hits, []);
+}
+
+#[test]
+fn terabytes_of_zeros_cost_nothing_to_search() {
+    let mut parts = Parts::of("compressed.tar");
+    // 64 TiB of blocks of zeros out of a megabyte of pagemap, a page of text in the middle; then 32 TiB untouched.
+    let block: u32 = 64 << 8;
+    let half = (1 << 19) * u64::from(block);
+    parts.add_vma(AT..AT + (96 << 40));
+    let text = [vec![b'.'; 4090], b"needle".to_vec()].concat();
+    parts.add_pages(vec![zeros(0, 1 << 19, block), (entry(half, 1, 4), text), zeros(half + 1, 1 << 19, block)]);
+    let memory = open(&parts);
+    let mut told = Told::default();
+    let pattern = Pattern::Literal(b"needle\0\0".to_vec());
+    let started = std::time::Instant::now();
+    search(&memory, &Scope::default(), &Matcher::new(&[pattern]).unwrap(), &Silent, &mut told).unwrap();
+    assert_eq!(told.hits, [((half + 1) * PAGE - 6, 8)]);
+    assert!(started.elapsed() < std::time::Duration::from_secs(10));
+    let space = memory.space(Pid(1)).unwrap();
+    assert_eq!(space.bytes_at(VirtAddr(AT + (half - 1) * PAGE), 4097)[4095..], [0, b'.']);
+}
+
+#[test]
+fn slow_expressions_stop_when_told() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    struct StopSoon(AtomicU32);
+    impl cryoscope::base::Progress for StopSoon {
+        fn step(&self, _done: u64, _total: Option<u64>) -> Result<(), cryoscope::base::Cancelled> {
+            if self.0.fetch_add(1, Ordering::Relaxed) < 100 { Ok(()) } else { Err(cryoscope::base::Cancelled) }
+        }
+    }
+    // Every start has a match, which is too long.
+    let mut parts = Parts::of("compressed.tar");
+    let nr_pages = 512;
+    parts.add_vma(AT..AT + u64::from(nr_pages) * PAGE);
+    let bytes = [vec![b'a'; 8191], vec![b'b']].concat().repeat(nr_pages as usize / 2);
+    parts.add_pages(vec![(entry(0, nr_pages, 4), bytes)]);
+    let memory = open(&parts);
+    let matcher = Matcher::new(&[Pattern::Regex { source: "a.*b".into(), any_case: false }]).unwrap();
+    let stop = StopSoon(AtomicU32::new(0));
+    let started = std::time::Instant::now();
+    assert!(search(&memory, &Scope::default(), &matcher, &stop, &mut Told::default()).is_err());
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
 }
 
 #[test]

@@ -22,14 +22,14 @@ use rebuild::Parts;
 /// Every place that a search told, in its order.
 #[derive(Debug, Default)]
 struct Found {
-    hits: Vec<(Option<u32>, Option<u64>, Source, Vec<u8>)>,
+    hits: Vec<(Option<u32>, Option<u64>, Source)>,
     max: Option<usize>,
 }
 
 impl SearchSink for Found {
     fn found(&mut self, hit: &Hit<'_>) -> ControlFlow<()> {
         let vaddr = hit.vaddr().map(|vaddr| vaddr.0);
-        self.hits.push((hit.pid().map(|pid| pid.0), vaddr, hit.source(), hit.bytes(1 << 16)));
+        self.hits.push((hit.pid().map(|pid| pid.0), vaddr, hit.source()));
         if self.max == Some(self.hits.len()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
@@ -38,7 +38,7 @@ impl SearchSink for Found {
 
 impl Found {
     fn in_memory(&self) -> Vec<(u32, u64)> {
-        let memory = self.hits.iter().filter(|(_, _, source, _)| *source == Source::Memory);
+        let memory = self.hits.iter().filter(|(_, _, source)| *source == Source::Memory);
         memory.map(|(pid, vaddr, ..)| (pid.unwrap(), vaddr.unwrap())).collect()
     }
 }

@@ -180,7 +180,7 @@ fn next_of_memory<'a>(
     let vma = vmas.get(first..)?.iter().find(|vma| filter.is_all() || filter.has(vma))?;
     let addr = vma.start.max(at).max(limits.start);
     let (segment, stored) = space.stored_at(addr)?;
-    let end = segment.range.end.min(limits.end);
+    let (end, stored) = stored.first_part(addr..segment.range.end.min(limits.end));
     if end <= addr {
         return None;
     }
@@ -205,7 +205,8 @@ fn next_of_object<'a>(pagemap: &'a Pagemap, size: u64, without: &[Range<u64>], m
         return None;
     }
     let (until, stored) = stored_in_object(pagemap, VirtAddr(at));
-    Some(Piece { range: at..until.0.min(end), what: what(stored, false) })
+    let (until, stored) = stored.first_part(VirtAddr(at)..until.min(VirtAddr(end)));
+    Some(Piece { range: at..until.0, what: what(stored, false) })
 }
 
 fn what(stored: Stored<'_>, is_shared: bool) -> What<'_> {
