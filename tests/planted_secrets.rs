@@ -13,11 +13,11 @@ use std::ops::ControlFlow;
 
 use cryoscope::base::{Pid, Silent, VirtAddr};
 use cryoscope::checkpoint;
-use cryoscope::decode::schema::PagemapEntry;
+use cryoscope::decode::schema::{MmEntry, PagemapEntry, PagemapHead, VmaEntry};
 use cryoscope::evidence::{Evidence, OpenOptions};
 use cryoscope::memory::search::{Hit, Matcher, Pattern, Scope, SearchSink, Skipped, Source, VmaFilter, search};
 use cryoscope::memory::{Memory, Origin};
-use rebuild::Parts;
+use rebuild::{Parts, push_record};
 
 /// Every place that a search told, in its order.
 #[derive(Debug, Default)]
@@ -357,4 +357,69 @@ fn units_and_their_borders_leave_no_match_out_and_tell_none_twice() {
     }
     assert_eq!(dots.len(), reference.len());
     assert_eq!(dots, reference);
+}
+
+#[test]
+fn pages_that_processes_share_are_told_for_each_map_and_the_rest_once() {
+    const SHMID: u64 = 77;
+    const NR_PAGES: u64 = 700;
+    let mut parts = Parts::of("compressed.tar");
+    // A needle across every sixteenth page border of the object, a hole in the middle.
+    let mut bytes = vec![b'.'; usize::try_from(NR_PAGES * PAGE).unwrap()];
+    let offsets: Vec<u64> = (1..NR_PAGES / 16)
+        .map(|nr| nr * 16 * PAGE - 3)
+        .filter(|at| !(400 * PAGE - 6..=416 * PAGE).contains(at))
+        .collect();
+    for at in &offsets {
+        bytes[usize::try_from(*at).unwrap()..][..6].copy_from_slice(b"needle");
+    }
+    let entry = |first: u64, end: u64| PagemapEntry {
+        vaddr: first * PAGE,
+        compat_nr_pages: u32::try_from(end - first).unwrap(),
+        flags: Some(4),
+        ..PagemapEntry::default()
+    };
+    let mut img = parts.image("pagemap-1.img")[..8].to_vec();
+    push_record(&mut img, &PagemapHead { pages_id: 77 });
+    [entry(0, 400), entry(416, NR_PAGES)].iter().for_each(|entry| push_record(&mut img, entry));
+    parts.set_image("pagemap-shmem-77.img", img);
+    bytes.drain(400 * PAGE as usize..416 * PAGE as usize);
+    parts.set_image("pages-77.img", bytes);
+    // Process 1 maps it from its third page on; its child all but the last pages, in two parts.
+    let map = |at: u64, first: u64, end: u64| VmaEntry {
+        start: AT + at * PAGE,
+        end: AT + (at + end - first) * PAGE,
+        pgoff: first * PAGE,
+        shmid: SHMID,
+        prot: 3,
+        flags: 0x21,
+        status: 0x101,
+        fd: -1,
+        ..VmaEntry::default()
+    };
+    let mut mapped = Vec::new();
+    let pids: Vec<u32> = open_parts(&parts).checkpoint().processes.iter().map(|process| process.pid.0).collect();
+    for (pid, maps) in [(pids[0], vec![(5, 3, 650)]), (pids[1], vec![(0, 0, 200), (900, 200, 640)])] {
+        let mut mm = parts.records::<MmEntry>(&format!("mm-{pid}.img")).remove(0);
+        for (at, first, end) in maps {
+            mm.vmas.push(map(at, first, end));
+            let inside = offsets.iter().filter(|offset| first * PAGE <= **offset && **offset + 6 <= end * PAGE);
+            mapped.extend(inside.map(|offset| (pid, AT + at * PAGE + offset - first * PAGE)));
+        }
+        mm.vmas.sort_by_key(|vma| vma.start);
+        parts.set_records(&format!("mm-{pid}.img"), &[mm]);
+    }
+    mapped.sort_unstable();
+    let memory = open_parts(&parts);
+    let found = find(&memory, literal("needle"));
+    assert_eq!(found.in_memory(), mapped);
+    assert!(mapped.len() > 70);
+    // What nobody maps is told as the object's own.
+    let rest = found.hits.iter().filter(|hit| hit.2 == Source::Shm).count();
+    assert_eq!(rest, offsets.iter().filter(|offset| **offset >= 650 * PAGE).count());
+    let (pid, addr) = mapped[20];
+    let space = memory.space(Pid(pid)).unwrap();
+    assert_eq!(memory.mappings_of(&space, VirtAddr(addr), 10).len(), 2);
+    let place = space.place_of(VirtAddr(addr)).unwrap();
+    assert_eq!(memory.addresses_of(&place.member, place.offset.unwrap(), 10).len(), 2);
 }
