@@ -23,6 +23,7 @@
 //!   shared objects.
 
 mod address_space;
+mod fuzz;
 mod index;
 mod mapped_file;
 pub mod search;
@@ -30,6 +31,7 @@ mod segment;
 mod whole;
 
 pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
+pub use fuzz::fuzz_memory;
 pub use index::SegmentIndex;
 pub use segment::{Missing, Origin, Segment};
 pub use whole::Memory;

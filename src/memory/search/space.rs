@@ -193,14 +193,12 @@ fn next_of_memory<'a>(
 }
 
 fn next_of_object<'a>(pagemap: &'a Pagemap, size: u64, without: &[Range<u64>], mut at: u64) -> Option<Piece<'a>> {
-    let mut end = size;
-    for range in without {
-        if range.contains(&at) {
-            at = range.end;
-        } else if at < range.start {
-            end = end.min(range.start);
-        }
+    let mut nr = without.partition_point(|range| range.end <= at);
+    if let Some(range) = without.get(nr).filter(|range| range.start <= at) {
+        at = range.end;
+        nr += 1;
     }
+    let end = without.get(nr).map_or(size, |range| range.start.min(size));
     if end <= at {
         return None;
     }
