@@ -202,6 +202,85 @@ fn terabytes_of_zeros_cost_nothing_to_search() {
     assert_eq!(space.bytes_at(VirtAddr(AT + (half - 1) * PAGE), 4097)[4095..], [0, b'.']);
 }
 
+/// The engine against the simplest search there is: over each contiguous stretch as a whole, in one piece.
+#[test]
+fn units_find_what_a_search_of_whole_stretches_finds() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let patterns = [
+        Pattern::Literal(b"abba".to_vec()),
+        Pattern::Literal(b"aab".to_vec()),
+        Pattern::Regex { source: r"\ba+b".into(), any_case: false },
+        Pattern::Regex { source: r"b[^b]{2,40}b".into(), any_case: false },
+        Pattern::Regex { source: r"(?:ab+){3,}\b".into(), any_case: false },
+        Pattern::Regex { source: r"b\x00+a|a.b$".into(), any_case: false },
+    ];
+    let mut nr_hits = 0;
+    for _ in 0..12 {
+        let mut parts = Parts::of("compressed.tar");
+        let (mut runs, mut at) = (Vec::new(), 0);
+        while at < 200 {
+            let len = [1, 1, 2, 17, 40][usize::try_from(next(5)).unwrap()];
+            let density = [3, 60, 3000][usize::try_from(next(3)).unwrap()];
+            let letter = |nr: u64| {
+                if nr % density == 0 {
+                    b"ab\0ab."[usize::try_from(nr / density % 6).unwrap()]
+                } else {
+                    b'a' + u8::try_from(nr % 2).unwrap()
+                }
+            };
+            let bytes: Vec<u8> = (0..len * PAGE).map(|_| letter(next(1 << 20))).collect();
+            match next(6) {
+                0 => runs.push((entry(at, u32::try_from(len).unwrap(), 2), Vec::new())),
+                1 => runs.push(packed(at, &b"abaab"[..usize::try_from(len.min(5)).unwrap()])),
+                2 => {}
+                _ => runs.push((entry(at, u32::try_from(len).unwrap(), 4), bytes)),
+            }
+            at += len;
+        }
+        parts.add_vma(AT..AT + (at / 2) * PAGE);
+        parts.add_vma(AT + (at / 2) * PAGE..AT + (at + 1) * PAGE);
+        parts.add_pages(runs);
+        let memory = open(&parts);
+        for pattern in &patterns {
+            let matcher = Matcher::new(std::slice::from_ref(pattern)).unwrap();
+            let mut told = Told::default();
+            search(&memory, &Scope::default(), &matcher, &Silent, &mut told).unwrap();
+            let found: Vec<(u64, u64)> = told.hits.into_iter().filter(|(at, _)| *at < 1 << 40).collect();
+            let expected = of_whole_stretches(&memory, &matcher, (at + 1) * PAGE);
+            assert_eq!(found.len(), expected.len(), "{pattern:?}");
+            assert_eq!(found, expected, "{pattern:?}");
+            nr_hits += found.len();
+        }
+    }
+    assert!(nr_hits > 10_000, "{nr_hits}");
+}
+
+fn of_whole_stretches(memory: &Memory, matcher: &Matcher, len: u64) -> Vec<(u64, u64)> {
+    let space = memory.space(Pid(1)).unwrap();
+    let (mut stretch, mut start, mut found) = (Vec::new(), 0, Vec::new());
+    let end = VirtAddr(AT + len);
+    let chunks = space.read(VirtAddr(AT)..end).map(Some).chain([None]);
+    for chunk in chunks {
+        match chunk.as_ref().map(|chunk| (&chunk.content, chunk.range.end.0 - chunk.range.start.0)) {
+            Some((Content::Bytes(bytes), _)) => stretch.extend_from_slice(bytes),
+            Some((Content::Zero, len)) => stretch.resize(stretch.len() + usize::try_from(len).unwrap(), 0),
+            Some((Content::Absent(_), _)) | None => {
+                let hits = matcher.find_all(&stretch).into_iter();
+                found.extend(hits.map(|(at, len, _)| (start + at as u64, len as u64)));
+                stretch.clear();
+                start = chunk.map_or(0, |chunk| chunk.range.end.0 - AT);
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn slow_expressions_stop_when_told() {
     use std::sync::atomic::{AtomicU32, Ordering};

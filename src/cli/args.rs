@@ -284,7 +284,7 @@ pub struct ExtractArgs {
 /// Which memory of processes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Maps {
-    /// Only maps with this in their name, as /proc/PID/maps has it: libc, [heap], memfd
+    /// Only maps with this in their name, as /proc/PID/maps has it: libc, memfd, heap
     #[arg(long, value_name = "SUBSTR")]
     pub map: Option<String>,
     /// Only maps with these permissions: letters that must be there, - at a place that must be empty

@@ -17,7 +17,6 @@ const MAX_READ_BYTES: u64 = 10_000;
 /// Walks and reads every space, and searches everything, of a checkpoint that may be hostile. Never panics, and takes time in
 /// proportion to the evidence.
 #[doc(hidden)]
-#[expect(clippy::missing_panics_doc, reason = "only when an invariant does not hold")]
 pub fn fuzz_memory(checkpoint: &Arc<Checkpoint>) {
     let memory = Memory::new(Arc::clone(checkpoint));
     for space in memory.spaces() {
