@@ -284,7 +284,7 @@ pub struct ExtractArgs {
 /// Which memory of processes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Maps {
-    /// Only maps with this in their name, as /proc/PID/maps has it: libc, [heap], memfd
+    /// Only maps with this in their name, as /proc/PID/maps has it: libc, memfd, heap
     #[arg(long, value_name = "SUBSTR")]
     pub map: Option<String>,
     /// Only maps with these permissions: letters that must be there, - at a place that must be empty
@@ -307,7 +307,7 @@ pub struct Base {
 /// `memory`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is not in the checkpoint is said in the dump, and is a hole in a file. With --range a file holds exactly that range;
+What is not in the checkpoint is said in the dump, and is a hole in a file. With --range a file holds exactly that range; \
 without, the maps one behind the other, and the table on standard output says which is where.
 
 Examples:
@@ -374,13 +374,13 @@ const KINDS_OF_PATTERN: [&str; 5] = ["fixed", "regex", "hex", "value", "secrets"
 /// `search`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Memory is searched by addresses: a match may cross the border of two pages that are neighbours in the address space, and
-never joins pages that are neighbours only in the archive. A match has at most 4096 bytes. Memory that several processes
+Memory is searched by addresses: a match may cross the border of two pages that are neighbours in the address space, and \
+never joins pages that are neighbours only in the archive. A match has at most 4096 bytes. Memory that several processes \
 map is told once for each of them. Regular expressions are over bytes: . is any byte, \\w is ASCII, (?u) turns Unicode on.
 
-Sources: memory, pipe (terminals too), socket, ghost (deleted files that were open), tmpfs (/dev/shm too), memfd and shm
-(where memory is searched as well: what no process maps of them), rootfs (changed files, volumes), metadata, image (CRIU's
-own records).
+Sources: memory, pipe (terminals too), socket, ghost (deleted files that were open), tmpfs (/dev/shm too), memfd and shm \
+(where memory is searched as well: what no process maps of them), rootfs (changed files, volumes), metadata, image \
+(CRIU's own records).
 
 Examples:
   cryoscope search checkpoint.tar 'BEGIN RSA PRIVATE KEY'

@@ -241,7 +241,8 @@ fn raw_to_file(
             done = done.saturating_add(chunk_len);
             match &chunk.content {
                 Content::Bytes(bytes) => {
-                    write_sparse(&mut file, offset + (chunk.range.start.0 - range.start.0), bytes)?;
+                    let at = offset.saturating_add(chunk.range.start.0 - range.start.0);
+                    write_sparse(&mut file, at, bytes)?;
                 }
                 Content::Zero => {}
                 Content::Absent(why) => {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::base::{FileId, Issue, Place, Text, hex};
 use crate::checkpoint::files::{FileDetail, RegFile};
-use crate::checkpoint::recovered::{Content, Source};
+use crate::checkpoint::recovered::{Content, RecoveredFile, Source};
 use crate::checkpoint::{Checkpoint, OpenFile};
 use crate::evidence::{BaseImage, Evidence, Member};
 
@@ -100,9 +100,12 @@ impl MappedFile {
             Found::Recovered(at) => {
                 let file = checkpoint.recovered.get(*at)?;
                 match &file.content {
-                    // Pieces of a ghost lie one behind the other, each after a record of its own: the place is the
-                    // first's, and the offset is told in the file instead.
-                    Content::Chunks(chunks) if chunks.len() > 1 => Some(Place::at(file.path.label(), offset)),
+                    Content::Chunks(chunks) => {
+                        let (start, bytes) = chunks.iter().rev().find(|(start, _)| *start <= offset)?;
+                        let inside = offset.checked_sub(*start).filter(|inside| *inside < bytes.len() as u64)?;
+                        let place = place_of_piece(file, chunks, bytes);
+                        Some(Place { offset: place.offset.map(|at| at.saturating_add(inside)), ..place })
+                    }
                     _ => Some(Place {
                         offset: Some(file.place.offset.unwrap_or(0).saturating_add(offset)),
                         ..file.place.clone()
@@ -118,6 +121,14 @@ impl MappedFile {
             }
         }
     }
+}
+
+/// Where a piece of a deleted file lies: all are slices of one image, and the offset of the first is recorded.
+pub(super) fn place_of_piece(file: &RecoveredFile, chunks: &[(u64, Bytes)], piece: &Bytes) -> Place {
+    let first = chunks.first().map(|(_, bytes)| bytes.as_ptr().addr());
+    let further = first.and_then(|first| piece.as_ptr().addr().checked_sub(first));
+    let offset = file.place.offset.zip(further).map(|(offset, further)| offset.saturating_add(further as u64));
+    Place { offset, ..file.place.clone() }
 }
 
 /// Whether a private map of the file reads zeros where nothing was written.

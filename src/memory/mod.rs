@@ -28,6 +28,7 @@ mod address_space;
 mod core_file;
 pub mod disassembly;
 mod elf;
+mod fuzz;
 mod index;
 mod mapped_file;
 pub mod search;
@@ -38,6 +39,7 @@ mod whole;
 
 pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
 pub use core_file::{CoreError, CoreSummary, write_core};
+pub use fuzz::fuzz_memory;
 pub use index::SegmentIndex;
 pub use segment::{Missing, Origin, Segment};
 pub use symbols::{AddressName, Module, Symbols};

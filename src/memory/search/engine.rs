@@ -58,7 +58,7 @@ pub fn search(
     let mut batch_bytes = FIRST_BATCH_BYTES;
     let mut scanned: Option<(Vec<Job<'_>>, Vec<Found>)> = None;
     loop {
-        progress.step(scan.done.load(Ordering::Relaxed).min(total), Some(total))?;
+        scan.step()?;
         let batch = feed.batch(batch_bytes);
         batch_bytes = batch_bytes.saturating_mul(2).min(MAX_BATCH_BYTES);
         if batch.is_empty() && scanned.is_none() {
@@ -193,8 +193,8 @@ impl Scan<'_> {
             return Ok(Found::default());
         }
         let len = unit.range.end - unit.range.start;
-        let done = self.done.fetch_add(len, Ordering::Relaxed).saturating_add(len);
-        self.progress.step(done.min(self.total), Some(self.total))?;
+        self.done.fetch_add(len, Ordering::Relaxed);
+        self.step()?;
         let kept = kept.as_ref().filter(|_| self.kept_hits.load(Ordering::Relaxed) < MAX_KEPT_HITS);
         let Some(kept) = kept else { return Ok(self.unit(&target.1.space, unit)) };
         let found = kept.get_or_init(|| {
@@ -204,6 +204,11 @@ impl Scan<'_> {
             found
         });
         Ok(found.clone())
+    }
+
+    /// Tells how far the search is.
+    fn step(&self) -> Result<(), Cancelled> {
+        self.progress.step(self.done.load(Ordering::Relaxed).min(self.total), Some(self.total))
     }
 
     fn unit(&self, space: &Space<'_>, unit: &Unit) -> Found {
@@ -230,14 +235,16 @@ impl Scan<'_> {
         let mut out = OfGroup::default();
         let Some(group) = self.matcher.groups.get(nr) else { return out };
         let len = usize::try_from(unit.range.end - unit.range.start).unwrap_or(0);
+        let goes_on = || !self.is_over.load(Ordering::Relaxed) && self.step().is_ok();
         match &unit.bytes {
             UnitBytes::InPlace { buffer, from: start, behind, ahead, .. } => {
                 let bytes = buffer.get(start - behind..start + len + ahead).unwrap_or_default();
                 let shift = |at: usize| u32::try_from(at - behind).unwrap_or(u32::MAX);
                 let hits = &mut out.hits;
-                let resume = group.find(bytes, behind + from as usize, behind + len, max, &mut |at, len, id| {
-                    hits.push((shift(at), u32::try_from(len).unwrap_or(u32::MAX), id));
-                });
+                let resume =
+                    group.find(bytes, behind + from as usize, behind + len, max, &goes_on, &mut |at, len, id| {
+                        hits.push((shift(at), u32::try_from(len).unwrap_or(u32::MAX), id));
+                    });
                 out.resume = resume.map(shift);
             }
             UnitBytes::Gather { behind } => {
@@ -249,7 +256,7 @@ impl Scan<'_> {
                     let shift = |at: usize| u32::try_from(start + at as u64 - unit.range.start).unwrap_or(u32::MAX);
                     let hits = &mut out.hits;
                     let left = max.saturating_sub(hits.len());
-                    let resume = group.find(&bytes, size(first), core_end, left, &mut |at, len, id| {
+                    let resume = group.find(&bytes, size(first), core_end, left, &goes_on, &mut |at, len, id| {
                         let range = start + at as u64..start + (at + len) as u64;
                         if !space.is_untouched(range) {
                             hits.push((shift(at), u32::try_from(len).unwrap_or(u32::MAX), id));
@@ -355,9 +362,7 @@ impl Emit<'_> {
                 last = of_group.hits.last().copied().or(last);
                 hits.extend(of_group.hits.iter().map(|(at, len, id)| (start + u64::from(*at), u64::from(*len), *id)));
                 let Some(resume) = of_group.resume else { break };
-                self.scan
-                    .progress
-                    .step(self.scan.done.load(Ordering::Relaxed).min(self.scan.total), Some(self.scan.total))?;
+                self.scan.step()?;
                 of_group = self.scan.group(&target.space, unit, nr, resume, MAX_WAITING_HITS, &mut Vec::new());
             }
             if let (Some((at, len, _)), Some(end)) = (last, self.ends.get_mut(nr)) {

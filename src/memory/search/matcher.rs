@@ -90,13 +90,19 @@ impl Matcher {
     pub fn find_all(&self, bytes: &[u8]) -> Vec<(usize, usize, usize)> {
         let mut found = Vec::new();
         for group in &self.groups {
-            let _ = group.find(bytes, 0, bytes.len(), usize::MAX, &mut |start, len, id| {
+            let _ = group.find(bytes, 0, bytes.len(), usize::MAX, &|| true, &mut |start, len, id| {
                 found.push((start, len, usize::try_from(id).unwrap_or(usize::MAX)));
             });
         }
         found.sort_unstable();
         found
     }
+}
+
+/// How an expression is kept from running far ahead again and again.
+struct Careful<'g> {
+    steps_left: u32,
+    goes_on: &'g dyn Fn() -> bool,
 }
 
 impl Group {
@@ -121,17 +127,19 @@ impl Group {
     /// Hands on every match that begins in `from..core_end`, as start, length, pattern. What is behind `core_end` may be
     /// a part of a match only.
     ///
-    /// Returns where to go on when `max` was reached.
+    /// Returns where to go on when `max` was reached. An expression that makes slow progress asks `goes_on` at every
+    /// step, and ends early when the answer is no.
     pub(super) fn find(
         &self,
         bytes: &[u8],
         from: usize,
         core_end: usize,
         max: usize,
+        goes_on: &dyn Fn() -> bool,
         found: &mut dyn FnMut(usize, usize, u32),
     ) -> Option<usize> {
         let mut at = from;
-        let mut careful = 0u32;
+        let mut careful = Careful { steps_left: 0, goes_on };
         let mut left = max;
         while at < core_end {
             let Some((start, end, nr)) = self.finder.next(bytes, at, core_end, &mut careful) else { break };
@@ -205,7 +213,13 @@ impl Finder {
     }
 
     /// The next match from `at` on that begins before `core_end`, and maybe one behind it.
-    fn next(&self, bytes: &[u8], at: usize, core_end: usize, careful: &mut u32) -> Option<(usize, usize, usize)> {
+    fn next(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        core_end: usize,
+        careful: &mut Careful<'_>,
+    ) -> Option<(usize, usize, usize)> {
         match self {
             Finder::One(finder) => {
                 let len = finder.needle().len();
@@ -234,11 +248,12 @@ fn next_of_regex(
     bytes: &[u8],
     mut at: usize,
     core_end: usize,
-    careful: &mut u32,
+    careful: &mut Careful<'_>,
 ) -> Option<(usize, usize)> {
     while at < core_end {
-        let end_of_step = if *careful > 0 { at.saturating_add(CAREFUL_BYTES).min(core_end) } else { core_end };
-        *careful = careful.saturating_sub(1);
+        let end_of_step =
+            if careful.steps_left > 0 { at.saturating_add(CAREFUL_BYTES).min(core_end) } else { core_end };
+        careful.steps_left = careful.steps_left.saturating_sub(1);
         let reach = end_of_step.saturating_add(max_len).saturating_add(LOOK_AHEAD_BYTES).min(bytes.len());
         let Some(found) = regex.find_at(bytes.get(..reach)?, at).filter(|found| found.start() < end_of_step) else {
             at = end_of_step;
@@ -251,7 +266,10 @@ fn next_of_regex(
         if found.len() <= max_len {
             return Some((found.start(), found.end()));
         }
-        *careful = CAREFUL_STEPS;
+        careful.steps_left = CAREFUL_STEPS;
+        if !(careful.goes_on)() {
+            return None;
+        }
         let cut = bytes.get(..found.start() + max_len)?;
         match regex.find_at(cut, found.start()) {
             Some(again) if again.start() == found.start() && !again.is_empty() => {
@@ -332,9 +350,9 @@ mod tests {
     fn a_dense_group_stops_at_its_limit_and_goes_on_from_there() {
         let matcher = Matcher::new(&[Pattern::Literal(b"aa".into())]).unwrap();
         let mut found = Vec::new();
-        let resume = matcher.groups[0].find(b"aaaaaaaa", 0, 8, 2, &mut |start, _, _| found.push(start));
+        let resume = matcher.groups[0].find(b"aaaaaaaa", 0, 8, 2, &|| true, &mut |start, _, _| found.push(start));
         assert_eq!((resume, &found[..]), (Some(4), &[0, 2][..]));
-        assert_eq!(matcher.groups[0].find(b"aaaaaaaa", 4, 8, 9, &mut |start, _, _| found.push(start)), None);
+        assert_eq!(matcher.groups[0].find(b"aaaaaaaa", 4, 8, 9, &|| true, &mut |start, _, _| found.push(start)), None);
         assert_eq!(found, [0, 2, 4, 6]);
     }
 }

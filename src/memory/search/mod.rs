@@ -13,7 +13,8 @@
 //!   Of several literals that begin at the same address the longest is told.
 //! - A match is at most [`MAX_MATCH_BYTES`] long: a pattern without bound finds what it would find if memory ended so many
 //!   bytes behind the start. It has at least one byte.
-//! - Zeros that nobody wrote (untouched pages, holes) can be a part of a match, and alone they are none.
+//! - Zeros that take no room (untouched pages, holes, compressed blocks of zeros) can be a part of a match, and alone they
+//!   are none.
 //! - `^` and `$` (without `m`) are the ends of a stretch; `\b` looks across all borders inside it.
 //!
 //! # Bounds

@@ -152,7 +152,7 @@ impl<'a> Space<'a> {
                 let (start, bytes, place) = pieces.get(nr)?;
                 let inside = (at - start).min(bytes.len() as u64);
                 let place = place.clone()?;
-                Some(Place { offset: Some(place.offset.unwrap_or(0).saturating_add(inside)), ..place })
+                Some(Place { offset: place.offset.map(|offset| offset.saturating_add(inside)), ..place })
             }
         }
     }
@@ -180,7 +180,7 @@ fn next_of_memory<'a>(
     let vma = vmas.get(first..)?.iter().find(|vma| filter.is_all() || filter.has(vma))?;
     let addr = vma.start.max(at).max(limits.start);
     let (segment, stored) = space.stored_at(addr)?;
-    let end = segment.range.end.min(limits.end);
+    let (end, stored) = stored.first_part(addr..segment.range.end.min(limits.end));
     if end <= addr {
         return None;
     }
@@ -193,19 +193,18 @@ fn next_of_memory<'a>(
 }
 
 fn next_of_object<'a>(pagemap: &'a Pagemap, size: u64, without: &[Range<u64>], mut at: u64) -> Option<Piece<'a>> {
-    let mut end = size;
-    for range in without {
-        if range.contains(&at) {
-            at = range.end;
-        } else if at < range.start {
-            end = end.min(range.start);
-        }
+    let mut nr = without.partition_point(|range| range.end <= at);
+    if let Some(range) = without.get(nr).filter(|range| range.start <= at) {
+        at = range.end;
+        nr += 1;
     }
+    let end = without.get(nr).map_or(size, |range| range.start.min(size));
     if end <= at {
         return None;
     }
     let (until, stored) = stored_in_object(pagemap, VirtAddr(at));
-    Some(Piece { range: at..until.0.min(end), what: what(stored, false) })
+    let (until, stored) = stored.first_part(VirtAddr(at)..until.min(VirtAddr(end)));
+    Some(Piece { range: at..until.0, what: what(stored, false) })
 }
 
 fn what(stored: Stored<'_>, is_shared: bool) -> What<'_> {
