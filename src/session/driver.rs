@@ -127,8 +127,8 @@ fn run_work(work: JobWork, say: &Say, ctx: &JobCtx) -> anyhow::Result<Option<Com
             let sha256 = crate::base::hex(&checkpoint.outer.sha256(ctx)?);
             Ok(Some(ArchivesCommand::Hashed { archive, sha256 }.into()))
         }
-        JobWork::ReadContent { archive, checkpoint, key } => {
-            let content = content::read(&checkpoint, &key, ctx)?;
+        JobWork::ReadContent { archive, checkpoint, memory, key } => {
+            let content = content::read(&checkpoint, &memory, &key, ctx)?;
             Ok(Some(ArchivesCommand::HasRead { archive, key, content }.into()))
         }
         JobWork::WriteFile { path, bytes } => {

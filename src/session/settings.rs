@@ -1,4 +1,4 @@
-//! What is remembered between sessions: theme, zoom, recent archives.
+//! What is remembered between sessions: theme, zoom, recent archives, bookmarks.
 //!
 //! One JSON file in the user's configuration directory, never beside evidence. A file that cannot
 //! be read is as good as none: the defaults apply.
@@ -10,11 +10,13 @@ use anyhow::Context as _;
 use etcetera::BaseStrategy as _;
 use serde::{Deserialize, Serialize};
 
+use super::space::bookmarks::{self, Bookmark};
+
 /// Most archives that are remembered.
 const MAX_RECENT: usize = 20;
 
 /// Largest settings file that is read.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 8 << 20;
 
 /// Steps of the zoom in percent.
 const ZOOM_STEPS: [u32; 9] = [80, 90, 100, 110, 125, 140, 160, 180, 200];
@@ -53,11 +55,13 @@ pub struct Settings {
     pub zoom_percent: u32,
     /// Archives, the last opened first.
     pub recent: Vec<RecentArchive>,
+    /// Places in memory, the oldest first.
+    pub bookmarks: Vec<Bookmark>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { theme: Theme::System, zoom_percent: 100, recent: Vec::new() }
+        Settings { theme: Theme::System, zoom_percent: 100, recent: Vec::new(), bookmarks: Vec::new() }
     }
 }
 
@@ -74,6 +78,7 @@ impl Settings {
         let mut settings: Settings = serde_json::from_str(&text).unwrap_or_default();
         settings.set_zoom(settings.zoom_percent);
         settings.recent.truncate(MAX_RECENT);
+        bookmarks::trim(&mut settings.bookmarks);
         settings
     }
 

@@ -93,6 +93,7 @@ fn default_tree() -> Tree<PanelKind> {
     let main = tabs(&[
         PanelKind::Overview,
         PanelKind::Process,
+        PanelKind::Memory,
         PanelKind::Files,
         PanelKind::Sockets,
         PanelKind::Mounts,
