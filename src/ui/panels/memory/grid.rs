@@ -10,6 +10,7 @@ use super::view::{ROW, View};
 use super::{MemoryState, Shown, input};
 use crate::base::VirtAddr;
 use crate::checkpoint::Vma;
+use crate::checkpoint::memory_map::VmaKind;
 use crate::memory::{Origin, Segment};
 use crate::session::space::rows::{ROW_BYTES, Row, Zeros};
 use crate::session::space::shape::Source;
@@ -73,7 +74,9 @@ impl Metrics {
     fn new(ui: &Ui, rect: Rect, shown: &Shown<'_>) -> Metrics {
         let galley = ui.painter().layout_no_wrap("0".repeat(64), tokens::mono_font(), Color32::PLACEHOLDER);
         let char_width = galley.size().x / 64.0;
-        let top = shown.space.map().vmas.last().map_or(0, |vma| vma.end.0);
+        // One area of the kernel at the very end does not make all addresses longer.
+        let vmas = &shown.space.map().vmas;
+        let top = vmas.iter().rev().find(|vma| vma.kind != VmaKind::Vsyscall).map_or(0, |vma| vma.end.0);
         let digits = if top > 1 << 48 { 16 } else if top > 1 << 32 { 12 } else { 8 };
         let addr = rect.left() + 14.0;
         let hex = addr + char_width * (digits as f32 + 2.0);
@@ -220,7 +223,12 @@ impl Drawing<'_> {
     }
 
     fn address(&self, row: Rect, addr: VirtAddr, color: Color32) {
-        self.put(self.metrics.addr, row, &format!("{:0width$x}", addr.0, width = self.metrics.digits), color);
+        let digits = self.metrics.digits;
+        let mut label = format!("{:0digits$x}", addr.0);
+        if label.len() > digits {
+            label = format!("{}…{}", &label[..4], &label[label.len() + 5 - digits..]);
+        }
+        self.put(self.metrics.addr, row, &label, color);
     }
 
     fn gap(&self, row: Rect, gap: &Range<VirtAddr>) -> String {

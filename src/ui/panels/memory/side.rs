@@ -82,6 +82,7 @@ pub(super) fn side_ui(
     ScrollArea::vertical().id_salt("side").auto_shrink(false).show(ui, |ui| {
         Frame::NONE.inner_margin(Margin { left: 10, right: 8, top: 4, bottom: 8 }).show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = 1.0;
+            ui.spacing_mut().interact_size.y = 18.0;
             inspector_ui(ui, shown, state, view, commands);
             ui.add_space(SPACE_S);
             bookmarks_ui(ui, shown, state, view, commands);
