@@ -202,3 +202,25 @@ fn file_that_is_no_checkpoint_is_a_message_and_no_crash() {
     harness.get_by_label("Failed: Open a.tar");
     assert!(harness.state().model().active().is_none());
 }
+
+#[test]
+fn panels_are_where_they_were_and_reset_puts_them_back() {
+    let mut harness = window_on_the_sample();
+    harness.get_by_role_and_label(egui::Role::Tab, "Mounts").click();
+    settle(&mut harness);
+    harness.get_by_label("Close Mounts").click();
+    settle(&mut harness);
+    let layout = harness.state().model().settings().layout.clone();
+    assert!(layout.is_some());
+    let settings = Settings { layout, ..Settings::default() };
+    let app = App::new(&egui::Context::default(), settings, Vec::new()).with_settings_unsaved();
+    *harness.state_mut() = app;
+    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    run_until(&mut harness, |app| app.model().active().is_some());
+    assert!(harness.query_by_role_and_label(egui::Role::Tab, "Mounts").is_none());
+    assert!(harness.query_by_role_and_label(egui::Role::Tab, "Images").is_some());
+    harness.state_mut().ask(ViewCommand::ResetLayout);
+    settle(&mut harness);
+    harness.get_by_role_and_label(egui::Role::Tab, "Mounts");
+    assert_eq!(harness.state().model().settings().layout, None);
+}

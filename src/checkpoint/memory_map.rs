@@ -75,6 +75,27 @@ pub enum VmaKind {
 }
 
 impl VmaKind {
+    /// All kinds.
+    pub const ALL: [VmaKind; 17] = [
+        VmaKind::Heap,
+        VmaKind::Stack,
+        VmaKind::AnonPrivate,
+        VmaKind::AnonShared,
+        VmaKind::FilePrivate,
+        VmaKind::FileShared,
+        VmaKind::Memfd,
+        VmaKind::Sysv,
+        VmaKind::Vdso,
+        VmaKind::Vvar,
+        VmaKind::Vsyscall,
+        VmaKind::Socket,
+        VmaKind::AioRing,
+        VmaKind::ShadowStack,
+        VmaKind::Uprobes,
+        VmaKind::Device,
+        VmaKind::Other,
+    ];
+
     /// The word of the JSON and of `--kind`.
     pub fn word(self) -> &'static str {
         match self {

@@ -105,7 +105,13 @@ fn x86(info: &schema::ThreadInfoX86) -> Registers {
             vector.push(("pkru".into(), words32(xsave.pkru.get(..1).unwrap_or_default())));
         }
     }
+    for (name, word) in [("fcw", fp.cwd), ("fsw", fp.swd), ("ftw", fp.twd), ("fop", fp.fop)] {
+        vector.push((name.into(), word.to_le_bytes()[..2].to_vec()));
+    }
+    vector.push(("fip".into(), fp.rip.to_le_bytes().to_vec()));
+    vector.push(("fdp".into(), fp.rdp.to_le_bytes().to_vec()));
     vector.push(("mxcsr".into(), fp.mxcsr.to_le_bytes().to_vec()));
+    vector.push(("mxcsr_mask".into(), fp.mxcsr_mask.to_le_bytes().to_vec()));
     Registers { arch: Arch::X86, is_compat, general, pc: regs.ip, sp: regs.sp, tls: Some(regs.fs_base), vector }
 }
 
@@ -135,15 +141,11 @@ fn aarch64(info: &schema::ThreadInfoAarch64) -> Registers {
     let regs = &info.gpregs;
     let mut general = indexed(&X, &regs.regs);
     general.extend(named!(regs; sp, pc, pstate));
-    Registers {
-        arch: Arch::Aarch64,
-        is_compat: false,
-        general,
-        pc: regs.pc,
-        sp: regs.sp,
-        tls: Some(info.tls),
-        vector: vectors("v", 16, &words64(&info.fpsimd.vregs)),
-    }
+    let mut vector = vectors("v", 16, &words64(&info.fpsimd.vregs));
+    vector.push(("fpsr".into(), info.fpsimd.fpsr.to_le_bytes().to_vec()));
+    vector.push(("fpcr".into(), info.fpsimd.fpcr.to_le_bytes().to_vec()));
+    let tls = Some(info.tls);
+    Registers { arch: Arch::Aarch64, is_compat: false, general, pc: regs.pc, sp: regs.sp, tls, vector }
 }
 
 fn ppc64(info: &schema::ThreadInfoPpc64) -> Registers {

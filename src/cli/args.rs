@@ -1,8 +1,12 @@
 //! What may be asked for.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::checkpoint::memory_map::VmaKind;
+use crate::memory::search::{Encoding, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,6 +89,12 @@ pub enum Command {
     Images(ImagesArgs),
     /// Files kept in a checkpoint: changed, deleted, in memory, logs
     Files(FilesArgs),
+    /// Memory of a process: hex dump, or its bytes
+    Memory(MemoryArgs),
+    /// Find bytes in memory, queues and files
+    Search(SearchArgs),
+    /// Printable strings of memory, with their addresses
+    Strings(StringsArgs),
     /// Completions for a shell, on standard output
     Completions(CompletionsArgs),
     /// Manual pages, into a directory
@@ -271,6 +281,170 @@ pub struct ExtractArgs {
     pub preserve_mode: bool,
 }
 
+/// Which memory of processes.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Maps {
+    /// Only maps with this in their name, as /proc/PID/maps has it: libc, [heap], memfd
+    #[arg(long, value_name = "SUBSTR")]
+    pub map: Option<String>,
+    /// Only maps with these permissions: letters that must be there, - at a place that must be empty
+    #[arg(long, value_name = "rwx", value_parser = parse_perms, allow_hyphen_values = true)]
+    pub perms: Option<String>,
+    /// Only maps of these kinds
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = parse_kind)]
+    pub kind: Vec<String>,
+}
+
+/// `memory`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What is not in the checkpoint is said in the dump, and is a hole in a file. With --range a file holds exactly that range;
+without, the maps one behind the other, and the table on standard output says which is where.
+
+Examples:
+  cryoscope memory checkpoint.tar --pid 1 --range 0x7f7a0835d000..0x7f7a0835e000
+      one page
+  cryoscope memory checkpoint.tar --pid 7 --map '[heap]' | less
+  cryoscope memory checkpoint.tar --pid 1 --perms rwx --raw -o injected.bin
+      all memory that is writable and executable, as a sparse file")]
+pub struct MemoryArgs {
+    /// Archive or directory; - is standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
+    /// The process, by its number inside the container
+    #[arg(long, value_name = "N")]
+    pub pid: u32,
+    /// Only these addresses, in hex: A..B, A-B as in /proc/PID/maps, or A+LENGTH
+    #[arg(long, value_name = "A..B", value_parser = parse_range)]
+    pub range: Option<(u64, u64)>,
+    /// Which maps.
+    #[command(flatten)]
+    pub maps: Maps,
+    /// The bytes themselves
+    #[arg(long)]
+    pub raw: bool,
+    /// File to write; with --raw a sparse one
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace a file that exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `search`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Memory is searched by addresses: a match may cross the border of two pages that are neighbours in the address space, and
+never joins pages that are neighbours only in the archive. A match has at most 4096 bytes. Memory that several processes
+map is told once for each of them. Regular expressions are over bytes: . is any byte, \\w is ASCII, (?u) turns Unicode on.
+
+Sources: memory, pipe (terminals too), socket, ghost (deleted files that were open), tmpfs (/dev/shm too), memfd and shm
+(where memory is searched as well: what no process maps of them), rootfs (changed files, volumes), metadata, image (CRIU's
+own records).
+
+Examples:
+  cryoscope search checkpoint.tar 'BEGIN RSA PRIVATE KEY'
+  cryoscope search checkpoint.tar --regex 'https?://[a-z0-9./-]+' --pid 1 --json | jq -r .match
+  cryoscope search checkpoint.tar --hex '7f 45 4c 46 ?? 01' --kind anon-private,heap,stack
+      programs in memory that no file backs
+  cryoscope search checkpoint.tar --value 0x7f7a0835d04d
+      who points there
+  cryoscope search checkpoint.tar --secrets
+      keys, tokens, private keys, connection strings, password hashes
+
+Exit codes: 0 found, 1 nothing found, 2 the request or the input was wrong.")]
+#[command(group(clap::ArgGroup::new("what").args(["fixed", "regex", "hex", "value", "secrets"])))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct SearchArgs {
+    /// Archive or directory; - is standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
+    /// What to find
+    #[arg(value_name = "PATTERN", required_unless_present_any = ["secrets", "also"], conflicts_with = "secrets", allow_hyphen_values = true)]
+    pub pattern: Option<OsString>,
+    /// One more pattern of the same kind; may be given often
+    #[arg(long = "also", short = 'e', value_name = "PATTERN", conflicts_with = "secrets", allow_hyphen_values = true)]
+    pub also: Vec<OsString>,
+    /// PATTERN is exactly these bytes (the default)
+    #[arg(long, short = 'F')]
+    pub fixed: bool,
+    /// PATTERN is a regular expression over bytes
+    #[arg(long)]
+    pub regex: bool,
+    /// PATTERN is bytes in hex, ? for any digit
+    #[arg(long)]
+    pub hex: bool,
+    /// PATTERN is a number as it lies in memory: a pointer, or 443u16, 443u16be, -1i32
+    #[arg(long)]
+    pub value: bool,
+    /// Everything that looks like a secret, instead of PATTERN
+    #[arg(long)]
+    pub secrets: bool,
+    /// PATTERN is text, stored as UTF-16 (little endian)
+    #[arg(long, conflicts_with_all = ["regex", "hex", "value", "secrets"])]
+    pub utf16: bool,
+    /// Letters in either case
+    #[arg(long, short, conflicts_with_all = ["hex", "value", "secrets"])]
+    pub ignore_case: bool,
+    /// Only what belongs to this process: its memory, queues and files that it has open
+    #[arg(long, value_name = "N")]
+    pub pid: Option<u32>,
+    /// Which maps; leaves memory as the only source.
+    #[command(flatten)]
+    pub maps: Maps,
+    /// Only these sources
+    #[arg(long = "in", value_name = "SOURCE", value_delimiter = ',')]
+    pub sources: Vec<Source>,
+    /// Bytes to show before and behind each match [default: 32]
+    #[arg(long, short = 'C', value_name = "N", value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    pub context: Option<u32>,
+    /// Stop after so many
+    #[arg(long, short, value_name = "N")]
+    pub max_count: Option<u64>,
+    /// Only how many there are
+    #[arg(long, short)]
+    pub count: bool,
+}
+
+/// `strings`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A string longer than 4096 bytes comes in pieces.
+
+Examples:
+  cryoscope strings checkpoint.tar --pid 1 --min-length 12 | grep -i passw
+  cryoscope strings checkpoint.tar --encoding utf8,utf16le --map '[heap]'
+  cryoscope strings checkpoint.tar --in ghost,memfd --json | jq -r .string")]
+pub struct StringsArgs {
+    /// Archive or directory; - is standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
+    /// Only this process, by its number inside the container
+    #[arg(long, value_name = "N")]
+    pub pid: Option<u32>,
+    /// Fewest letters of a string
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub min_length: u16,
+    /// How letters are stored
+    #[arg(long, value_name = "ENCODING", value_delimiter = ',', default_value = "ascii,utf16le")]
+    pub encoding: Vec<Encoding>,
+    /// Which maps.
+    #[command(flatten)]
+    pub maps: Maps,
+    /// Only these sources, as `search` has them
+    #[arg(long = "in", value_name = "SOURCE", value_delimiter = ',', default_value = "memory")]
+    pub sources: Vec<Source>,
+}
+
 /// `completions`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -292,6 +466,39 @@ pub struct ManArgs {
     /// Directory to write into; made if it is not there
     #[arg(long, short, value_name = "DIR")]
     pub output: PathBuf,
+}
+
+/// Half-open, both in hex.
+fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("{text}: not a range; give 0x1000..0x2000, 1000-2000 or 0x1000+0x200, in hex");
+    let number = |text: &str| {
+        let digits = text.trim();
+        let digits = digits.strip_prefix("0x").unwrap_or(digits);
+        u64::from_str_radix(digits, 16).map_err(|_not_hex| wrong())
+    };
+    let (start, end) = if let Some((start, end)) = text.split_once("..") {
+        (number(start)?, number(end)?)
+    } else if let Some((start, len)) = text.split_once('+') {
+        let start = number(start)?;
+        (start, start.checked_add(number(len)?).ok_or_else(wrong)?)
+    } else {
+        let (start, end) = text.split_once('-').ok_or_else(wrong)?;
+        (number(start)?, number(end)?)
+    };
+    if start < end { Ok((start, end)) } else { Err(format!("{text}: nothing is in this range")) }
+}
+
+fn parse_perms(text: &str) -> Result<String, String> {
+    let is_right = (1..=4).contains(&text.len()) && text.chars().all(|c| "rwxsp-".contains(c));
+    is_right
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("{text}: not permissions; give letters of rwx, s or p, or r-xp"))
+}
+
+fn parse_kind(text: &str) -> Result<String, String> {
+    let known = || VmaKind::ALL.map(VmaKind::word).join(", ");
+    let found = VmaKind::ALL.into_iter().any(|kind| kind.word() == text);
+    if found { Ok(text.to_owned()) } else { Err(format!("{text}: not a kind of memory; there are {}", known())) }
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -321,6 +528,16 @@ mod tests {
         assert_eq!(parse_size("512"), Ok(512));
         for wrong in ["", "G", "-1", "0", "1e9", "99999999999T"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_hex_in_three_spellings() {
+        for text in ["0x1000..0x2000", "1000-2000", "0x1000+1000"] {
+            assert_eq!(parse_range(text), Ok((0x1000, 0x2000)), "{text}");
+        }
+        for wrong in ["", "1000", "2000..1000", "x..y", "1..1", "ffffffffffffffff+2"] {
+            assert!(parse_range(wrong).is_err(), "{wrong}");
         }
     }
 

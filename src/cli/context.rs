@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::base::{Progress, escape, escape_controls};
-use crate::checkpoint::{self, Checkpoint};
+use crate::base::{Pid, Progress, escape, escape_controls};
+use crate::checkpoint::{self, Checkpoint, Process};
 use crate::evidence::{Evidence, OpenOptions};
 use crate::report::text::Style;
 
@@ -56,6 +56,24 @@ impl<'a> Context<'a> {
     /// A bar on standard error when people look at it; silent otherwise, and cancelled by Ctrl+C either way.
     pub(super) fn progress(&self) -> Bar {
         Bar::new(self.shows_progress)
+    }
+
+    /// A bar for work that prints while it goes on: none where both would stand on one terminal.
+    pub(super) fn progress_while_printing(&self) -> Bar {
+        Bar::new(self.shows_progress && self.style.width.is_none())
+    }
+
+    /// The process of this number, or an error that says which there are.
+    pub(super) fn process<'c>(&self, checkpoint: &'c Checkpoint, pid: u32) -> anyhow::Result<&'c Process> {
+        let found = checkpoint.process(Pid(pid));
+        found.ok_or_else(|| {
+            let mut pids: Vec<String> = checkpoint.processes.iter().take(20).map(|it| it.pid.to_string()).collect();
+            if checkpoint.processes.len() > pids.len() {
+                pids.push("…".into());
+            }
+            let archive = checkpoint.outer.name();
+            anyhow::anyhow!("{archive}: pstree.img has no process {pid}; there are: {}", pids.join(" "))
+        })
     }
 
     /// Opens evidence; `-` is standard input.

@@ -263,7 +263,7 @@ fn write(checkpoint: &Checkpoint, row: &FileRow<'_>, progress: &dyn Progress, fi
 }
 
 /// Writes what is not zeros. Blocks are cut where the file's blocks are, so that holes are holes.
-fn write_sparse(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_sparse(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     let head = (HOLE_BYTES as u64 - offset % HOLE_BYTES as u64) % HOLE_BYTES as u64;
     let (head, rest) = bytes.split_at(usize::try_from(head).unwrap_or(0).min(bytes.len()));
     let mut at = 0;

@@ -10,13 +10,8 @@ use super::context::Context;
 pub(super) fn run(args: &InspectArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     let checkpoint = context.one(&args.archive, &args.which)?;
     let only = args.pid.map(Pid);
-    if let Some(pid) = only.filter(|pid| checkpoint.process(*pid).is_none()) {
-        let mut pids: Vec<String> = checkpoint.processes.iter().take(20).map(|it| it.pid.to_string()).collect();
-        if checkpoint.processes.len() > pids.len() {
-            pids.push("…".into());
-        }
-        let archive = args.archive.display();
-        anyhow::bail!("{archive}: pstree.img has no process {pid}; there are: {}", pids.join(" "));
+    if let Some(pid) = args.pid {
+        context.process(&checkpoint, pid)?;
     }
     let sha256 = if args.hash { Some(context.sha256(&checkpoint.outer)?) } else { None };
     let sha256 = sha256.as_ref().map(|it| &it[..]);

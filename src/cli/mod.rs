@@ -5,7 +5,8 @@
 //! | [`args`] | what may be asked for; the text of `--help` |
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
-//! | `show`, `list`, `inspect`, `images`, `files`, `extract` | the subcommands |
+//! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
+//! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
 //!
@@ -28,8 +29,12 @@ mod inspect;
 mod interrupt;
 mod json;
 mod list;
+mod memory;
+mod missing;
 mod progress;
+mod search;
 mod show;
+mod strings;
 mod window;
 
 use std::ffi::OsString;
@@ -47,6 +52,8 @@ use context::Context;
 
 /// The exit code after Ctrl+C, as shells have it.
 const CODE_CANCELLED: u8 = 130;
+/// The exit code of a search without a hit.
+const CODE_NOT_FOUND: u8 = 1;
 /// The exit code of a wrong request or input.
 const CODE_WRONG: u8 = 2;
 
@@ -113,9 +120,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -
             return code;
         }
     };
-    let done = dispatch(cli, &mut streams).and_then(|()| Ok(streams.out.flush()?));
+    let done = dispatch(cli, &mut streams).and_then(|code| Ok(streams.out.flush().map(|()| code)?));
     match done {
-        Ok(()) => 0,
+        Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => 0,
         Err(error) => {
             // What was written so far belongs before the error.
@@ -130,8 +137,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -
     }
 }
 
-fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<()> {
-    let Some(command) = cli.command else { return window::open(&cli.archives, cli.sample) };
+/// Returns the exit code.
+fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
+    let Some(command) = cli.command else { return window::open(&cli.archives, cli.sample).map(|()| 0) };
     anyhow::ensure!(!cli.sample, "--sample: is for the window; it goes without a command");
     if let [archive, ..] = &cli.archives[..] {
         anyhow::bail!("{}: stands before the command; put archives behind it", archive.display());
@@ -143,9 +151,16 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args, &mut context),
         Command::Images(args) => images::run(&args, &mut context),
         Command::Files(args) => files::run(&args, &mut context),
+        Command::Memory(args) => memory::run(&args, &mut context),
+        Command::Search(args) => {
+            let is_found = search::run(&args, &mut context)?;
+            return Ok(if is_found { 0 } else { CODE_NOT_FOUND });
+        }
+        Command::Strings(args) => strings::run(&args, &mut context),
         Command::Completions(args) => generate::completions(&args, &mut context),
         Command::Man(args) => generate::man(&args, &mut context),
     }
+    .map(|()| 0)
 }
 
 /// What was meant by `cryoscope ARCHIVE COMMAND`, where the command then misses its archive.

@@ -247,11 +247,14 @@ impl<'a> AddressSpace<'a> {
             Origin::Zero | Origin::Absent(_) => return None,
         };
         debug_assert!(range.contains(&addr));
-        let (_, found) = locate(pagemap, at);
-        let Located::Stored { pagemap, run, .. } = found else { return None };
-        let stored = run.stored.as_ref()?;
-        let inside = if stored.blocks.is_none() { at.0 - run.vaddr.0 } else { 0 };
-        Some(Place::at(pagemap.pages_name.as_str(), stored.offset.saturating_add(inside)))
+        place_in(pagemap, at)
+    }
+
+    /// The segment that holds an address, and where the bytes from the address on lie.
+    pub(super) fn stored_at(&self, addr: VirtAddr) -> Option<(Segment<'a>, Stored<'a>)> {
+        let vma = self.map.vma_at(addr)?;
+        let (range, origin, stored) = self.look_up(vma, addr);
+        Some((Segment { range, vma, origin }, stored))
     }
 
     /// Everything about an address of a vma: the bounds of its segment, the origin, and where the bytes from the address
@@ -410,7 +413,7 @@ fn plain(buffer: &Bytes, from: usize, range: Range<VirtAddr>) -> Content {
 }
 
 impl<'a> PackedRun<'a> {
-    fn read(self, range: Range<VirtAddr>) -> impl Iterator<Item = Chunk> + 'a {
+    pub(super) fn read(self, range: Range<VirtAddr>) -> impl Iterator<Item = Chunk> + 'a {
         let shift = self.shift;
         let forth = |addr: VirtAddr| VirtAddr(addr.0.wrapping_add(shift));
         let mut pieces = self.pagemap.read_stored(self.run, forth(range.start)..forth(range.end));
@@ -433,6 +436,26 @@ impl<'a> PackedRun<'a> {
             Some(Chunk { range: piece, content })
         })
     }
+}
+
+/// Where the byte of a pagemap lies; of compressed pages the start of their run.
+pub(super) fn place_in(pagemap: &Pagemap, at: VirtAddr) -> Option<Place> {
+    let (_, found) = locate(pagemap, at);
+    let Located::Stored { pagemap, run, .. } = found else { return None };
+    let stored = run.stored.as_ref()?;
+    let inside = if stored.blocks.is_none() { at.0 - run.vaddr.0 } else { 0 };
+    Some(Place::at(pagemap.pages_name.as_str(), stored.offset.saturating_add(inside)))
+}
+
+/// Where the bytes of an object from an offset on lie, and up to where that holds.
+pub(super) fn stored_in_object(pagemap: &Pagemap, at: VirtAddr) -> (VirtAddr, Stored<'_>) {
+    let (bounds, found) = locate(pagemap, at);
+    let stored = match found {
+        Located::Stored { pagemap, run, .. } => stored_run(pagemap, run, at, 0),
+        Located::NotListed => Stored::Zero,
+        Located::Missing(why) => Stored::Absent(why),
+    };
+    (bounds.end, stored)
 }
 
 /// Where the bytes from `at` on lie; `at` is in the addresses of the pagemap.

@@ -13,6 +13,7 @@
 //! | [`Segment`] | a stretch of one vma with one [`Origin`] |
 //! | [`Chunk`] | bytes, zeros, or a typed absence ([`Missing`]) |
 //! | [`SegmentIndex`] | segments in order with the bytes before each, for a view that scrolls through all |
+//! | [`write_core`] | a core file for debuggers |
 //! | [`search`] | patterns, and scanning memory, queues, files |
 //!
 //! # Invariants
@@ -23,13 +24,15 @@
 //!   shared objects.
 
 mod address_space;
+mod core_file;
 mod index;
 mod mapped_file;
 pub mod search;
 mod segment;
 mod whole;
 
-pub use address_space::{AddressSpace, Chunk, Content, Stored};
+pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
+pub use core_file::{CoreError, CoreSummary, write_core};
 pub use index::SegmentIndex;
 pub use segment::{Missing, Origin, Segment};
 pub use whole::Memory;

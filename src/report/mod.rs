@@ -20,11 +20,13 @@
 //! | `show --json`, `list --json` | [`overview::Overview`] |
 //! | `images --json` | [`images::ImageList`] |
 //! | `files --json` | [`files::FileList`] |
+//! | `search --json`, `strings --json`, `memory --json` | lines: [`search::HitLine`], [`search::StringLine`], [`search::MemoryLine`] |
 
 pub mod files;
 pub mod images;
 pub mod inspect;
 pub mod overview;
+pub mod search;
 pub mod text;
 
 mod container;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::{ArchiveId, Content, ContentKey, JobEnd, JobId, Loaded, NotificationId, PanelKind, Target, Theme};
+use super::{ArchiveId, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme};
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
 
@@ -111,12 +111,14 @@ pub enum NavigateCommand {
 }
 
 /// About the window.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ViewCommand {
     /// Bring a panel to the front, opening it if it was closed.
     ShowPanel(PanelKind),
     /// Put the panels back where they were.
     ResetLayout,
+    /// The panels are somewhere else now.
+    KeepLayout(Layout),
     /// Open the command palette.
     OpenPalette,
     /// Show the keys.

@@ -15,6 +15,9 @@ use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
 
+/// How long the end of the program waits for settings that are being written.
+const SAVING: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Owns the running jobs. Jobs answer with a command, which is applied when they have ended; some have a word to say
 /// before.
 pub struct Driver {
@@ -22,6 +25,9 @@ pub struct Driver {
     running: Vec<Running>,
     said: (Sender<Command>, Receiver<Command>),
     saves_settings: bool,
+    /// Settings are written one after the other, the last ones last.
+    saving: Option<JobId>,
+    unsaved: Option<(JobId, String, JobWork)>,
 }
 
 struct Running {
@@ -33,7 +39,7 @@ struct Running {
 impl Driver {
     /// `wake` is called from jobs when [`Driver::poll`] has something to say.
     pub fn new(wake: Wake) -> Driver {
-        Driver { wake, running: Vec::new(), said: channel(), saves_settings: true }
+        Driver { wake, running: Vec::new(), said: channel(), saves_settings: true, saving: None, unsaved: None }
     }
 
     /// From now on settings are not written.
@@ -45,9 +51,17 @@ impl Driver {
     pub fn run(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
             Effect::StartJob { work: JobWork::SaveSettings(_), .. } if !self.saves_settings => None,
+            Effect::StartJob { id, title, work: work @ JobWork::SaveSettings(_) } => {
+                if self.saving.is_some() {
+                    self.unsaved = Some((id, title, work));
+                } else {
+                    self.saving = Some(id);
+                    self.start_work(id, title, work);
+                }
+                None
+            }
             Effect::StartJob { id, title, work } => {
-                let say = Say { job: id, commands: self.said.0.clone(), wake: self.wake.clone() };
-                self.start(id, title, move |ctx| run_work(work, &say, ctx));
+                self.start_work(id, title, work);
                 None
             }
             Effect::CancelJob(id) => {
@@ -60,6 +74,11 @@ impl Driver {
         }
     }
 
+    fn start_work(&mut self, id: JobId, title: String, work: JobWork) {
+        let say = Say { job: id, commands: self.said.0.clone(), wake: self.wake.clone() };
+        self.start(id, title, move |ctx| run_work(work, &say, ctx));
+    }
+
     /// Runs work that the window brings (dialogs) on a thread of its own; `None` says nothing.
     pub fn start<F>(&mut self, id: JobId, title: String, work: F)
     where
@@ -67,6 +86,22 @@ impl Driver {
     {
         let handle = jobs::spawn(title, self.wake.clone(), work);
         self.running.push(Running { id, handle, told: ProgressView::default() });
+    }
+
+    /// Writes settings that no job has written yet, and waits for it: the program ends.
+    pub fn save_at_exit(&mut self, settings: &super::Settings) {
+        if !self.saves_settings || (self.saving.is_none() && self.unsaved.is_none()) {
+            return;
+        }
+        let started = std::time::Instant::now();
+        while self.saving.is_some() && started.elapsed() < SAVING {
+            self.unsaved = None;
+            self.poll();
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        if let Err(err) = settings.save() {
+            tracing::warn!("settings are not saved: {err:#}");
+        }
     }
 
     /// What has happened since the last call. Never waits.
@@ -92,6 +127,13 @@ impl Driver {
             }
             true
         });
+        if self.saving.is_some_and(|saving| !self.running.iter().any(|job| job.id == saving)) {
+            self.saving = None;
+            if let Some((id, title, work)) = self.unsaved.take() {
+                self.saving = Some(id);
+                self.start_work(id, title, work);
+            }
+        }
         commands
     }
 }

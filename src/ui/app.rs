@@ -45,17 +45,29 @@ impl App {
         if !paths.is_empty() {
             queue.push(ArchivesCommand::Open(paths).into());
         }
+        let dock = Dock::new(settings.layout.as_ref());
         App {
             model: Model::new(settings),
             driver: Driver::new(wake),
             queue,
-            dock: Dock::new(),
+            dock,
             panels: Panels::default(),
             palette: None,
             dialog: None,
             toasts: Toasts::default(),
             next_dialog: 0,
         }
+    }
+
+    /// Draws what our fonts lack with those of the system, as soon as these are listed.
+    #[must_use]
+    pub fn with_system_fonts(mut self, ctx: &egui::Context) -> App {
+        let ctx = ctx.clone();
+        self.driver.start(effects::FONTS, "List fonts".into(), move |_| {
+            super::fonts::add_system_fonts(&ctx);
+            Ok(None)
+        });
+        self
     }
 
     /// Keeps the user's settings as they are, whatever is set here: for tests.
@@ -125,6 +137,10 @@ impl App {
             self.dialog = None;
         }
         commands.extend(drop_ui(&ctx));
+        // Not while something is dragged: it is kept where it ends up.
+        if !ctx.input(|input| input.pointer.any_down()) {
+            commands.extend(self.dock.take_changed().map(|layout| ViewCommand::KeepLayout(layout).into()));
+        }
         if !commands.is_empty() {
             self.queue.append(&mut commands);
             ctx.request_repaint();
@@ -149,6 +165,10 @@ impl eframe::App for App {
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         self.draw(ui);
+    }
+
+    fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
+        self.driver.save_at_exit(self.model.settings());
     }
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {

@@ -4,27 +4,33 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use egui::{Frame, Rect, Role, Sense, Stroke, Ui, WidgetInfo, WidgetText};
-use egui_tiles::{
-    Behavior, Container, Linear, LinearDir, SimplificationOptions, TabState, TileId, Tiles, Tree, UiResponse,
-};
+use egui_tiles::{Behavior, EditAction, SimplificationOptions, TabState, TileId, Tiles, Tree, UiResponse};
 
-use super::icons;
 use super::panels::Panels;
 use super::tokens::{self, BAR_HEIGHT, SPACE_S, Tokens};
 use super::widgets::{button, empty_state, paint_icon};
-use crate::session::{Command, Model, NotificationsCommand, PanelKind};
+use super::{icons, layout};
+use crate::session::{Command, Layout, Model, NotificationsCommand, PanelKind};
 
 /// The tree of tabs, and what went wrong in which panel.
 pub struct Dock {
     tree: Tree<PanelKind>,
     front: PanelKind,
     failed: HashMap<PanelKind, String>,
+    /// Panels were moved since somebody asked.
+    is_changed: bool,
 }
 
 impl Dock {
-    /// Panels where they belong.
-    pub fn new() -> Dock {
-        Dock { tree: default_tree(), front: PanelKind::Processes, failed: HashMap::new() }
+    /// Panels where they were, or where they belong.
+    pub fn new(layout: Option<&Layout>) -> Dock {
+        let tree = layout.map_or_else(layout::default_tree, layout::tree_of);
+        Dock { tree, front: PanelKind::Processes, failed: HashMap::new(), is_changed: false }
+    }
+
+    /// Where the panels are, if they were moved since this was asked last.
+    pub fn take_changed(&mut self) -> Option<Layout> {
+        std::mem::take(&mut self.is_changed).then(|| layout::layout_of(&self.tree)).flatten()
     }
 
     /// The panel the analyst was in last.
@@ -34,7 +40,8 @@ impl Dock {
 
     /// Puts the panels back.
     pub fn reset(&mut self) {
-        self.tree = default_tree();
+        self.tree = layout::default_tree();
+        self.is_changed = false;
     }
 
     /// Brings a panel to the front of its tabs, opening it if it was closed.
@@ -42,6 +49,7 @@ impl Dock {
         if let Some(tile) = self.tree.tiles.find_pane(&kind) {
             self.tree.set_visible(tile, true);
             self.tree.make_active(|id, _| id == tile);
+            self.is_changed = true;
         }
         self.front = kind;
     }
@@ -60,11 +68,13 @@ impl Dock {
             front: &mut self.front,
             failed: &mut self.failed,
             closed: Vec::new(),
+            is_changed: &mut self.is_changed,
         };
         self.tree.ui(&mut behavior, ui);
         let DockBehavior { commands, closed, .. } = behavior;
         for tile in closed {
             self.tree.set_visible(tile, false);
+            self.is_changed = true;
         }
         commands
     }
@@ -72,7 +82,7 @@ impl Dock {
 
 impl Default for Dock {
     fn default() -> Dock {
-        Dock::new()
+        Dock::new(None)
     }
 }
 
@@ -82,43 +92,6 @@ impl std::fmt::Debug for Dock {
     }
 }
 
-/// Processes at the left, all else in tabs; jobs and messages below, closed until they are asked for.
-fn default_tree() -> Tree<PanelKind> {
-    let mut tiles = Tiles::default();
-    let mut tabs = |kinds: &[PanelKind]| {
-        let children = kinds.iter().map(|kind| tiles.insert_pane(*kind)).collect();
-        tiles.insert_tab_tile(children)
-    };
-    let left = tabs(&[PanelKind::Processes]);
-    let main = tabs(&[
-        PanelKind::Overview,
-        PanelKind::Process,
-        PanelKind::Memory,
-        PanelKind::Files,
-        PanelKind::Sockets,
-        PanelKind::Mounts,
-        PanelKind::Filesystem,
-        PanelKind::Documents,
-        PanelKind::Images,
-        PanelKind::Issues,
-    ]);
-    let below = tabs(&[PanelKind::Jobs, PanelKind::Notifications]);
-    let mut right = Linear::new(LinearDir::Vertical, vec![main, below]);
-    right.shares.set_share(main, 0.78);
-    right.shares.set_share(below, 0.22);
-    let right = tiles.insert_container(Container::Linear(right));
-    let mut root = Linear::new(LinearDir::Horizontal, vec![left, right]);
-    root.shares.set_share(left, 0.27);
-    root.shares.set_share(right, 0.73);
-    let root = tiles.insert_container(Container::Linear(root));
-    for closed in [PanelKind::Jobs, PanelKind::Notifications] {
-        if let Some(tile) = tiles.find_pane(&closed) {
-            tiles.set_visible(tile, false);
-        }
-    }
-    Tree::new(egui::Id::unique("dock"), root, tiles)
-}
-
 struct DockBehavior<'a> {
     model: &'a Model,
     panels: &'a mut Panels,
@@ -126,6 +99,7 @@ struct DockBehavior<'a> {
     front: &'a mut PanelKind,
     failed: &'a mut HashMap<PanelKind, String>,
     closed: Vec<TileId>,
+    is_changed: &'a mut bool,
 }
 
 impl DockBehavior<'_> {
@@ -262,6 +236,10 @@ impl Behavior<PanelKind> for DockBehavior<'_> {
         self.on_tab_button(tiles, tile, response)
     }
 
+    fn on_edit(&mut self, _action: EditAction) {
+        *self.is_changed = true;
+    }
+
     fn tab_bar_height(&self, _style: &egui::Style) -> f32 {
         BAR_HEIGHT
     }
@@ -327,7 +305,7 @@ mod tests {
 
     #[test]
     fn every_panel_has_its_place_and_comes_back_after_closing() {
-        let mut dock = Dock::new();
+        let mut dock = Dock::new(None);
         for kind in PanelKind::ALL {
             // Jobs and messages are closed until they are asked for.
             let starts_closed = matches!(kind, PanelKind::Jobs | PanelKind::Notifications);

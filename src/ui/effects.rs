@@ -6,6 +6,9 @@ use super::App;
 use super::dialogs::Dialog;
 use super::palette::Palette;
 
+/// The job that lists the system's fonts.
+pub(super) const FONTS: JobId = JobId(FIRST_DIALOG);
+
 /// Numbers of system dialogs lie above those of the model's jobs.
 const FIRST_DIALOG: u64 = 1 << 48;
 

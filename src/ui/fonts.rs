@@ -1,8 +1,10 @@
-//! The fonts: Inter for text, Hack for addresses and paths, Phosphor for icons.
+//! The fonts: Inter for text, Hack for addresses and paths, Phosphor for icons; what these lack comes
+//! from fonts of the system, looked up for each script when a character of it is first drawn.
 
 use std::sync::Arc;
 
-use egui::{FontData, FontDefinitions, FontFamily, FontTweak};
+use egui::{FallbackRequest, FontData, FontDefinitions, FontFamily, FontProvider as _, FontTweak};
+use egui_system_font_provider::SystemFontProvider;
 
 /// Family of the heavier cut of the text font.
 pub const STRONG: &str = "strong";
@@ -28,4 +30,13 @@ pub fn install(ctx: &egui::Context) {
     fonts.families.insert(FontFamily::Name(STRONG.into()), family("Inter SemiBold"));
     fonts.families.insert(FontFamily::Name(ICONS.into()), vec!["Phosphor".into()]);
     ctx.set_fonts(fonts);
+}
+
+/// Lets `ctx` take from the system's fonts what ours lack. Takes as long as the system needs to list
+/// its fonts: work for a job, after which nothing that draws has to wait for the list.
+pub(super) fn add_system_fonts(ctx: &egui::Context) {
+    let provider = SystemFontProvider::new();
+    // The first question is answered when the list is there.
+    let _ = provider.font_for(&FallbackRequest { cluster: "中", family: &FontFamily::Proportional });
+    ctx.add_font_provider(Arc::new(provider));
 }

@@ -30,6 +30,7 @@ mod effects;
 pub mod fonts;
 pub mod icons;
 mod keys;
+mod layout;
 pub mod menu;
 pub mod names;
 pub mod notifications;
@@ -58,11 +59,18 @@ pub fn run(paths: Vec<PathBuf>, opens_sample: bool) -> anyhow::Result<()> {
             .with_inner_size([1280.0, 800.0])
             .with_min_inner_size([760.0, 480.0])
             .with_drag_and_drop(true),
+        // We add them ourselves, without making a frame wait for them.
+        system_font_fallback: false,
         ..eframe::NativeOptions::default()
     };
     let create = move |cc: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>> {
         install(&cc.egui_ctx);
-        let mut app = App::new(&cc.egui_ctx, crate::session::Settings::load(), paths);
+        let (settings, problem) = crate::session::Settings::load();
+        let mut app = App::new(&cc.egui_ctx, settings, paths).with_system_fonts(&cc.egui_ctx);
+        if let Some(detail) = problem {
+            let title = "Settings could not be read".to_owned();
+            app.ask(crate::session::NotificationsCommand::ReportFailure { title, detail });
+        }
         if opens_sample {
             app.ask(crate::session::ArchivesCommand::OpenSample);
         }

@@ -5,17 +5,21 @@
 
 mod card;
 mod columns;
+mod hex;
 mod human;
 mod images;
 mod inspect;
 mod kernel;
 mod process;
+mod search;
 mod style;
 mod system;
 mod tree;
 
 pub use columns::{Align, Cell, Columns};
+pub use hex::HexDump;
 pub use human::{bytes, plural, unix_time};
 pub use images::{images, records};
 pub use inspect::{Sections, inspect};
+pub use search::HitList;
 pub use style::{Style, Tone};

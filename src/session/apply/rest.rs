@@ -10,7 +10,17 @@ use crate::session::{
 pub(super) fn apply_view(model: &mut Model, command: ViewCommand) -> Vec<Effect> {
     match command {
         ViewCommand::ShowPanel(panel) => vec![Effect::ShowPanel(panel)],
-        ViewCommand::ResetLayout => vec![Effect::ResetLayout],
+        ViewCommand::ResetLayout => {
+            model.settings.layout = None;
+            vec![Effect::ResetLayout, save_settings(model)]
+        }
+        ViewCommand::KeepLayout(layout) => {
+            if model.settings.layout.as_ref() == Some(&layout) {
+                return Vec::new();
+            }
+            model.settings.layout = Some(layout);
+            vec![save_settings(model)]
+        }
         ViewCommand::OpenPalette => vec![Effect::OpenPalette],
         ViewCommand::OpenShortcuts => vec![Effect::OpenShortcuts],
         ViewCommand::OpenAbout => vec![Effect::OpenAbout],

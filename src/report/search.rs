@@ -1,0 +1,186 @@
+//! Lines of `search --json`, `strings --json` and `memory --json`: one object each.
+
+use serde::Serialize;
+
+use crate::base::{Text, escape, hex};
+use crate::checkpoint::Vma;
+use crate::memory::search::{Encoding, Hit, secrets};
+use crate::memory::{AddressSpace, Chunk, Content};
+
+use super::value::address;
+
+/// Most bytes of a match that are written.
+const MAX_SHOWN_BYTES: usize = 64 << 10;
+
+/// One line of `search --json`.
+#[derive(Debug, Serialize)]
+pub struct HitLine {
+    pid: Option<u32>,
+    vaddr: Option<String>,
+    length: u64,
+    source: &'static str,
+    /// Name of the map as /proc/PID/maps has it; of other sources the name of the queue or file.
+    map: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map_hex: Option<String>,
+    perms: Option<String>,
+    /// Where the match begins in the evidence; `null` in zeros that nobody wrote.
+    r#where: Option<String>,
+    /// Name of the rule that matched, of secrets.
+    rule: Option<&'static str>,
+    r#match: String,
+    match_hex: String,
+    before_hex: String,
+    after_hex: String,
+    /// Offset in the queue or file; `null` in memory.
+    offset: Option<u64>,
+    /// Kind of the map.
+    kind: Option<&'static str>,
+    /// What a secret says of itself.
+    note: Option<String>,
+}
+
+impl HitLine {
+    /// The line of a hit, with so many bytes of context.
+    pub fn new(hit: &Hit<'_>, context: usize, is_secret: bool) -> HitLine {
+        let bytes = hit.bytes(MAX_SHOWN_BYTES);
+        let secret = if is_secret { secrets::describe(&bytes) } else { None };
+        let vma = hit.vma();
+        let name = hit.name();
+        HitLine {
+            pid: hit.pid().map(|pid| pid.0),
+            vaddr: hit.vaddr().map(address),
+            length: hit.len_bytes(),
+            source: hit.source().word(),
+            map: name.to_lossless().into_owned(),
+            map_hex: name.hex_if_not_utf8(),
+            perms: vma.map(Vma::perms),
+            r#where: hit.place().map(|place| place.to_string()),
+            rule: secret.as_ref().map(|secret| secret.rule),
+            r#match: escape(&bytes).into_owned(),
+            match_hex: hex(&bytes),
+            before_hex: hex(&hit.before(context)),
+            after_hex: hex(&hit.after(context)),
+            offset: if hit.vaddr().is_some() { None } else { Some(hit.offset()) },
+            kind: vma.map(|vma| vma.kind.word()),
+            note: secret.and_then(|secret| secret.note),
+        }
+    }
+}
+
+/// The one line of `search --count --json`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CountLine {
+    /// Matches.
+    pub count: u64,
+}
+
+/// One line of `strings --json`.
+#[derive(Debug, Serialize)]
+pub struct StringLine {
+    pid: Option<u32>,
+    vaddr: Option<String>,
+    length: u64,
+    source: &'static str,
+    map: String,
+    perms: Option<String>,
+    r#where: Option<String>,
+    encoding: &'static str,
+    string: String,
+    offset: Option<u64>,
+}
+
+impl StringLine {
+    /// The line of a string.
+    pub fn new(hit: &Hit<'_>, encoding: Encoding) -> StringLine {
+        StringLine {
+            pid: hit.pid().map(|pid| pid.0),
+            vaddr: hit.vaddr().map(address),
+            length: hit.len_bytes(),
+            source: hit.source().word(),
+            map: hit.name().to_lossless().into_owned(),
+            perms: hit.vma().map(Vma::perms),
+            r#where: hit.place().map(|place| place.to_string()),
+            encoding: encoding.word(),
+            string: encoding.decode(&hit.bytes(MAX_SHOWN_BYTES)),
+            offset: if hit.vaddr().is_some() { None } else { Some(hit.offset()) },
+        }
+    }
+}
+
+/// One line of `memory --json`: a piece of memory with one answer.
+#[derive(Debug, Serialize)]
+pub struct MemoryLine {
+    pid: u32,
+    vaddr: String,
+    length: u64,
+    map: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map_hex: Option<String>,
+    perms: String,
+    kind: &'static str,
+    r#where: Option<String>,
+    /// `bytes`, `zero` (never written to), or why it is not there.
+    state: &'static str,
+    /// The bytes; `null` for zeros and for what is not there.
+    hex: Option<String>,
+}
+
+impl MemoryLine {
+    /// The line of a chunk.
+    pub fn new(space: &AddressSpace<'_>, vma: &Vma, chunk: &Chunk) -> MemoryLine {
+        let (state, bytes) = match &chunk.content {
+            Content::Bytes(bytes) => ("bytes", Some(hex(bytes))),
+            Content::Zero => ("zero", None),
+            Content::Absent(why) => (why.word(), None),
+        };
+        let path: &Text = &vma.path;
+        MemoryLine {
+            pid: space.pid().0,
+            vaddr: address(chunk.range.start),
+            length: chunk.range.end.0.saturating_sub(chunk.range.start.0),
+            map: path.to_lossless().into_owned(),
+            map_hex: path.hex_if_not_utf8(),
+            perms: vma.perms(),
+            kind: vma.kind.word(),
+            r#where: bytes.as_ref().and_then(|_| space.place_of(chunk.range.start)).map(|place| place.to_string()),
+            state,
+            hex: bytes,
+        }
+    }
+}
+
+/// A part of a file that `memory --raw -o` wrote.
+#[derive(Debug, Serialize)]
+pub struct RawPart {
+    /// Offset in the file.
+    pub file_offset: u64,
+    vaddr: String,
+    /// In bytes.
+    pub length: u64,
+    map: String,
+    perms: String,
+    kind: &'static str,
+    /// Bytes that are holes in the file because they are not in the checkpoint.
+    pub absent_bytes: u64,
+}
+
+impl RawPart {
+    /// A part of a map.
+    pub fn new(
+        file_offset: u64,
+        range: std::ops::Range<crate::base::VirtAddr>,
+        vma: &Vma,
+        absent_bytes: u64,
+    ) -> RawPart {
+        RawPart {
+            file_offset,
+            vaddr: address(range.start),
+            length: range.end.0.saturating_sub(range.start.0),
+            map: vma.path.to_lossless().into_owned(),
+            perms: vma.perms(),
+            kind: vma.kind.word(),
+            absent_bytes,
+        }
+    }
+}
