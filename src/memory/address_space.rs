@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -15,7 +16,8 @@ use super::mapped_file::{self, MappedFile};
 use super::segment::{Missing, Origin, Segment};
 use super::whole::Memory;
 
-/// What lies at each address of a process. Made by [`Memory::space`]; borrows, and holds one number for each vma.
+/// What lies at each address of a process. Made by [`Memory::space`]; borrows, and holds one number for each vma once
+/// somebody counts mapped bytes. Making one is cheap enough for every frame of a window.
 #[derive(Clone, Debug)]
 pub struct AddressSpace<'a> {
     pid: Pid,
@@ -23,9 +25,15 @@ pub struct AddressSpace<'a> {
     map: &'a MemoryMap,
     /// Sorted, not overlapping.
     guards: Cow<'a, [Range<VirtAddr>]>,
-    /// Mapped bytes before each vma.
-    mapped_before: Vec<u64>,
-    mapped_bytes: u64,
+    counted: OnceLock<Counted>,
+}
+
+/// Mapped bytes.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    /// Before each vma.
+    before: Vec<u64>,
+    all: u64,
 }
 
 /// A part of an answer of [`AddressSpace::read`].
@@ -77,17 +85,18 @@ pub struct PackedRun<'a> {
 
 impl<'a> AddressSpace<'a> {
     pub(super) fn new(memory: &'a Memory, pid: Pid, map: &'a MemoryMap) -> AddressSpace<'a> {
-        let mut mapped_bytes = 0u64;
-        let mapped_before = map
-            .vmas
-            .iter()
-            .map(|vma| {
-                let before = mapped_bytes;
-                mapped_bytes = mapped_bytes.saturating_add(vma.len_bytes());
-                before
-            })
-            .collect();
-        AddressSpace { pid, memory, map, guards: sorted(&map.guards), mapped_before, mapped_bytes }
+        AddressSpace { pid, memory, map, guards: sorted(&map.guards), counted: OnceLock::new() }
+    }
+
+    fn counted(&self) -> &Counted {
+        self.counted.get_or_init(|| {
+            let mut counted = Counted::default();
+            for vma in &self.map.vmas {
+                counted.before.push(counted.all);
+                counted.all = counted.all.saturating_add(vma.len_bytes());
+            }
+            counted
+        })
     }
 
     /// Whose it is.
@@ -111,14 +120,14 @@ impl<'a> AddressSpace<'a> {
 
     /// Bytes that are mapped, whether they are there or not.
     pub fn mapped_bytes(&self) -> u64 {
-        self.mapped_bytes
+        self.counted().all
     }
 
     /// Mapped bytes below an address.
     pub fn mapped_before(&self, addr: VirtAddr) -> u64 {
         let after = self.map.vmas.partition_point(|vma| vma.start <= addr);
         let Some(at) = after.checked_sub(1) else { return 0 };
-        match (self.map.vmas.get(at), self.mapped_before.get(at)) {
+        match (self.map.vmas.get(at), self.counted().before.get(at)) {
             (Some(vma), Some(before)) => before.saturating_add(addr.min(vma.end).0.saturating_sub(vma.start.0)),
             _ => 0,
         }
@@ -126,9 +135,9 @@ impl<'a> AddressSpace<'a> {
 
     /// The mapped byte that has so many before it; the inverse of [`AddressSpace::mapped_before`].
     pub fn nth_mapped(&self, nth: u64) -> Option<VirtAddr> {
-        let after = self.mapped_before.partition_point(|before| *before <= nth);
+        let after = self.counted().before.partition_point(|before| *before <= nth);
         let at = after.checked_sub(1)?;
-        let (vma, before) = (self.map.vmas.get(at)?, self.mapped_before.get(at)?);
+        let (vma, before) = (self.map.vmas.get(at)?, self.counted().before.get(at)?);
         vma.start.checked_add(nth - before).filter(|addr| *addr < vma.end)
     }
 

@@ -32,6 +32,8 @@ pub enum ActionId {
     Palette,
     /// Filter box of the panel in front.
     Filter,
+    /// Asks for an address.
+    GoToAddress,
     /// A panel.
     Panel(PanelKind),
     /// Put the panels back.
@@ -181,9 +183,18 @@ pub static ACTIONS: &[Action] = &[
         Menu::Go,
         1,
     ),
+    row(
+        ActionId::GoToAddress,
+        "Go to address…",
+        "Show an address of the selected process, as 0x7ffc…, libc+0x1f0 or rsp-0x20",
+        Some("Ctrl+G"),
+        Menu::Go,
+        1,
+    ),
     panel(PanelKind::Overview, "Overview", "The container, what there is of it, what cannot be shown", Some("Ctrl+1")),
     panel(PanelKind::Processes, "Processes", "Tree and list of processes", Some("Ctrl+2")),
     panel(PanelKind::Process, "Process detail", "All about the selected process", Some("Ctrl+3")),
+    panel(PanelKind::Memory, "Memory", "The address space of the selected process, byte by byte", Some("Ctrl+M")),
     panel(PanelKind::Files, "Open files", "Every open file of the container", Some("Ctrl+4")),
     panel(PanelKind::Sockets, "Sockets", "Every socket of the container", Some("Ctrl+5")),
     panel(PanelKind::Mounts, "Mounts", "The mounts of the container", Some("Ctrl+6")),
@@ -215,7 +226,9 @@ impl Action {
     /// Whether it makes sense now.
     pub fn is_enabled(&self, model: &Model) -> bool {
         match self.id {
-            ActionId::CloseArchive | ActionId::HashEvidence | ActionId::Filter | ActionId::ResetLayout => {
+            ActionId::CloseArchive | ActionId::HashEvidence | ActionId::Filter
+            | ActionId::GoToAddress
+            | ActionId::ResetLayout => {
                 model.active().is_some()
             }
             ActionId::Panel(PanelKind::Jobs | PanelKind::Notifications) => true,
@@ -255,6 +268,7 @@ impl Action {
             ActionId::Forward => NavigateCommand::Forward.into(),
             ActionId::Palette => ViewCommand::OpenPalette.into(),
             ActionId::Filter => ViewCommand::FocusFilter.into(),
+            ActionId::GoToAddress => ViewCommand::GoToAddress.into(),
             ActionId::Panel(kind) => ViewCommand::ShowPanel(kind).into(),
             ActionId::ResetLayout => ViewCommand::ResetLayout.into(),
             ActionId::Theme(choice) => ViewCommand::SetTheme(theme_of(choice)).into(),

@@ -1,10 +1,12 @@
 //! What can be asked. Split by area; `apply/` has a file for each.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use super::{
     ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme,
 };
+use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
 
 /// One thing asked, by the analyst or by a job that has ended.
@@ -22,6 +24,8 @@ pub enum Command {
     Notifications(NotificationsCommand),
     /// What leaves the program.
     Export(ExportCommand),
+    /// Bookmarks in memory.
+    Bookmarks(BookmarksCommand),
     /// End the program.
     Quit,
 }
@@ -127,6 +131,8 @@ pub enum ViewCommand {
     OpenAbout,
     /// Put the cursor into the filter box of the panel in front.
     FocusFilter,
+    /// Ask for an address to go to in the memory of the selected process.
+    GoToAddress,
     /// Light, dark, or as the system.
     SetTheme(Theme),
     /// Larger.
@@ -191,7 +197,7 @@ pub enum ExportCommand {
     /// Put text on the clipboard; `what` names it in the message.
     CopyText {
         /// "SHA-256", "path"; shown as "Copied: path".
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The text.
         text: String,
     },
@@ -218,6 +224,27 @@ pub enum ExportCommand {
     },
 }
 
+/// About bookmarks in the memory of the active archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BookmarksCommand {
+    /// Set one, or change its note.
+    Set {
+        /// Whose memory.
+        pid: Pid,
+        /// Where.
+        addr: VirtAddr,
+        /// What the analyst has to say of it.
+        note: String,
+    },
+    /// Drop one.
+    Remove {
+        /// Whose memory.
+        pid: Pid,
+        /// Where.
+        addr: VirtAddr,
+    },
+}
+
 impl Command {
     /// Go to `target`.
     pub fn go(target: Target) -> Command {
@@ -231,7 +258,12 @@ impl Command {
 
     /// Put `text` on the clipboard.
     pub fn copy(what: &'static str, text: impl Into<String>) -> Command {
-        Command::Export(ExportCommand::CopyText { what, text: text.into() })
+        Command::copy_of(what, text)
+    }
+
+    /// As [`Command::copy`], with a name that is made.
+    pub fn copy_of(what: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Command {
+        Command::Export(ExportCommand::CopyText { what: what.into(), text: text.into() })
     }
 }
 
@@ -262,6 +294,12 @@ impl From<JobsCommand> for Command {
 impl From<NotificationsCommand> for Command {
     fn from(command: NotificationsCommand) -> Command {
         Command::Notifications(command)
+    }
+}
+
+impl From<BookmarksCommand> for Command {
+    fn from(command: BookmarksCommand) -> Command {
+        Command::Bookmarks(command)
     }
 }
 

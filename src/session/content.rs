@@ -7,10 +7,13 @@ use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 
 use super::JobId;
-use crate::base::{Issue, Limits, Progress};
+use super::space::rows::Rows;
+use super::space::shape::Shape;
+use crate::base::{Issue, Limits, Pid, Progress};
 use crate::checkpoint::Checkpoint;
 use crate::decode::{self, Ctx, Img, RawImg};
 use crate::jobs::JobCtx;
+use crate::memory::Memory;
 
 /// Most contents that are kept of one archive.
 const MAX_KEPT: usize = 24;
@@ -29,6 +32,10 @@ pub enum ContentKey {
     RootfsEntry(usize),
     /// A recovered file, by its index in `recovered`.
     Recovered(usize),
+    /// Rows of the address space of a process.
+    Rows(Pid),
+    /// Origins and entropy of the address space of a process.
+    Shape(Pid),
 }
 
 /// What was read.
@@ -48,6 +55,10 @@ pub enum Content {
         /// What could not be read.
         issues: Arc<Vec<Issue>>,
     },
+    /// Rows of an address space.
+    Rows(Arc<Rows>),
+    /// Origins and entropy of an address space.
+    Shape(Arc<Shape>),
 }
 
 /// How many records an image file has.
@@ -106,7 +117,12 @@ impl Contents {
 }
 
 /// Reads what is asked for.
-pub(super) fn read(checkpoint: &Checkpoint, key: &ContentKey, ctx: &JobCtx) -> anyhow::Result<Content> {
+pub(super) fn read(
+    checkpoint: &Checkpoint,
+    memory: &Memory,
+    key: &ContentKey,
+    ctx: &JobCtx,
+) -> anyhow::Result<Content> {
     ctx.stage("reading");
     match key {
         ContentKey::RecordCounts => count_records(checkpoint, ctx),
@@ -122,6 +138,14 @@ pub(super) fn read(checkpoint: &Checkpoint, key: &ContentKey, ctx: &JobCtx) -> a
             let file = checkpoint.recovered.get(*index).context("no such file")?;
             let bytes = file.read(&checkpoint.shared_memory, MAX_BYTES).map_err(|why| anyhow!("the content {why}"))?;
             Ok(Content::Bytes(bytes))
+        }
+        ContentKey::Rows(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            Ok(Content::Rows(Arc::new(Rows::new(&space))))
+        }
+        ContentKey::Shape(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            Ok(Content::Shape(Arc::new(Shape::new(&space, ctx)?)))
         }
     }
 }

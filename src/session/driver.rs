@@ -187,8 +187,8 @@ fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> any
             let sha256 = crate::base::hex(&checkpoint.outer.sha256(ctx)?);
             Ok(Some(ArchivesCommand::Hashed { archive, sha256 }.into()))
         }
-        JobWork::ReadContent { archive, checkpoint, key } => {
-            let content = content::read(&checkpoint, &key, ctx)?;
+        JobWork::ReadContent { archive, checkpoint, memory, key } => {
+            let content = content::read(&checkpoint, &memory, &key, ctx)?;
             Ok(Some(ArchivesCommand::HasRead { archive, key, content }.into()))
         }
         JobWork::WriteFile { path, bytes } => {

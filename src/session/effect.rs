@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{ArchiveId, ContentKey, JobId, PanelKind, Settings, Theme};
 use crate::checkpoint::Checkpoint;
+use crate::memory::Memory;
 
 /// One thing to do, once. The driver runs jobs; what needs a window is handed on to it.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub enum Effect {
     OpenAbout,
     /// Window: put the cursor into the filter box of the panel in front.
     FocusFilter,
+    /// Window: ask for an address in the memory panel.
+    FocusAddress,
     /// Window: light or dark.
     SetTheme(Theme),
     /// Window: zoom in percent.
@@ -66,6 +69,8 @@ pub enum JobWork {
         archive: ArchiveId,
         /// Its checkpoint.
         checkpoint: Arc<Checkpoint>,
+        /// Its memory.
+        memory: Arc<Memory>,
         /// What to read.
         key: ContentKey,
     },

@@ -35,12 +35,14 @@ pub mod palette;
 mod panel;
 pub mod sample;
 mod settings;
+pub mod space;
 mod target;
 
 pub use apply::apply;
 pub use arrival::Arrival;
 pub use command::{
-    ArchivesCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand, ViewCommand,
+    ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand,
+    ViewCommand,
 };
 pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;
@@ -54,3 +56,14 @@ pub use objects::{Object, ObjectKind, objects_of};
 pub use panel::PanelKind;
 pub use settings::{RecentArchive, Settings, Theme};
 pub use target::{ProcessTab, Target};
+
+/// Process 1 of the bundled sample, for tests.
+#[cfg(test)]
+fn sample_process() -> crate::checkpoint::Process {
+    use crate::evidence::{Evidence, OpenOptions};
+    let options = OpenOptions::default();
+    let bytes = bytes::Bytes::from_static(sample::ARCHIVE);
+    let evidence = Evidence::open_bytes("sample", bytes, &options, &crate::base::Silent).unwrap();
+    let checkpoint = crate::checkpoint::load(&evidence, &options, &crate::base::Silent).unwrap().remove(0);
+    checkpoint.process(crate::base::Pid(1)).unwrap().clone()
+}

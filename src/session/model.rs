@@ -8,6 +8,7 @@ use super::filesystem::FileList;
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
+use crate::memory::Memory;
 
 /// Names an open archive; never used twice in a session, so views may key caches by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +46,8 @@ pub struct Loaded {
     pub objects: Arc<Vec<Object>>,
     /// Its changed, removed and recovered files.
     pub files: Arc<FileList>,
+    /// Its memory.
+    pub memory: Arc<Memory>,
 }
 
 impl Loaded {
@@ -52,7 +55,8 @@ impl Loaded {
     pub fn new(checkpoint: Arc<Checkpoint>) -> Loaded {
         let objects = Arc::new(super::objects_of(&checkpoint));
         let files = Arc::new(FileList::of(&checkpoint));
-        Loaded { checkpoint, objects, files }
+        let memory = Arc::new(Memory::new(Arc::clone(&checkpoint)));
+        Loaded { checkpoint, objects, files, memory }
     }
 }
 
@@ -68,7 +72,9 @@ pub struct OpenArchive {
     pub(super) checkpoint: Arc<Checkpoint>,
     pub(super) objects: Arc<Vec<Object>>,
     pub(super) files: Arc<FileList>,
+    pub(super) memory: Arc<Memory>,
     pub(super) target: Target,
+    pub(super) arrivals: u64,
     pub(super) pid: Option<Pid>,
     pub(super) tab: ProcessTab,
     pub(super) hash: HashState,
@@ -114,6 +120,16 @@ impl OpenArchive {
     /// Its changed, removed and recovered files.
     pub fn files(&self) -> &FileList {
         &self.files
+    }
+
+    /// The memory of its processes.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Counts how often something was selected, so that going where one is can be told from staying there.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
     }
 
     /// What is selected: the one selection that every panel follows.

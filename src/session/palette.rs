@@ -7,6 +7,7 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 
 use super::actions::{ACTIONS, Action};
 use super::{Model, Object};
+use crate::base::{Pid, VirtAddr};
 
 /// Names that one call of [`Finder::step`] looks at most.
 const BUDGET: usize = 6_000;
@@ -20,6 +21,8 @@ pub enum Answer {
     Action(&'static Action),
     /// An object, by its index in the archive's list.
     Object(usize),
+    /// An address in the memory of the selected process, which the query names.
+    Address(Pid, VirtAddr),
 }
 
 /// Looks for a query in slices, so that no frame waits for it.
@@ -51,6 +54,7 @@ impl Finder {
         self.pattern = Pattern::parse(query.trim(), CaseMatching::Ignore, Normalization::Smart);
         self.looked_at = 0;
         self.answers.clear();
+        self.answers.extend(address(query, model).map(|(pid, addr)| (u32::MAX, Answer::Address(pid, addr))));
         for action in ACTIONS.iter().filter(|action| action.is_enabled(model)) {
             if let Some(score) = score(&self.pattern, &mut self.matcher, action.name) {
                 // What the program can do is what most people look for: a head start.
@@ -111,6 +115,17 @@ impl std::fmt::Debug for Finder {
     }
 }
 
+/// The mapped address that a query names. A bare number or name may mean anything else, and is none.
+fn address(query: &str, model: &Model) -> Option<(Pid, VirtAddr)> {
+    if !query.contains(['+', '-']) && !query.trim().starts_with("0x") {
+        return None;
+    }
+    let archive = model.active()?;
+    let process = archive.checkpoint().process(archive.selected_pid()?)?;
+    let addr = super::space::address::parse(query, process).ok()?;
+    process.memory.known()?.vma_at(addr).map(|_| (process.pid, addr))
+}
+
 fn score(pattern: &Pattern, matcher: &mut Matcher, name: &str) -> Option<u32> {
     let mut buffer = Vec::new();
     pattern.score(Utf32Str::new(name, &mut buffer), matcher)
@@ -135,6 +150,7 @@ mod tests {
             .map(|answer| match answer {
                 Answer::Action(action) => action.name.to_owned(),
                 Answer::Object(at) => objects[at].label.clone(),
+                Answer::Address(_, addr) => addr.to_string(),
             })
             .collect()
     }

@@ -9,6 +9,8 @@ pub enum PanelKind {
     Processes,
     /// All about the selected process, in tabs.
     Process,
+    /// The address space of the selected process, byte by byte.
+    Memory,
     /// Open files of the whole container.
     Files,
     /// Sockets of the whole container.
@@ -31,10 +33,11 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel, in the order of the View menu.
-    pub const ALL: [PanelKind; 12] = [
+    pub const ALL: [PanelKind; 13] = [
         PanelKind::Overview,
         PanelKind::Processes,
         PanelKind::Process,
+        PanelKind::Memory,
         PanelKind::Files,
         PanelKind::Sockets,
         PanelKind::Mounts,
@@ -52,6 +55,7 @@ impl PanelKind {
             PanelKind::Overview => "Overview",
             PanelKind::Processes => "Processes",
             PanelKind::Process => "Process",
+            PanelKind::Memory => "Memory",
             PanelKind::Files => "Open files",
             PanelKind::Sockets => "Sockets",
             PanelKind::Mounts => "Mounts",
@@ -70,6 +74,7 @@ impl PanelKind {
             PanelKind::Overview => "The container, what there is of it, and what this archive cannot show",
             PanelKind::Processes => "Every process that was frozen, as a tree or a list",
             PanelKind::Process => "All about the selected process",
+            PanelKind::Memory => "The whole address space of the selected process, byte by byte",
             PanelKind::Files => "Every open file description of the container, and who shares it",
             PanelKind::Sockets => "Every socket, with both ends and the bytes that nobody had read yet",
             PanelKind::Mounts => "The mounts of the container, as a tree",

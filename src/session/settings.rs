@@ -1,4 +1,4 @@
-//! What is remembered between sessions: theme, zoom, recent archives, where the panels are.
+//! What is remembered between sessions: theme, zoom, recent archives, where the panels are, bookmarks.
 //!
 //! One JSON file in the user's configuration directory, never beside evidence. What cannot be read
 //! of it is as good as not there: the defaults apply, the analyst is told, and the file is kept
@@ -12,6 +12,7 @@ use etcetera::BaseStrategy as _;
 use serde::{Deserialize, Serialize};
 
 use super::Layout;
+use super::space::bookmarks::{self, Bookmark};
 
 /// Most archives that are remembered.
 const MAX_RECENT: usize = 20;
@@ -20,7 +21,7 @@ const MAX_RECENT: usize = 20;
 const VERSION: u32 = 1;
 
 /// Largest settings file that is read.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 8 << 20;
 
 /// Steps of the zoom in percent.
 const ZOOM_STEPS: [u32; 9] = [80, 90, 100, 110, 125, 140, 160, 180, 200];
@@ -61,11 +62,13 @@ pub struct Settings {
     pub recent: Vec<RecentArchive>,
     /// Where the panels are; `None` where they were at first.
     pub layout: Option<Layout>,
+    /// Places in memory, the oldest first.
+    pub bookmarks: Vec<Bookmark>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { theme: Theme::System, zoom_percent: 100, recent: Vec::new(), layout: None }
+        Settings { theme: Theme::System, zoom_percent: 100, recent: Vec::new(), layout: None, bookmarks: Vec::new() }
     }
 }
 
@@ -118,9 +121,11 @@ impl Settings {
         take(&mut values, "theme", &mut settings.theme, &mut problems);
         take(&mut values, "zoom-percent", &mut settings.zoom_percent, &mut problems);
         take(&mut values, "recent", &mut settings.recent, &mut problems);
+        take(&mut values, "bookmarks", &mut settings.bookmarks, &mut problems);
         take(&mut values, "layout", &mut settings.layout, &mut problems);
         settings.set_zoom(settings.zoom_percent);
         settings.recent.truncate(MAX_RECENT);
+        bookmarks::trim(&mut settings.bookmarks);
         if let Some(layout) = settings.layout.take() {
             settings.layout = layout.repaired();
             problems.extend(settings.layout.is_none().then(|| "layout: there are no panels in it".to_owned()));

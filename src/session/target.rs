@@ -98,6 +98,13 @@ pub enum Target {
         /// Where the vma starts.
         start: VirtAddr,
     },
+    /// An address of a process.
+    Address {
+        /// The process.
+        pid: Pid,
+        /// The address.
+        addr: VirtAddr,
+    },
     /// A path in the changes of the root filesystem, or a recovered file, by the name the
     /// filesystem panel lists it under.
     RootfsPath(String),
@@ -163,6 +170,7 @@ impl Target {
             Target::Process { .. } | Target::Thread { .. } | Target::Fd { .. } | Target::Vma { .. } => {
                 PanelKind::Process
             }
+            Target::Address { .. } => PanelKind::Memory,
             Target::File(_) => PanelKind::Files,
             Target::Socket(_) => PanelKind::Sockets,
             Target::Mount(_) => PanelKind::Mounts,
@@ -180,7 +188,8 @@ impl Target {
             Target::Process { pid, .. }
             | Target::Thread { pid, .. }
             | Target::Fd { pid, .. }
-            | Target::Vma { pid, .. } => Some(*pid),
+            | Target::Vma { pid, .. }
+            | Target::Address { pid, .. } => Some(*pid),
             _ => None,
         }
     }
@@ -209,6 +218,7 @@ impl std::fmt::Display for Target {
             Target::Socket(id) => write!(f, "Socket, file {id}"),
             Target::Mount(id) => write!(f, "Mount {id}"),
             Target::Vma { pid, start } => write!(f, "Process {pid}, memory at {start}"),
+            Target::Address { pid, addr } => write!(f, "Process {pid}, address {addr}"),
             Target::RootfsPath(path) | Target::Document(path) => f.write_str(path),
             Target::Image { name, record: None } => f.write_str(name),
             Target::Image { name, record: Some(record) } => write!(f, "{name}, record {record}"),

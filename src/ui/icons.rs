@@ -22,6 +22,7 @@ icons! {
     BACK = "\u{e058}", "Back.";
     BELL = "\u{e0ce}", "Notifications.";
     BINARY = "\u{ee60}", "Bytes.";
+    BOOKMARK = "\u{e0ea}", "A place that is kept.";
     BRACES = "\u{e860}", "JSON.";
     CARET_DOWN = "\u{e136}", "Open branch; sorted downwards.";
     CARET_RIGHT = "\u{e13a}", "Closed branch.";
@@ -81,6 +82,7 @@ icons! {
     SYSTEM_THEME = "\u{e18c}", "As the system.";
     TIMER = "\u{e492}", "Timer.";
     TREE = "\u{e67c}", "Tree.";
+    UNFOLD = "\u{e536}", "Show what is folded.";
     USER = "\u{e4c2}", "User.";
     VIEW = "\u{e220}", "Look at.";
 }
@@ -91,6 +93,7 @@ pub fn of_panel(kind: PanelKind) -> Icon {
         PanelKind::Overview => OVERVIEW,
         PanelKind::Processes => TREE,
         PanelKind::Process => PROCESS,
+        PanelKind::Memory => MEMORY,
         PanelKind::Files => FILES,
         PanelKind::Sockets => SOCKET,
         PanelKind::Mounts => DEVICE,
@@ -116,6 +119,7 @@ pub fn of_action(id: ActionId) -> Icon {
         ActionId::Forward => FORWARD,
         ActionId::Palette => SEARCH,
         ActionId::Filter => FILTER,
+        ActionId::GoToAddress => MEMORY,
         ActionId::Panel(kind) => of_panel(kind),
         ActionId::ResetLayout => LAYOUT,
         ActionId::Theme(ThemeChoice::System) => SYSTEM_THEME,

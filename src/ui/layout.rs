@@ -18,6 +18,7 @@ pub(super) fn default_tree() -> Tree<PanelKind> {
     let main = tabs(&[
         PanelKind::Overview,
         PanelKind::Process,
+        PanelKind::Memory,
         PanelKind::Files,
         PanelKind::Sockets,
         PanelKind::Mounts,

@@ -6,7 +6,7 @@ use super::tokens::{ROW_HEIGHT, SPACE_S, Tokens, Tone};
 use super::widgets::ListRow;
 use super::{icons, keys};
 use crate::session::palette::{Answer, Finder};
-use crate::session::{Command, Model, Object, ObjectKind};
+use crate::session::{Command, Model, Object, ObjectKind, Target};
 
 /// The palette while it is open.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Palette {
 
     fn query_ui(&mut self, ui: &mut Ui) {
         let edit = TextEdit::singleline(&mut self.query)
-            .hint_text("Commands, processes, files, sockets, mounts, images")
+            .hint_text("Commands, processes, files, sockets, mounts, images, addresses")
             .font(egui::FontId::proportional(15.0))
             .margin(egui::Margin::symmetric(10, 7))
             .desired_width(f32::INFINITY);
@@ -133,6 +133,16 @@ impl Palette {
                     .show(ui)
                     .response
             }
+            Answer::Address(pid, addr) => {
+                let name = format!("Go to {addr} in process {pid}");
+                ListRow::new(&name)
+                    .icon(icons::MEMORY, if is_selected { Tone::Accent } else { Tone::Neutral })
+                    .trailing("address")
+                    .selected(is_selected)
+                    .flat()
+                    .show(ui)
+                    .response
+            }
             Answer::Object(at) => {
                 let Some(object) = objects.get(at) else {
                     return ui.label("");
@@ -152,6 +162,7 @@ impl Palette {
 fn commands_of(answer: Answer, model: &Model, objects: &[Object]) -> Vec<Command> {
     match answer {
         Answer::Action(action) => action.commands(model),
+        Answer::Address(pid, addr) => vec![Command::go(Target::Address { pid, addr })],
         Answer::Object(at) => objects.get(at).map(|object| Command::go(object.target.clone())).into_iter().collect(),
     }
 }

@@ -98,6 +98,55 @@ pub struct Tokens {
     pub backdrop: Color32,
     /// Text on the accent colour.
     pub on_accent: Color32,
+    /// Text of bytes.
+    pub bytes: ByteTokens,
+    /// Marks of where bytes come from.
+    pub origins: OriginTokens,
+}
+
+/// Colours of bytes by class.
+#[derive(Clone, Copy, Debug)]
+pub struct ByteTokens {
+    /// 0x00.
+    pub zero: Color32,
+    /// Printable ASCII and the space.
+    pub printable: Color32,
+    /// Other ASCII.
+    pub control: Color32,
+    /// 0x80 to 0xfe.
+    pub high: Color32,
+    /// 0xff.
+    pub ones: Color32,
+}
+
+impl ByteTokens {
+    /// Of a byte.
+    pub fn of(&self, byte: u8) -> Color32 {
+        match byte {
+            0 => self.zero,
+            0x20..=0x7e => self.printable,
+            1..=0x7f => self.control,
+            0xff => self.ones,
+            _ => self.high,
+        }
+    }
+}
+
+/// Colours of where bytes come from. A word stands with them.
+#[derive(Clone, Copy, Debug)]
+pub struct OriginTokens {
+    /// This checkpoint.
+    pub dump: Color32,
+    /// A parent checkpoint.
+    pub parent: Color32,
+    /// A shared object or a file.
+    pub shared: Color32,
+    /// Zeros: they carry nothing, and are paler than what does.
+    pub zero: Color32,
+    /// Not there: like an empty place.
+    pub absent: Color32,
+    /// Much information: packed or encrypted.
+    pub entropy: Color32,
 }
 
 const DARK: Tokens = Tokens {
@@ -120,6 +169,21 @@ const DARK: Tokens = Tokens {
     highlight: Color32::from_rgb(0x5a, 0x48, 0x12),
     backdrop: Color32::from_black_alpha(0x90),
     on_accent: Color32::from_rgb(0x06, 0x1a, 0x26),
+    bytes: ByteTokens {
+        zero: Color32::from_rgb(0x82, 0x8b, 0x98),
+        printable: Color32::from_rgb(0x86, 0xd8, 0xb0),
+        control: Color32::from_rgb(0xe8, 0xb1, 0x6a),
+        high: Color32::from_rgb(0xb8, 0xb0, 0xf6),
+        ones: Color32::from_rgb(0xef, 0x8f, 0xbd),
+    },
+    origins: OriginTokens {
+        dump: Color32::from_rgb(0x5c, 0xbc, 0xef),
+        parent: Color32::from_rgb(0xb8, 0xb0, 0xf6),
+        shared: Color32::from_rgb(0x63, 0xc7, 0x8d),
+        zero: Color32::from_rgb(0x5a, 0x63, 0x70),
+        absent: Color32::from_rgb(0x30, 0x36, 0x40),
+        entropy: Color32::from_rgb(0xe8, 0xb3, 0x4b),
+    },
 };
 
 const LIGHT: Tokens = Tokens {
@@ -142,6 +206,21 @@ const LIGHT: Tokens = Tokens {
     highlight: Color32::from_rgb(0xff, 0xe7, 0x9a),
     backdrop: Color32::from_black_alpha(0x50),
     on_accent: Color32::from_rgb(0xff, 0xff, 0xff),
+    bytes: ByteTokens {
+        zero: Color32::from_rgb(0x67, 0x70, 0x7c),
+        printable: Color32::from_rgb(0x12, 0x6a, 0x3d),
+        control: Color32::from_rgb(0x8f, 0x52, 0x00),
+        high: Color32::from_rgb(0x5a, 0x3f, 0xb5),
+        ones: Color32::from_rgb(0xa8, 0x24, 0x6b),
+    },
+    origins: OriginTokens {
+        dump: Color32::from_rgb(0x1b, 0x7c, 0xb4),
+        parent: Color32::from_rgb(0x6f, 0x55, 0xc4),
+        shared: Color32::from_rgb(0x1d, 0x86, 0x51),
+        zero: Color32::from_rgb(0xa9, 0xb2, 0xbd),
+        absent: Color32::from_rgb(0xd8, 0xdd, 0xe3),
+        entropy: Color32::from_rgb(0xb0, 0x78, 0x0a),
+    },
 };
 
 impl Tokens {
@@ -313,6 +392,21 @@ mod tests {
                     assert!(contrast >= 4.5, "{theme}: {text} on {surface} has {contrast:.2}");
                 }
             }
+            let bytes = &tokens.bytes;
+            for byte in [bytes.zero, bytes.printable, bytes.control, bytes.high, bytes.ones] {
+                for background in [tokens.surface, tokens.well, tokens.stripe] {
+                    let contrast = contrast(byte, background);
+                    assert!(contrast >= 4.5, "{theme}: byte {byte:?} has {contrast:.2}");
+                }
+            }
+            let origins = &tokens.origins;
+            for mark in [origins.dump, origins.parent, origins.shared, origins.entropy] {
+                for background in [tokens.surface, tokens.well] {
+                    let contrast = contrast(mark, background);
+                    assert!(contrast >= 3.0, "{theme}: mark {mark:?} has {contrast:.2}");
+                }
+            }
+            assert!(contrast(tokens.strong, tokens.selected) >= 4.5);
             assert!(contrast(tokens.text, tokens.highlight) >= 4.5);
             assert!(contrast(tokens.on_accent, tokens.accent) >= 4.5);
         }

@@ -115,7 +115,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
     for (index, loaded) in checkpoints.into_iter().enumerate() {
         let before = stale.get(index);
         let title = title(path, &loaded);
-        let Loaded { checkpoint, objects, files } = loaded;
+        let Loaded { checkpoint, objects, files, memory } = loaded;
         model.next_archive.0 += 1;
         let selected = before.and_then(|archive| archive.pid).filter(|pid| checkpoint.process(*pid).is_some());
         fresh.push(OpenArchive {
@@ -129,6 +129,8 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             checkpoint,
             objects,
             files,
+            memory,
+            arrivals: 0,
             target: before.map_or(Target::Overview, |archive| archive.target.clone()),
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
@@ -236,7 +238,12 @@ fn read(model: &mut Model, id: ArchiveId, key: ContentKey) -> Vec<Effect> {
     let Some(archive) = model.archive(id).filter(|archive| archive.content(&key).is_none()) else {
         return Vec::new();
     };
-    let work = JobWork::ReadContent { archive: id, checkpoint: Arc::clone(&archive.checkpoint), key: key.clone() };
+    let work = JobWork::ReadContent {
+        archive: id,
+        checkpoint: Arc::clone(&archive.checkpoint),
+        memory: Arc::clone(&archive.memory),
+        key: key.clone(),
+    };
     // Too quick and too many for the list of jobs.
     model.next_job.0 += 1;
     let job = model.next_job;

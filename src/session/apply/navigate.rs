@@ -50,6 +50,7 @@ fn set_target(model: &mut Model, target: Target) {
     if matches!(target, Target::Panel(PanelKind::Jobs | PanelKind::Notifications)) {
         return;
     }
+    active.arrivals = active.arrivals.wrapping_add(1);
     if let Some(pid) = target.pid() {
         active.pid = Some(pid);
     }

@@ -1,7 +1,11 @@
 //! The window's own state, messages, and what leaves the program.
 
 use super::{save_settings, start_job};
-use crate::session::{Effect, ExportCommand, FileChoice, JobWork, Level, Model, NotificationsCommand, ViewCommand};
+use crate::session::space::bookmarks;
+use crate::session::{
+    BookmarksCommand, Effect, ExportCommand, FileChoice, JobWork, Level, Model, NotificationsCommand, PanelKind,
+    ViewCommand,
+};
 
 pub(super) fn apply_view(model: &mut Model, command: ViewCommand) -> Vec<Effect> {
     match command {
@@ -21,6 +25,7 @@ pub(super) fn apply_view(model: &mut Model, command: ViewCommand) -> Vec<Effect>
         ViewCommand::OpenShortcuts => vec![Effect::OpenShortcuts],
         ViewCommand::OpenAbout => vec![Effect::OpenAbout],
         ViewCommand::FocusFilter => vec![Effect::FocusFilter],
+        ViewCommand::GoToAddress => vec![Effect::ShowPanel(PanelKind::Memory), Effect::FocusAddress],
         ViewCommand::SetTheme(theme) => {
             model.settings.theme = theme;
             vec![Effect::SetTheme(theme), save_settings(model)]
@@ -74,6 +79,18 @@ pub(super) fn apply_export(model: &mut Model, command: ExportCommand) -> Vec<Eff
             Vec::new()
         }
     }
+}
+
+pub(super) fn apply_bookmarks(model: &mut Model, command: BookmarksCommand) -> Vec<Effect> {
+    let Some(evidence) = model.active().map(|archive| bookmarks::evidence_name(archive.path())) else {
+        return Vec::new();
+    };
+    let all = &mut model.settings.bookmarks;
+    match command {
+        BookmarksCommand::Set { pid, addr, note } => bookmarks::set(all, evidence, pid, addr, &note),
+        BookmarksCommand::Remove { pid, addr } => bookmarks::remove(all, &evidence, pid, addr),
+    }
+    vec![save_settings(model)]
 }
 
 /// A name from evidence as the proposal of a file name: no directories, nothing invisible.

@@ -6,6 +6,7 @@ pub mod filesystem;
 pub mod images;
 pub mod issues;
 pub mod jobs;
+pub mod memory;
 pub mod mounts;
 pub mod notifications;
 pub mod overview;
@@ -24,6 +25,7 @@ pub struct Panels {
     overview: overview::OverviewState,
     processes: processes::ProcessesState,
     process: process::ProcessState,
+    memory: memory::MemoryState,
     files: files::FilesState,
     sockets: sockets::SocketsState,
     mounts: mounts::MountsState,
@@ -49,6 +51,7 @@ impl Panels {
             PanelKind::Overview => overview::overview_ui(ui, archive, &mut self.overview),
             PanelKind::Processes => processes::processes_ui(ui, archive, &mut self.processes),
             PanelKind::Process => process::process_ui(ui, archive, &mut self.process),
+            PanelKind::Memory => memory::memory_ui(ui, archive, &model.settings().bookmarks, &mut self.memory),
             PanelKind::Files => files::files_ui(ui, archive, &mut self.files),
             PanelKind::Sockets => sockets::sockets_ui(ui, archive, &mut self.sockets),
             PanelKind::Mounts => mounts::mounts_ui(ui, archive, &mut self.mounts),
@@ -65,6 +68,7 @@ impl Panels {
         match kind {
             PanelKind::Processes => self.processes.focus_filter(),
             PanelKind::Process => self.process.focus_filter(),
+            PanelKind::Memory => self.memory.focus_find(),
             PanelKind::Files => self.files.focus_filter(),
             PanelKind::Sockets => self.sockets.focus_filter(),
             PanelKind::Mounts => self.mounts.focus_filter(),
@@ -76,12 +80,18 @@ impl Panels {
         }
     }
 
+    /// Puts the cursor into the address field of the memory panel.
+    pub fn focus_address(&mut self) {
+        self.memory.focus_address();
+    }
+
     /// Forgets the state of a panel that has failed.
     pub fn reset(&mut self, kind: PanelKind) {
         match kind {
             PanelKind::Overview => self.overview = Default::default(),
             PanelKind::Processes => self.processes = Default::default(),
             PanelKind::Process => self.process = Default::default(),
+            PanelKind::Memory => self.memory = Default::default(),
             PanelKind::Files => self.files = Default::default(),
             PanelKind::Sockets => self.sockets = Default::default(),
             PanelKind::Mounts => self.mounts = Default::default(),

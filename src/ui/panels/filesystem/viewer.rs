@@ -92,12 +92,12 @@ fn content_ui(
             let seed = match key {
                 ContentKey::RootfsEntry(at) => 2 * at as u64,
                 ContentKey::Recovered(at) => 2 * at as u64 + 1,
-                ContentKey::Image(_) | ContentKey::RecordCounts => 0,
+                _ => 0,
             };
             let seed = u64::from(archive.id().0) << 32 ^ seed;
             commands.extend(state.view.show(ui, seed, bytes, 0, name));
         }
-        Some(Requested::Ready(Content::Image { .. } | Content::RecordCounts(_))) => {}
+        Some(Requested::Ready(_)) => {}
     }
 }
 

@@ -197,7 +197,6 @@ fn image_ui(
         Some(Requested::Failed(why)) => {
             empty_state(ui, icons::ERROR, "The image could not be read", &escape_controls(why));
         }
-        Some(Requested::Ready(Content::Bytes(_) | Content::RecordCounts(_))) => {}
         Some(Requested::Ready(Content::Image { raw, bytes, issues })) => {
             issues_ui(ui, issues, commands);
             let loaded = Loaded { raw, bytes, key: key_of(archive.id(), &image.name) };
@@ -215,6 +214,7 @@ fn image_ui(
             }
             records::records_ui(ui, &image.name, loaded, records, commands);
         }
+        Some(Requested::Ready(_)) => {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use egui::Ui;
 
 use super::Shown;
-use crate::base::{Field, Pid};
+use crate::base::{Field, Pid, VirtAddr};
 use crate::checkpoint::memory_map::{Vma, VmaKind};
 use crate::session::{Command, Target};
 use crate::ui::tokens::Tone;
@@ -13,7 +13,7 @@ use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, empty_state
 use crate::ui::{icons, text};
 
 const COLUMNS: &[Column] = &[
-    Column::left("Start", 150.0, "First address"),
+    Column::left("Start", 150.0, "First address; leads to its bytes"),
     Column::left("End", 150.0, "One past the last"),
     Column::right("Size", 90.0, ""),
     Column::left("Permissions", 100.0, "As in /proc/PID/maps"),
@@ -40,6 +40,13 @@ struct VmaRows<'a> {
     vmas: &'a [Vma],
 }
 
+impl VmaRows<'_> {
+    /// Its bytes, in the memory panel.
+    fn address(&self, addr: VirtAddr) -> Target {
+        Target::Address { pid: self.pid, addr }
+    }
+}
+
 impl TableRows for VmaRows<'_> {
     fn len(&self) -> usize {
         self.vmas.len()
@@ -48,7 +55,7 @@ impl TableRows for VmaRows<'_> {
     fn cell(&self, row: usize, column: usize) -> Cell<'_> {
         let Some(vma) = self.vmas.get(row) else { return Cell::empty() };
         match column {
-            0 => Cell::mono(format!("{:012x}", vma.start.0)),
+            0 => Cell::mono(format!("{:012x}", vma.start.0)).link(self.address(vma.start)),
             1 => Cell::mono(format!("{:012x}", vma.end.0)).muted(),
             2 => Cell::text(text::bytes(vma.len_bytes())),
             3 => {

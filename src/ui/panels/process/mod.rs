@@ -12,13 +12,15 @@ mod threads;
 
 pub(in crate::ui::panels) use files::icon_of;
 
-use egui::{Frame, Margin, RichText, ScrollArea, Sense, Ui};
+use egui::{Frame, Margin, Response, RichText, ScrollArea, Sense, Ui};
 
 use super::processes::look_of;
+use crate::base::VirtAddr;
 use crate::checkpoint::{Checkpoint, Process};
+use crate::session::space;
 use crate::session::{Command, OpenArchive, ProcessTab, Target};
 use crate::ui::tokens::{self, SPACE_L, SPACE_M, SPACE_S, Tokens, Tone};
-use crate::ui::widgets::{TableState, badge, empty_state, paint_icon, target_link};
+use crate::ui::widgets::{TableState, badge, empty_state, mono_text, paint_icon, target_link};
 use crate::ui::{icons, text};
 
 /// What the panel keeps.
@@ -97,6 +99,19 @@ pub fn process_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut ProcessState) 
         ProcessTab::Raw => page(ui, |ui| raw::raw_ui(ui, shown, &mut commands)),
     });
     commands
+}
+
+/// An address; a link to its bytes when it lies in mapped memory.
+fn address_link(ui: &mut Ui, shown: Shown<'_>, addr: VirtAddr, label: &str, commands: &mut Vec<Command>) -> Response {
+    let vma = shown.process.memory.known().and_then(|memory| memory.vma_at(addr));
+    match vma {
+        Some(vma) => {
+            let tip = format!("{} {}", space::name_of(vma, addr), vma.perms());
+            let target = Target::Address { pid: shown.process.pid, addr };
+            target_link(ui, commands, label, target).on_hover_text(tip)
+        }
+        None => ui.add(egui::Label::new(mono_text(label)).selectable(true)),
+    }
 }
 
 /// A tab that scrolls as a whole.

@@ -48,22 +48,30 @@ pub(super) fn raw_ui(ui: &mut Ui, shown: Shown<'_>, commands: &mut Vec<Command>)
     });
     let Some(memory) = process.memory.known() else { return };
     section(ui, "Memory descriptor", "from mm.img", |ui| {
-        let range = |range: &std::ops::Range<VirtAddr>| format!("{} to {}", range.start, range.end);
-        for (label, value) in [
-            ("Code", range(&memory.code)),
-            ("Data", range(&memory.data)),
-            ("Heap (brk)", range(&memory.brk)),
-            ("Stack starts", memory.start_stack.to_string()),
-            ("Arguments", range(&memory.args)),
-            ("Environment", range(&memory.env)),
+        let stack = memory.start_stack..memory.start_stack;
+        for (label, range) in [
+            ("Code", &memory.code),
+            ("Data", &memory.data),
+            ("Heap (brk)", &memory.brk),
+            ("Stack starts", &stack),
+            ("Arguments", &memory.args),
+            ("Environment", &memory.env),
         ] {
-            property_ui(ui, label, "", |ui| ui.add(egui::Label::new(mono_text(value)).selectable(true)));
+            property_ui(ui, label, "", |ui| {
+                ui.horizontal(|ui| {
+                    ui.spacing_mut().item_spacing.x = SPACE_S;
+                    super::address_link(ui, shown, range.start, &range.start.to_string(), commands);
+                    if range.start < range.end {
+                        ui.label(mono_text(format!("to {}", range.end)));
+                    }
+                });
+            });
         }
     });
     section(ui, "Auxiliary vector", "what the kernel told the program at its start", |ui| {
         for (key, value) in memory.auxv.iter().take(128) {
             property_ui(ui, &names::auxv(shown.checkpoint.container.arch, *key), "", |ui| {
-                ui.add(egui::Label::new(mono_text(format!("{value:#x}"))).selectable(true))
+                super::address_link(ui, shown, VirtAddr(*value), &format!("{value:#x}"), commands)
             });
         }
     });

@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use egui::{Frame, Margin, RichText, ScrollArea, Ui};
 
 use super::Shown;
+use crate::base::{Pid, VirtAddr};
+use crate::checkpoint::memory_map::MemoryMap;
 use crate::checkpoint::signals::{PendingSignal, SignalAction};
 use crate::decode::Arch;
 use crate::session::{Command, Target};
@@ -31,7 +33,12 @@ pub(super) fn signals_ui(ui: &mut Ui, shown: Shown<'_>, state: &mut TableState, 
     let split = if has_more { body.top() + body.height() * 0.55 } else { body.bottom() };
     let top = egui::Rect::from_min_max(body.min, egui::pos2(body.right(), split));
     ui.scope_builder(egui::UiBuilder::new().max_rect(top), |ui| {
-        let rows = ActionRows { actions: &process.signal_actions, arch: shown.checkpoint.container.arch };
+        let rows = ActionRows {
+            pid: process.pid,
+            memory: process.memory.known(),
+            actions: &process.signal_actions,
+            arch: shown.checkpoint.container.arch,
+        };
         let table = Table::new("signals", COLUMNS).empty_hint("Signal actions were not recorded for this process.");
         commands.extend(table.show(ui, state, &rows, shown.key(), &Target::Overview, |_| {}));
     });
@@ -108,6 +115,8 @@ fn from(signal: &PendingSignal) -> String {
 }
 
 struct ActionRows<'a> {
+    pid: Pid,
+    memory: Option<&'a MemoryMap>,
     actions: &'a [SignalAction],
     arch: Option<Arch>,
 }
@@ -127,7 +136,12 @@ impl TableRows for ActionRows<'_> {
             2 => match action.handler {
                 0 => Cell::text("default").muted(),
                 1 => Cell::text("ignored").tone(Tone::Accent),
-                handler => Cell::mono(format!("{handler:#x}")),
+                handler => {
+                    let addr = VirtAddr(handler);
+                    let cell = Cell::mono(addr.to_string());
+                    let is_mapped = self.memory.is_some_and(|memory| memory.vma_at(addr).is_some());
+                    if is_mapped { cell.link(Target::Address { pid: self.pid, addr }) } else { cell }
+                }
             },
             3 if action.flags == 0 => Cell::empty(),
             3 => Cell::mono(format!("{:#x}", action.flags)),

@@ -15,7 +15,7 @@ use crate::session::{Command, Target};
 use crate::ui::names;
 use crate::ui::tokens::{self, SPACE_L, SPACE_M, Tokens};
 use crate::ui::widgets::{
-    Cell, Column, Table, TableRows, TableState, absent, link_mono, mono_text, property_ui, section,
+    Cell, Column, Table, TableRows, TableState, absent, mono_text, property_ui, section,
 };
 
 const COLUMNS: &[Column] = &[
@@ -129,21 +129,9 @@ fn registers_ui(ui: &mut Ui, shown: Shown<'_>, registers: &Registers, commands: 
     });
 }
 
-/// A number; a link when it lies in mapped memory.
+/// A number; a link to its bytes when it lies in mapped memory.
 fn address_ui(ui: &mut Ui, shown: Shown<'_>, value: u64, commands: &mut Vec<Command>) {
-    let label = format!("{value:016x}");
-    let vma = shown.process.memory.known().and_then(|memory| vma_at(memory, VirtAddr(value)));
-    match vma {
-        Some((start, path)) => {
-            let response = link_mono(ui, &label).on_hover_text(path);
-            if response.clicked() {
-                commands.push(Command::go(Target::Vma { pid: shown.process.pid, start }));
-            }
-        }
-        None => {
-            ui.add(egui::Label::new(mono_text(label)).selectable(true));
-        }
-    }
+    super::address_link(ui, shown, VirtAddr(value), &format!("{value:016x}"), commands);
 }
 
 /// Start and name of the vma around an address.
@@ -170,7 +158,12 @@ impl TableRows for ThreadRows<'_> {
         match column {
             0 => Cell::mono(thread.tid.to_string()),
             1 => Cell::text(thread.comm.known().map_or_else(|| "?".to_owned(), |comm| comm.label())),
-            2 => registers.map_or_else(Cell::empty, |registers| Cell::mono(format!("{:#x}", registers.pc))),
+            2 => registers.map_or_else(Cell::empty, |registers| {
+                let addr = VirtAddr(registers.pc);
+                let cell = Cell::mono(addr.to_string());
+                let is_mapped = self.process.memory.known().is_some_and(|memory| memory.vma_at(addr).is_some());
+                if is_mapped { cell.link(Target::Address { pid: self.process.pid, addr }) } else { cell }
+            }),
             3 => {
                 let vma = registers
                     .zip(self.process.memory.known())

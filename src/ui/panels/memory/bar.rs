@@ -1,0 +1,165 @@
+//! The bar over the bytes, and the line below them that says where the cursor is.
+
+use egui::{Align, Key, Layout, RichText, TextEdit, Ui};
+
+use super::view::View;
+use super::{MemoryState, Shown, copy, input};
+use crate::session::space::rows::Zeros;
+use crate::session::space::{address, name_of};
+use crate::session::{Command, Target};
+use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
+use crate::ui::widgets::{icon_button, mono_text, target_link, toggle_button};
+use crate::ui::{icons, text};
+
+/// The field that asks where to go.
+#[derive(Debug, Default)]
+pub(super) struct AddressField {
+    text: String,
+    wrong: String,
+    pub(super) wants_focus: bool,
+}
+
+impl AddressField {
+    /// Draws it; what to do when Enter was pressed.
+    fn show(&mut self, ui: &mut Ui, shown: &Shown<'_>, view: &View) -> Vec<Command> {
+        let tokens = Tokens::get(ui);
+        let edit = TextEdit::singleline(&mut self.text)
+            .hint_text("Go to 0x…, libc+0x1f0, rsp-0x20")
+            .font(tokens::mono_font())
+            .desired_width(236.0);
+        let response = ui.add(edit);
+        if std::mem::take(&mut self.wants_focus) {
+            response.request_focus();
+            select_all(ui, response.id, self.text.chars().count());
+        }
+        if response.changed() {
+            self.wrong.clear();
+        }
+        let enter = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+        let pressed = icon_button(ui, icons::FORWARD, "Go to the address").clicked();
+        let mut commands = Vec::new();
+        if enter || pressed {
+            match address::parse(&self.text, shown.process) {
+                Ok(addr) if shown.space.map().vma_at(addr).is_some() => {
+                    self.wrong.clear();
+                    commands = shown.jump(view, addr);
+                }
+                Ok(addr) => {
+                    let vmas = &shown.space.map().vmas;
+                    let next = vmas.get(vmas.partition_point(|vma| vma.end <= addr)).or(vmas.last());
+                    let next = next.map(|vma| format!("; nearest: {}", name_of(vma, vma.start))).unwrap_or_default();
+                    self.wrong = format!("{addr} is not mapped{next}");
+                }
+                Err(err) => self.wrong = err.to_string(),
+            }
+            if !self.wrong.is_empty() {
+                response.request_focus();
+            }
+        }
+        if !self.wrong.is_empty() {
+            let wrong = RichText::new(&self.wrong).color(tokens.error);
+            ui.add(egui::Label::new(wrong).truncate()).on_hover_text(&self.wrong);
+        }
+        commands
+    }
+}
+
+/// So that typing replaces what was there.
+fn select_all(ui: &Ui, id: egui::Id, len: usize) {
+    let mut state = egui::text_edit::TextEditState::load(ui.ctx(), id).unwrap_or_default();
+    let range = egui::text::CCursorRange::two(egui::text::CCursor::new(0), egui::text::CCursor::new(len));
+    state.cursor.set_char_range(Some(range));
+    state.store(ui.ctx(), id);
+}
+
+pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
+    let tokens = Tokens::get(ui);
+    let row = ui.allocate_ui_with_layout(
+        egui::vec2(ui.available_width(), BAR_HEIGHT + 4.0),
+        Layout::right_to_left(Align::Center),
+        |ui| {
+            ui.spacing_mut().item_spacing.x = 2.0;
+            ui.add_space(SPACE_S);
+            if toggle_button(ui, icons::VIEW, "Inspector and bookmarks", state.side.is_open).clicked() {
+                state.side.is_open = !state.side.is_open;
+            }
+            let is_marked = state.view.cursor.is_some_and(|at| shown.bookmark_at(at).is_some());
+            let name = if is_marked { "Remove the bookmark (B)" } else { "Bookmark this address (B)" };
+            let can_mark = state.view.cursor.is_some();
+            let mark = ui.add_enabled_ui(can_mark, |ui| toggle_button(ui, icons::BOOKMARK, name, is_marked));
+            if mark.inner.clicked() {
+                commands.extend(input::toggle_bookmark(shown, &state.view));
+                state.side.is_open = true;
+            }
+            let is_open = state.view.zeros == Zeros::Open;
+            let name = if is_open { "Fold long stretches of zeros" } else { "Show zeros byte by byte" };
+            if toggle_button(ui, icons::UNFOLD, name, is_open).clicked() {
+                let zeros = if is_open { Zeros::Folded } else { Zeros::Open };
+                state.view.set_zeros(&shown.space, &shown.rows, zeros);
+            }
+            ui.add_enabled_ui(can_mark, |ui| {
+                let icon = RichText::new(icons::COPY).font(tokens::icon_font(15.0)).color(tokens.muted);
+                let menu = ui.menu_button(icon, |ui| {
+                    ui.set_width(220.0);
+                    ui.spacing_mut().item_spacing.y = 0.0;
+                    if copy::menu_ui(ui, shown, &state.view, &mut state.copy, commands) {
+                        ui.close();
+                    }
+                });
+                let response = menu.response;
+                response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, can_mark, "Copy as"));
+                response.on_hover_text("Copy as");
+            });
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                ui.spacing_mut().item_spacing.x = SPACE_XS;
+                ui.add_space(SPACE_S);
+                commands.extend(state.address.show(ui, shown, &state.view));
+            });
+        },
+    );
+    let y = row.response.rect.bottom();
+    ui.painter().hline(ui.max_rect().x_range(), y - 0.5, egui::Stroke::new(1.0, tokens.line));
+}
+
+/// Address, area, origin, place in the evidence, size of the selection.
+pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &mut Vec<Command>) {
+    let tokens = Tokens::get(ui);
+    let top = ui.max_rect().top();
+    ui.painter().hline(ui.max_rect().x_range(), top + 0.5, egui::Stroke::new(1.0, tokens.line));
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = SPACE_S;
+        ui.add_space(SPACE_S);
+        let small = |text: String| RichText::new(text).font(tokens::small_font()).color(tokens.muted);
+        let size = small(format!("{} mapped", text::bytes(shown.space.mapped_bytes())));
+        ui.label(size);
+        if let Some(selection) = view.selection().filter(|_| view.anchor.is_some()) {
+            let len = selection.end.0.saturating_sub(selection.start.0);
+            ui.label(small(format!("{} selected", text::counted(usize::try_from(len).unwrap_or(usize::MAX), "byte", "bytes"))));
+        }
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+            ui.add_space(SPACE_S);
+            let Some(at) = view.cursor else {
+                ui.label(small("Click a byte, or go to an address with Ctrl+G".to_owned()));
+                return;
+            };
+            ui.label(mono_text(at.to_string()).color(tokens.strong));
+            let Some(segment) = shown.space.segment_at(at) else {
+                ui.label(small("not mapped".to_owned()));
+                return;
+            };
+            ui.label(mono_text(name_of(segment.vma, at)).color(tokens.text));
+            ui.label(mono_text(segment.vma.perms()).color(tokens.muted));
+            if let Some(place) = shown.space.place_of(at) {
+                match Target::of_place(shown.archive.checkpoint(), &place) {
+                    Some(target) => {
+                        target_link(ui, commands, &place.to_string(), target);
+                    }
+                    None => {
+                        ui.label(mono_text(place.to_string()).color(tokens.muted));
+                    }
+                }
+            }
+            ui.add(egui::Label::new(small(super::grid::origin_words(segment.origin))).truncate());
+        });
+    });
+}

@@ -1,0 +1,499 @@
+//! The rows in view.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use egui::text::{LayoutJob, TextFormat};
+use egui::{Align2, Color32, Painter, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
+
+use super::view::{ROW, View};
+use super::{MemoryState, Shown, input};
+use crate::base::VirtAddr;
+use crate::checkpoint::Vma;
+use crate::checkpoint::memory_map::VmaKind;
+use crate::memory::{Origin, Segment};
+use crate::session::space::rows::{ROW_BYTES, Row, Zeros};
+use crate::session::space::shape::Source;
+use crate::session::space::{self, SpaceId, cursor};
+use crate::session::{Command, Target};
+use crate::ui::text;
+use crate::ui::tokens::{self, OriginTokens, SPACE_S, SPACE_XS, Tokens};
+
+/// Bytes that are read at once.
+const PAGE: u64 = 4096;
+/// Pages that are kept.
+const MAX_PAGES: usize = 32;
+
+/// Bytes near what is in view, so that compressed pages are not unpacked for every row.
+#[derive(Debug, Default)]
+pub(super) struct PageCache {
+    of: Option<SpaceId>,
+    pages: Vec<(u64, Vec<Option<u8>>)>,
+}
+
+impl PageCache {
+    fn get(&mut self, shown: &Shown<'_>, addr: VirtAddr) -> Option<u8> {
+        let page = addr.0 / PAGE;
+        let found = match self.pages.iter().position(|(known, _)| *known == page) {
+            Some(found) => found,
+            None => {
+                if self.pages.len() >= MAX_PAGES {
+                    self.pages.remove(0);
+                }
+                let start = VirtAddr(page * PAGE);
+                let end = VirtAddr(start.0.saturating_add(PAGE));
+                self.pages.push((page, space::cells(&shown.space, start..end, PAGE as usize)));
+                self.pages.len() - 1
+            }
+        };
+        let inside = usize::try_from(addr.0 % PAGE).unwrap_or_default();
+        self.pages.get(found).and_then(|(_, cells)| cells.get(inside).copied().flatten())
+    }
+
+    fn open(&mut self, shown: &Shown<'_>) {
+        let id = SpaceId { archive: shown.archive.id(), pid: shown.pid };
+        if self.of != Some(id) {
+            *self = PageCache { of: Some(id), pages: Vec::new() };
+        }
+    }
+}
+
+/// Where the columns stand, in points.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Metrics {
+    pub(super) rect: Rect,
+    char_width: f32,
+    digits: usize,
+    addr: f32,
+    hex: f32,
+    text: f32,
+    note: f32,
+}
+
+impl Metrics {
+    fn new(ui: &Ui, rect: Rect, shown: &Shown<'_>) -> Metrics {
+        let galley = ui.painter().layout_no_wrap("0".repeat(64), tokens::mono_font(), Color32::PLACEHOLDER);
+        let char_width = galley.size().x / 64.0;
+        // One area of the kernel at the very end does not make all addresses longer.
+        let vmas = &shown.space.map().vmas;
+        let top = vmas.iter().rev().find(|vma| vma.kind != VmaKind::Vsyscall).map_or(0, |vma| vma.end.0);
+        let digits = if top > 1 << 48 { 16 } else if top > 1 << 32 { 12 } else { 8 };
+        let addr = rect.left() + 14.0;
+        let hex = addr + char_width * (digits as f32 + 2.0);
+        let text = hex + char_width * (3.0 * 16.0 + 2.0);
+        let note = text + char_width * 17.5;
+        Metrics { rect, char_width, digits, addr, hex, text, note }
+    }
+
+    fn row_rect(&self, row: u64, view: &View) -> Rect {
+        let y = self.rect.top() - view.above + row as f32 * ROW;
+        Rect::from_min_max(Pos2::new(self.rect.left(), y), Pos2::new(self.rect.right(), y + ROW))
+    }
+
+    /// Cells of columns `from..to` in the hex column.
+    fn hex_rect(&self, row: Rect, from: u64, to: u64) -> Rect {
+        let x = |column: u64| self.hex + self.char_width * (3 * column + u64::from(column > 7)) as f32;
+        let right = x(to.saturating_sub(1)) + 2.0 * self.char_width;
+        Rect::from_min_max(Pos2::new(x(from) - 2.0, row.top()), Pos2::new(right + 2.0, row.bottom()))
+    }
+
+    fn text_rect(&self, row: Rect, from: u64, to: u64) -> Rect {
+        let x = |column: u64| self.text + self.char_width * column as f32;
+        Rect::from_min_max(Pos2::new(x(from), row.top()), Pos2::new(x(to), row.bottom()))
+    }
+
+    /// Which row in view is at a height, counted from the top one.
+    pub(super) fn row_at(&self, y: f32, view: &View) -> u64 {
+        ((y - self.rect.top() + view.above) / ROW).max(0.0) as u64
+    }
+
+    /// Which column is at a place from the left.
+    pub(super) fn column_at(&self, x: f32) -> u64 {
+        if x < self.text - self.char_width {
+            let at = ((x - self.hex) / self.char_width + 0.5).max(0.0);
+            let at = if at > 24.5 { at - 1.0 } else { at };
+            (at / 3.0) as u64
+        } else {
+            ((x - self.text) / self.char_width).max(0.0) as u64
+        }
+        .min(ROW_BYTES - 1)
+    }
+}
+
+/// Draws the rows over `rect`.
+pub(super) fn grid_ui(
+    ui: &mut Ui,
+    rect: Rect,
+    shown: &Shown<'_>,
+    state: &mut MemoryState,
+    commands: &mut Vec<Command>,
+) {
+    let metrics = Metrics::new(ui, rect, shown);
+    let response = ui.interact(rect, ui.scope_id().with("bytes"), Sense::click_and_drag());
+    response.widget_info(|| WidgetInfo::labeled(Role::Grid, true, format!("Memory of process {}", shown.pid)));
+    input::take(ui, &response, &metrics, shown, state, commands);
+    state.view.settle(&shown.space, &shown.rows, rect.height());
+    state.pages.open(shown);
+    let hovered = response.hover_pos().filter(|_| response.hovered());
+    let hovered = hovered.and_then(|pos| input::address_at(pos, &metrics, shown, &state.view));
+    let painter = ui.painter_at(rect);
+    let mut drawing = Drawing {
+        tokens: Tokens::get(ui),
+        has_focus: response.has_focus(),
+        painter,
+        metrics,
+        shown,
+        view: state.view.clone(),
+        pages: &mut state.pages,
+        hovered,
+        line: String::new(),
+    };
+    let in_view = (rect.height() / ROW).ceil() as u64 + 1;
+    for nr in 0..in_view {
+        let Some(row) = shown.rows.get(&shown.space, drawing.view.top.saturating_add(nr), drawing.view.zeros) else {
+            break;
+        };
+        let row_rect = drawing.metrics.row_rect(nr, &drawing.view);
+        if rect.bottom() <= row_rect.top() {
+            break;
+        }
+        let name = match &row {
+            Row::Gap(gap) => drawing.gap(row_rect, gap),
+            Row::Border(vma) => {
+                let name = drawing.border_name(vma);
+                let visible = row_rect.intersect(rect);
+                let border = ui.interact(visible, ui.scope_id().with(("border", vma.start.0)), Sense::click());
+                border.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
+                drawing.border(row_rect, vma, border.hovered());
+                if border.clicked() {
+                    commands.push(Command::go(Target::Vma { pid: shown.pid, start: vma.start }));
+                }
+                border.on_hover_text(format!("{name}\nClick for its row in the memory map"));
+                continue;
+            }
+            Row::Folded(segment) => drawing.folded(row_rect, segment),
+            Row::Bytes { base, range } => drawing.bytes(row_rect, *base, range, nr == 0),
+        };
+        let label = ui.interact(row_rect.intersect(rect), ui.scope_id().with(("row", nr)), Sense::hover());
+        label.widget_info(|| WidgetInfo::labeled(Role::Row, true, &name));
+    }
+    if response.has_focus() {
+        ui.painter().rect_stroke(rect.shrink(0.5), 0.0, Stroke::new(1.0, Tokens::get(ui).accent), StrokeKind::Inside);
+    }
+    pointer_tip(&response, shown, hovered);
+}
+
+/// Says where the pointer under the mouse leads.
+fn pointer_tip(response: &Response, shown: &Shown<'_>, hovered: Option<VirtAddr>) {
+    let found = hovered.and_then(|at| cursor::pointer_under(&shown.space, at, shown.pointer_len, shown.order));
+    let Some((_, to)) = found else { return };
+    let Some(vma) = shown.space.map().vma_at(to) else { return };
+    let tip = format!("{to} → {} {}\nDouble-click or Enter follows", space::name_of(vma, to), vma.perms());
+    response.clone().on_hover_text_at_pointer(tip);
+}
+
+struct Drawing<'a> {
+    tokens: &'static Tokens,
+    has_focus: bool,
+    painter: Painter,
+    metrics: Metrics,
+    shown: &'a Shown<'a>,
+    view: View,
+    pages: &'a mut PageCache,
+    hovered: Option<VirtAddr>,
+    line: String,
+}
+
+impl Drawing<'_> {
+    fn put(&self, x: f32, row: Rect, text: &str, color: Color32) -> Rect {
+        let at = Pos2::new(x, row.center().y);
+        self.painter.text(at, Align2::LEFT_CENTER, text, tokens::mono_font(), color)
+    }
+
+    /// Small words, cut at the right edge.
+    fn put_words(&self, x: f32, row: Rect, text: &str, color: Color32) {
+        let width = self.metrics.rect.right() - SPACE_S - x;
+        if width < 24.0 {
+            return;
+        }
+        let mut job = LayoutJob::simple_singleline(text.to_owned(), tokens::small_font(), color);
+        job.wrap.max_width = width;
+        let galley = self.painter.layout_job(job);
+        self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, color);
+    }
+
+    fn address(&self, row: Rect, addr: VirtAddr, color: Color32) {
+        let digits = self.metrics.digits;
+        let mut label = format!("{:0digits$x}", addr.0);
+        if label.len() > digits {
+            label = format!("{}…{}", &label[..4], &label[label.len() + 5 - digits..]);
+        }
+        self.put(self.metrics.addr, row, &label, color);
+    }
+
+    fn gap(&self, row: Rect, gap: &Range<VirtAddr>) -> String {
+        let label = format!("{} not mapped", text::bytes(gap.end.0.saturating_sub(gap.start.0)));
+        let galley = self.painter.layout_no_wrap(label.clone(), tokens::small_font(), self.tokens.muted);
+        let at = Pos2::new(self.metrics.hex, row.center().y - galley.size().y / 2.0);
+        let right = at.x + galley.size().x;
+        self.painter.galley(at, galley, self.tokens.muted);
+        let stroke = Stroke::new(1.0, self.tokens.line);
+        let y = row.center().y;
+        self.painter.extend(egui::Shape::dashed_line(
+            &[Pos2::new(row.left() + SPACE_S, y), Pos2::new(self.metrics.hex - SPACE_S, y)],
+            stroke,
+            3.0,
+            3.0,
+        ));
+        self.painter.extend(egui::Shape::dashed_line(
+            &[Pos2::new(right + SPACE_S, y), Pos2::new(row.right() - SPACE_S, y)],
+            stroke,
+            3.0,
+            3.0,
+        ));
+        format!("{label} from {} to {}", gap.start, gap.end)
+    }
+
+    fn border_name(&self, vma: &Vma) -> String {
+        let size = text::bytes(vma.len_bytes());
+        let path = vma.path.label();
+        format!("{} {} {size} {} {path}", vma.start, vma.perms(), vma.kind.word()).trim_end().to_owned()
+    }
+
+    fn border(&self, row: Rect, vma: &Vma, is_hovered: bool) {
+        let tokens = self.tokens;
+        self.painter.rect_filled(row, 0.0, if is_hovered { tokens.hover } else { tokens.chrome });
+        self.painter.hline(row.x_range(), row.top() + 0.5, Stroke::new(1.0, tokens.line));
+        self.address(row, vma.start, tokens.text);
+        let is_rwx = vma.prot & 6 == 6;
+        let perms = self.put(self.metrics.hex, row, &vma.perms(), if is_rwx { tokens.warning } else { tokens.text });
+        let path = vma.path.label();
+        let words = format!("{}  {}", text::bytes(vma.len_bytes()), vma.kind.word());
+        let words_at = perms.right() + 2.0 * SPACE_S;
+        let galley = self.painter.layout_no_wrap(words, tokens::small_font(), tokens.muted);
+        let path_at = words_at + galley.size().x + 2.0 * SPACE_S;
+        self.painter.galley(Pos2::new(words_at, row.center().y - galley.size().y / 2.0), galley, tokens.muted);
+        let mut job = LayoutJob::simple_singleline(path, tokens::mono_font(), tokens.strong);
+        job.wrap.max_width = (row.right() - SPACE_S - path_at).max(0.0);
+        let galley = self.painter.layout_job(job);
+        self.painter.galley(Pos2::new(path_at, row.center().y - galley.size().y / 2.0), galley, tokens.strong);
+    }
+
+    fn folded(&self, row: Rect, segment: &Segment<'_>) -> String {
+        let tokens = self.tokens;
+        let is_on = self.view.cursor.is_some_and(|cursor| segment.range.contains(&cursor));
+        let is_selected = self.view.selection().is_some_and(|selection| {
+            selection.start < segment.range.end && segment.range.start < selection.end && self.view.anchor.is_some()
+        });
+        if is_on || is_selected {
+            self.painter.rect_filled(row, 0.0, tokens.selected);
+        }
+        self.gutter(row, segment.origin);
+        self.address(row, segment.range.start, tokens.muted);
+        let label = format!("{}  {}", text::bytes(segment.len_bytes()), origin_words(segment.origin));
+        let color = if is_on || is_selected { tokens.strong } else { tokens.muted };
+        self.put_words(self.metrics.hex, row, &label, color);
+        format!("{}: {label}", segment.range.start)
+    }
+
+    /// The mark at the left edge: where the bytes come from.
+    fn gutter(&self, row: Rect, origin: Origin) {
+        let color = source_color(&self.tokens.origins, Source::of(origin));
+        let bar = Rect::from_min_size(Pos2::new(row.left() + 4.0, row.top()), egui::vec2(3.0, row.height()));
+        self.painter.rect_filled(bar, 0.0, color);
+    }
+
+    fn bytes(&mut self, row: Rect, base: VirtAddr, range: &Range<VirtAddr>, is_first: bool) -> String {
+        let tokens = self.tokens;
+        let mut cells = [None; ROW_BYTES as usize];
+        for (column, cell) in cells.iter_mut().enumerate() {
+            let addr = VirtAddr(base.0.saturating_add(column as u64));
+            if range.contains(&addr) {
+                *cell = self.pages.get(self.shown, addr);
+            }
+        }
+        let selection = self.view.selection();
+        let column_of = |addr: VirtAddr| addr.0.saturating_sub(base.0).min(ROW_BYTES);
+        let selected = selection.map(|selection| {
+            let selection = selection.start.max(range.start)..selection.end.min(range.end);
+            if selection.start < selection.end { column_of(selection.start)..column_of(selection.end) } else { 0..0 }
+        });
+        let selected = selected.filter(|selected| !selected.is_empty());
+        let segment = self.shown.space.segment_at(range.start);
+        if let Some(segment) = &segment {
+            self.gutter(row, segment.origin);
+        }
+        self.marks(row, base, range, selected.as_ref());
+        let is_cursor_row = self.view.cursor.is_some_and(|cursor| range.contains(&cursor));
+        self.address(row, base, if is_cursor_row { tokens.strong } else { tokens.muted });
+        let color = |column: usize, byte: u8| {
+            let is_selected = selected.as_ref().is_some_and(|selected| selected.contains(&(column as u64)));
+            if is_selected { tokens.strong } else { tokens.bytes.of(byte) }
+        };
+        let mut hex = Line::default();
+        let mut text = Line::default();
+        for (column, cell) in cells.iter().enumerate() {
+            let is_inside = range.contains(&VirtAddr(base.0.saturating_add(column as u64)));
+            self.line.clear();
+            match cell {
+                Some(byte) => {
+                    let _ = write!(self.line, "{byte:02x} ");
+                }
+                None => self.line.push_str(if is_inside { "-- " } else { "   " }),
+            }
+            if column == 7 {
+                self.line.push(' ');
+            }
+            let at = cell.map_or(tokens.muted, |byte| color(column, byte));
+            hex.push(&self.line, at);
+            let c = match cell {
+                Some(byte @ 0x20..=0x7e) => char::from(*byte),
+                Some(_) => '.',
+                None => ' ',
+            };
+            text.push(c.encode_utf8(&mut [0; 4]), at);
+        }
+        let name = format!("{base}: {} {}", hex.text.trim_end(), text.text.trim_end());
+        hex.paint(&self.painter, self.metrics.hex, row);
+        text.paint(&self.painter, self.metrics.text, row);
+        self.pointers(row, base, &cells);
+        self.note(row, range, segment.as_ref(), is_first);
+        name
+    }
+
+    /// What stands behind the text: selection, bookmarks, the byte under the mouse, the cursor.
+    fn marks(&self, row: Rect, base: VirtAddr, range: &Range<VirtAddr>, selected: Option<&Range<u64>>) {
+        let tokens = self.tokens;
+        let both = |from: u64, to: u64| [self.metrics.hex_rect(row, from, to), self.metrics.text_rect(row, from, to)];
+        if let Some(selected) = selected {
+            for rect in both(selected.start, selected.end) {
+                self.painter.rect_filled(rect, 0.0, tokens.selected);
+            }
+        }
+        let column = |addr: VirtAddr| range.contains(&addr).then(|| addr.0.saturating_sub(base.0));
+        for bookmark in self.shown.bookmarks.iter().filter(|known| known.pid == self.shown.pid.0) {
+            if let Some(column) = column(VirtAddr(bookmark.addr)) {
+                for rect in both(column, column + 1) {
+                    self.painter.rect_filled(rect, 2.0, tokens.highlight);
+                }
+            }
+        }
+        if let Some(column) = self.hovered.and_then(column) {
+            for rect in both(column, column + 1) {
+                self.painter.rect_filled(rect, 2.0, tokens.hover);
+            }
+        }
+        if let Some(column) = self.view.cursor.and_then(column) {
+            let color = if self.has_focus { tokens.accent } else { tokens.muted };
+            for rect in both(column, column + 1) {
+                let stroke = Stroke::new(1.0, color);
+                self.painter.rect_stroke(rect.shrink2(egui::vec2(0.0, 1.0)), 2.0, stroke, StrokeKind::Inside);
+            }
+        }
+    }
+
+    /// Underlines aligned words that lead into mapped memory.
+    fn pointers(&self, row: Rect, base: VirtAddr, cells: &[Option<u8>]) {
+        let len = usize::try_from(self.shown.pointer_len).unwrap_or(8);
+        if !base.0.is_multiple_of(ROW_BYTES) {
+            return;
+        }
+        for (nr, word) in cells.chunks_exact(len).enumerate() {
+            let bytes: Vec<u8> = word.iter().flatten().copied().collect();
+            let leads = space::pointer_of(&bytes, self.shown.order)
+                .is_some_and(|to| to.0 != 0 && self.shown.space.map().vma_at(to).is_some());
+            if leads {
+                let cells = self.metrics.hex_rect(row, (nr * len) as u64, ((nr + 1) * len) as u64);
+                let stroke = Stroke::new(1.0, self.tokens.accent.gamma_multiply(0.55));
+                self.painter.hline(cells.shrink2(egui::vec2(2.0, 0.0)).x_range(), row.bottom() - 1.5, stroke);
+            }
+        }
+    }
+
+    /// Right of the text: bookmarks on the row, or where its bytes come from when that changes here.
+    fn note(&self, row: Rect, range: &Range<VirtAddr>, segment: Option<&Segment<'_>>, is_first: bool) {
+        let marked = self.shown.bookmarks.iter().filter(|known| known.pid == self.shown.pid.0);
+        let notes: Vec<&str> = marked
+            .filter(|known| range.contains(&VirtAddr(known.addr)))
+            .map(|known| if known.note.is_empty() { "bookmark" } else { known.note.as_str() })
+            .collect();
+        let x = self.metrics.note + SPACE_XS;
+        if !notes.is_empty() {
+            self.put_words(x, row, &notes.join(" · "), self.tokens.warning);
+        } else if let Some(segment) = segment.filter(|segment| is_first || range.contains(&segment.range.start)) {
+            self.put_words(x, row, &origin_label(segment.origin), self.tokens.muted);
+        }
+    }
+}
+
+/// Text in colours; neighbours of one colour are one section.
+#[derive(Default)]
+struct Line {
+    text: String,
+    sections: Vec<(usize, Color32)>,
+}
+
+impl Line {
+    fn push(&mut self, text: &str, color: Color32) {
+        self.text.push_str(text);
+        match self.sections.last_mut() {
+            Some((len, last)) if *last == color => *len += text.len(),
+            _ => self.sections.push((text.len(), color)),
+        }
+    }
+
+    fn paint(self, painter: &Painter, x: f32, row: Rect) {
+        let mut job = LayoutJob::default();
+        let mut at = 0;
+        for (len, color) in self.sections {
+            let part = self.text.get(at..at + len).unwrap_or_default();
+            job.append(part, 0.0, TextFormat::simple(tokens::mono_font(), color));
+            at += len;
+        }
+        let galley = painter.layout_job(job);
+        painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, Color32::PLACEHOLDER);
+    }
+}
+
+/// Colour of the mark of a source.
+pub(super) fn source_color(origins: &OriginTokens, source: Source) -> Color32 {
+    match source {
+        Source::Dump => origins.dump,
+        Source::Parent => origins.parent,
+        Source::Shared => origins.shared,
+        Source::Zero => origins.zero,
+        Source::Absent => origins.absent,
+    }
+}
+
+/// Where bytes come from, in a word or two.
+fn origin_label(origin: Origin) -> String {
+    match origin {
+        Origin::Dump => "dump".to_owned(),
+        Origin::Parent { depth } => format!("parent {depth}"),
+        Origin::Shared { depth: 0, .. } => "shared".to_owned(),
+        Origin::Shared { depth, .. } => format!("shared, parent {depth}"),
+        Origin::File { .. } => "file".to_owned(),
+        Origin::Zero => "zeros".to_owned(),
+        Origin::Absent(why) => why.to_string(),
+    }
+}
+
+/// Where bytes come from, in a sentence's half.
+pub(super) fn origin_words(origin: Origin) -> String {
+    match origin {
+        Origin::Dump => "in this checkpoint".to_owned(),
+        Origin::Parent { depth: 1 } => "in the parent checkpoint".to_owned(),
+        Origin::Parent { depth } => format!("in a parent checkpoint, {depth} before this"),
+        Origin::Shared { shmid, depth: 0 } => format!("in shared memory {shmid}"),
+        Origin::Shared { shmid, depth } => format!("in shared memory {shmid}, {depth} checkpoints before this"),
+        Origin::File { file } => format!("from file {file}, as it was when the archive was made"),
+        Origin::Zero => "zeros: never written to".to_owned(),
+        Origin::Absent(why) => why.to_string(),
+    }
+}
+
+/// Whether a double-click shall open folded zeros.
+pub(super) fn is_folded_zero(row: &Row<'_>, zeros: Zeros) -> bool {
+    zeros == Zeros::Folded && matches!(row, Row::Folded(segment) if segment.origin == Origin::Zero)
+}

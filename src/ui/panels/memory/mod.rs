@@ -1,0 +1,233 @@
+//! The address space of the selected process, byte by byte.
+//!
+//! | file | draws |
+//! |---|---|
+//! | [`grid`] | the rows in view |
+//! | [`input`] | what keys and pointer do there |
+//! | [`strip`] | scroll bar and minimap |
+//! | [`side`] | inspector and bookmarks |
+//! | [`bar`] | address field, buttons; the line below that says where the cursor is |
+//! | [`copy`] | the menu of formats |
+//!
+//! Only rows in view are read. Positions are row numbers and addresses, never points from the top: the scroll may be
+//! terabytes long.
+
+mod bar;
+mod copy;
+mod grid;
+mod input;
+mod side;
+mod strip;
+mod view;
+
+use std::sync::Arc;
+
+use egui::{Frame, Panel, Rect, Ui};
+
+use crate::base::{ByteOrder, Pid, VirtAddr};
+use crate::checkpoint::Process;
+use crate::memory::AddressSpace;
+use crate::session::space::bookmarks::{self, Bookmark};
+use crate::session::space::rows::Rows;
+use crate::session::space::shape::Shape;
+use crate::session::space::{self, SpaceId};
+use crate::session::{ArchiveId, ArchivesCommand, Command, Content, ContentKey, OpenArchive, Requested, Target};
+use crate::ui::icons;
+use crate::ui::tokens::Tokens;
+use crate::ui::widgets::{Loading, empty_state};
+use bar::AddressField;
+use copy::CopyMenu;
+use side::SideState;
+use view::{Places, View};
+
+/// From this width on the inspector stands beside the bytes, in points.
+const BESIDE: f32 = 700.0;
+
+/// What the panel keeps.
+#[derive(Debug, Default)]
+pub struct MemoryState {
+    /// The selection that was taken in last.
+    seen: Option<(ArchiveId, u64)>,
+    shown: Option<SpaceId>,
+    view: View,
+    /// Where the analyst was in other spaces.
+    places: Places,
+    address: AddressField,
+    copy: CopyMenu,
+    side: SideState,
+    loading: Option<Loading>,
+    pages: grid::PageCache,
+}
+
+impl MemoryState {
+    /// Puts the cursor into the address field.
+    pub fn focus_address(&mut self) {
+        self.address.wants_focus = true;
+    }
+
+    /// Puts the cursor into the field of what to find.
+    pub fn focus_find(&mut self) {
+        self.address.wants_focus = true;
+    }
+
+    /// Takes in which space is shown and where the analyst has gone.
+    fn follow(&mut self, archive: &OpenArchive, id: SpaceId) {
+        if self.shown != Some(id) {
+            if let Some(old) = self.shown {
+                self.places.keep(old, self.view.clone());
+            }
+            self.view = self.places.take(id);
+            self.shown = Some(id);
+            self.side.forget();
+        }
+        let seen = (archive.id(), archive.arrivals());
+        if self.seen == Some(seen) {
+            return;
+        }
+        self.seen = Some(seen);
+        match archive.target() {
+            Target::Address { pid, addr } if *pid == id.pid => {
+                self.view.go(*addr);
+                self.view.wants_focus = true;
+            }
+            Target::Vma { pid, start } if *pid == id.pid => self.view.go(*start),
+            _ => {}
+        }
+    }
+}
+
+/// What the parts of the panel draw from.
+struct Shown<'a> {
+    pid: Pid,
+    process: &'a Process,
+    archive: &'a OpenArchive,
+    space: AddressSpace<'a>,
+    rows: Arc<Rows>,
+    shape: Option<Arc<Shape>>,
+    /// Of the dump.
+    order: ByteOrder,
+    pointer_len: u64,
+    /// Of this evidence, any process.
+    bookmarks: Vec<&'a Bookmark>,
+}
+
+impl Shown<'_> {
+    fn target(&self, addr: VirtAddr) -> Target {
+        Target::Address { pid: self.pid, addr }
+    }
+
+    /// Goes to an address; the place that is left can be returned to.
+    fn jump(&self, view: &View, addr: VirtAddr) -> Vec<Command> {
+        let left = view.cursor.map(|cursor| Command::select(self.target(cursor)));
+        left.into_iter().chain([Command::go(self.target(addr))]).collect()
+    }
+
+    fn bookmark_at(&self, addr: VirtAddr) -> Option<&Bookmark> {
+        self.bookmarks.iter().find(|known| known.pid == self.pid.0 && known.addr == addr.0).copied()
+    }
+}
+
+/// Draws the panel.
+#[must_use]
+pub fn memory_ui(
+    ui: &mut Ui,
+    archive: &OpenArchive,
+    bookmarks: &[Bookmark],
+    state: &mut MemoryState,
+) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let Some((pid, process)) = archive.selected_pid().and_then(|pid| Some((pid, archive.checkpoint().process(pid)?)))
+    else {
+        empty_state(ui, icons::MEMORY, "No process is selected", "Pick one in the tree at the left, or with Ctrl+K.");
+        return commands;
+    };
+    let space = match archive.memory().space(pid) {
+        Ok(space) => space,
+        Err(why) => {
+            let title = format!("Process {pid} has no memory");
+            let hint = if process.is_zombie() {
+                "A zombie has given its memory back.".to_owned()
+            } else {
+                format!("Its memory map {why}; see Issues.")
+            };
+            empty_state(ui, icons::MEMORY, &title, &hint);
+            return commands;
+        }
+    };
+    let id = SpaceId { archive: archive.id(), pid };
+    state.follow(archive, id);
+    let rows = match archive.content(&ContentKey::Rows(pid)) {
+        Some(Requested::Ready(Content::Rows(rows))) => Arc::clone(rows),
+        Some(Requested::Failed(why)) => {
+            empty_state(ui, icons::ERROR, "The memory cannot be shown", why);
+            return commands;
+        }
+        requested => {
+            if requested.is_none() {
+                commands.push(ArchivesCommand::Read { archive: archive.id(), key: ContentKey::Rows(pid) }.into());
+            }
+            state.loading.get_or_insert_with(Loading::start).show(ui, "Laying out the address space…");
+            return commands;
+        }
+    };
+    state.loading = None;
+    if rows.is_empty() {
+        empty_state(ui, icons::MEMORY, "Nothing is mapped", "The process had no address space left.");
+        return commands;
+    }
+    let shape = match archive.content(&ContentKey::Shape(pid)) {
+        Some(Requested::Ready(Content::Shape(shape))) => Some(Arc::clone(shape)),
+        None => {
+            commands.push(ArchivesCommand::Read { archive: archive.id(), key: ContentKey::Shape(pid) }.into());
+            None
+        }
+        Some(_) => None,
+    };
+    let evidence = bookmarks::evidence_name(archive.path());
+    let shown = Shown {
+        pid,
+        process,
+        archive,
+        space,
+        rows,
+        shape,
+        order: space::byte_order(archive.checkpoint()),
+        pointer_len: space::pointer_len(archive.checkpoint(), process),
+        bookmarks: bookmarks.iter().filter(|known| known.evidence == evidence).collect(),
+    };
+    panel_ui(ui, &shown, state, &mut commands);
+    commands
+}
+
+fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
+    ui.spacing_mut().item_spacing.y = 0.0;
+    bar::bar_ui(ui, shown, state, commands);
+    let surface = Tokens::get(ui).surface;
+    Panel::bottom(ui.scope_id().with("where")).exact_size(24.0).resizable(false).frame(Frame::NONE.fill(surface)).show(
+        ui,
+        |ui| bar::where_ui(ui, shown, &state.view, commands),
+    );
+    if state.side.is_open {
+        let size = ui.available_size();
+        let panel = if size.x >= BESIDE {
+            let panel = Panel::right(ui.scope_id().with("side"));
+            panel.default_size(268.0).size_range(220.0..=(size.x - 380.0).max(220.0))
+        } else {
+            let panel = Panel::bottom(ui.scope_id().with("side below"));
+            panel.default_size(size.y * 0.4).size_range(96.0..=(size.y - 110.0).max(96.0))
+        };
+        panel.resizable(true).frame(Frame::NONE.fill(surface)).show(ui, |ui| {
+            ui.set_min_size(ui.available_size());
+            side::side_ui(ui, shown, &mut state.side, &state.view, commands);
+        });
+    }
+    egui::CentralPanel::default().frame(Frame::NONE).show(ui, |ui| {
+        let rect = ui.available_rect_before_wrap();
+        let split = rect.right() - strip::WIDTH;
+        let bytes = Rect::from_min_max(rect.min, egui::pos2(split, rect.bottom()));
+        let beside = Rect::from_min_max(egui::pos2(split, rect.top()), rect.max);
+        grid::grid_ui(ui, bytes, shown, state, commands);
+        strip::strip_ui(ui, beside, shown, state, commands);
+        ui.advance_cursor_after_rect(rect);
+    });
+}
