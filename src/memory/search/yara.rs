@@ -4,7 +4,7 @@
 //!   (`@a`, `$a at`) are addresses. It is scanned in blocks, so a rule that asks for the size or the structure of a file
 //!   (`filesize`, `uint16(0)`, modules) does not hold there; matches may cross every border of pages and are at most
 //!   [`MAX_BLOCK_MATCH_BYTES`] long.
-//! - Queues and recovered files are scanned whole, with all modules, up to [`MAX_WHOLE_BYTES`], and larger ones in blocks.
+//! - Queues and recovered files (memfds also where a process maps them) are scanned whole, with all modules, up to [`MAX_WHOLE_BYTES`], and larger ones in blocks.
 //!
 //! Rules come from the analyst, and are compiled by yara-x; modules that are not built in are left out together with the
 //! rules that need them, and a warning says so.
@@ -24,7 +24,7 @@ use crate::memory::{Memory, Missing};
 use super::engine::gather;
 use super::hit::{Hit, Skipped, WhySkipped};
 use super::plan::{Planned, Planner, UnitBytes};
-use super::scope::Scope;
+use super::scope::{Scope, Source};
 use super::space::Space;
 use super::targets::{self, Target, Unreadable};
 
@@ -209,9 +209,15 @@ impl<'s> Scan<'s> {
             Space::Memory { .. } => None,
             Space::Object { size, .. } | Space::Pieces { size, .. } => Some(*size),
         };
-        match size {
-            Some(size) if size <= MAX_WHOLE_BYTES => self.whole(&target.space, size),
-            _ => self.in_blocks(scanner, &target.space),
+        match (size, &target.space) {
+            // A program in a memfd is a file as well, also where a process maps all of it.
+            (Some(size), Space::Object { pagemap, .. })
+                if size <= MAX_WHOLE_BYTES && target.source == Source::Memfd =>
+            {
+                self.whole(&Space::Object { pagemap, size, without: Vec::new() }, size)
+            }
+            (Some(size), space) if size <= MAX_WHOLE_BYTES => self.whole(space, size),
+            (_, space) => self.in_blocks(scanner, space),
         }
     }
 

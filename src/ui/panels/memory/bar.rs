@@ -134,7 +134,10 @@ pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &m
         ui.label(size);
         if let Some(selection) = view.selection().filter(|_| view.anchor.is_some()) {
             let len = selection.end.0.saturating_sub(selection.start.0);
-            ui.label(small(format!("{} selected", text::counted(usize::try_from(len).unwrap_or(usize::MAX), "byte", "bytes"))));
+            ui.label(small(format!(
+                "{} selected",
+                text::counted(usize::try_from(len).unwrap_or(usize::MAX), "byte", "bytes")
+            )));
         }
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             ui.add_space(SPACE_S);

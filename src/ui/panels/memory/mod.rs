@@ -129,12 +129,7 @@ impl Shown<'_> {
 
 /// Draws the panel.
 #[must_use]
-pub fn memory_ui(
-    ui: &mut Ui,
-    archive: &OpenArchive,
-    bookmarks: &[Bookmark],
-    state: &mut MemoryState,
-) -> Vec<Command> {
+pub fn memory_ui(ui: &mut Ui, archive: &OpenArchive, bookmarks: &[Bookmark], state: &mut MemoryState) -> Vec<Command> {
     let mut commands = Vec::new();
     let Some((pid, process)) = archive.selected_pid().and_then(|pid| Some((pid, archive.checkpoint().process(pid)?)))
     else {
@@ -203,10 +198,11 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
     ui.spacing_mut().item_spacing.y = 0.0;
     bar::bar_ui(ui, shown, state, commands);
     let surface = Tokens::get(ui).surface;
-    Panel::bottom(ui.scope_id().with("where")).exact_size(24.0).resizable(false).frame(Frame::NONE.fill(surface)).show(
-        ui,
-        |ui| bar::where_ui(ui, shown, &state.view, commands),
-    );
+    Panel::bottom(ui.scope_id().with("where"))
+        .exact_size(24.0)
+        .resizable(false)
+        .frame(Frame::NONE.fill(surface))
+        .show(ui, |ui| bar::where_ui(ui, shown, &state.view, commands));
     if state.side.is_open {
         let size = ui.available_size();
         let panel = if size.x >= BESIDE {

@@ -72,13 +72,7 @@ impl Read {
     }
 }
 
-pub(super) fn side_ui(
-    ui: &mut Ui,
-    shown: &Shown<'_>,
-    state: &mut SideState,
-    view: &View,
-    commands: &mut Vec<Command>,
-) {
+pub(super) fn side_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, view: &View, commands: &mut Vec<Command>) {
     ScrollArea::vertical().id_salt("side").auto_shrink(false).show(ui, |ui| {
         Frame::NONE.inner_margin(Margin { left: 10, right: 8, top: 4, bottom: 8 }).show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = 1.0;
