@@ -110,16 +110,6 @@ impl Memory {
         self.object_sizes.get(&shmid).copied()
     }
 
-    /// How many vmas map a shared-memory object.
-    pub(super) fn nr_users_of_object(&self, shmid: u64) -> usize {
-        self.users_of_object.get(&shmid).map_or(0, Vec::len)
-    }
-
-    /// How many vmas map a file that the evidence has.
-    pub(super) fn nr_users_of_file(&self, file: FileId) -> usize {
-        self.users_of_file.get(&file).map_or(0, Vec::len)
-    }
-
     /// The ranges of a shared-memory object that processes map, as offsets, in order and not overlapping.
     pub(super) fn mapped_ranges_of_object(&self, shmid: u64) -> Vec<std::ops::Range<u64>> {
         let users = self.users_of_object.get(&shmid).map(Vec::as_slice).unwrap_or_default();

@@ -25,10 +25,13 @@ const FIRST_BATCH_BYTES: u64 = 2 << 20;
 const MAX_BATCH_BYTES: u64 = 64 << 20;
 /// Most units of a batch, for spaces in small pieces.
 const MAX_BATCH_UNITS: usize = 4096;
-/// Most units of shared pages whose hits are kept for the next process that maps them.
+/// Most units whose hits are kept for the next process that shows the same bytes.
 const MAX_KEPT_UNITS: usize = 1 << 17;
 /// Most hits in them.
 const MAX_KEPT_HITS: u64 = 1 << 21;
+/// Most pieces, and pages that are copied, of all address spaces together: a terabyte in single pages. A hostile checkpoint can
+/// tell of the same small pieces in each of its processes.
+const MAX_EFFORT: u64 = 1 << 28;
 
 /// Searches a scope and hands every match to the sink, in order.
 ///
@@ -122,12 +125,14 @@ struct Feed<'a> {
     current: Option<(Arc<(usize, Target<'a>)>, Planner)>,
     look_ahead: usize,
     kept: HashMap<(usize, u64, usize, usize), Arc<OnceLock<Found>>>,
+    /// Spent on targets before the current one.
+    effort: u64,
 }
 
 impl<'a> Feed<'a> {
     fn new(memory: &'a Memory, scope: &'a Scope, look_ahead: usize) -> Feed<'a> {
         let targets = targets::targets(memory, scope);
-        Feed { targets, nr_targets: 0, current: None, look_ahead, kept: HashMap::new() }
+        Feed { targets, nr_targets: 0, current: None, look_ahead, kept: HashMap::new(), effort: 0 }
     }
 
     fn batch(&mut self, max_bytes: u64) -> Vec<Job<'a>> {
@@ -146,14 +151,26 @@ impl<'a> Feed<'a> {
     fn next(&mut self) -> Option<Job<'a>> {
         loop {
             if let Some((target, planner)) = &mut self.current {
+                if self.effort.saturating_add(planner.effort()) > MAX_EFFORT {
+                    let Target { source, pid, name, .. } = &target.1;
+                    let why = format!("what is searched lies in more than {MAX_EFFORT} pieces; the rest is left out");
+                    let unreadable = Unreadable { source: *source, pid: *pid, name: name.label(), why };
+                    self.current = None;
+                    self.effort = MAX_EFFORT;
+                    return Some(Job::Unreadable(unreadable));
+                }
                 match planner.next(&target.1.space) {
                     Some(Planned::Unit(unit)) => {
                         let target = Arc::clone(target);
-                        let kept = self.kept(&unit);
+                        // Only these buffers live as long as the search, so that an address names one of them.
+                        let kept = if target.1.space.is_memory() { self.kept(&unit) } else { None };
                         return Some(Job::Scan { target, unit, kept });
                     }
                     Some(Planned::Skipped(range, why)) => return Some(Job::Skipped(Arc::clone(target), range, why)),
-                    None => self.current = None,
+                    None => {
+                        self.effort = self.effort.saturating_add(planner.effort());
+                        self.current = None;
+                    }
                 }
             }
             match self.targets.next()? {
@@ -167,7 +184,7 @@ impl<'a> Feed<'a> {
     }
 
     fn kept(&mut self, unit: &Unit) -> Option<Arc<OnceLock<Found>>> {
-        let UnitBytes::InPlace { buffer, from, behind, ahead, is_shared: true } = &unit.bytes else { return None };
+        let UnitBytes::InPlace { buffer, from, behind, ahead } = &unit.bytes else { return None };
         if self.kept.len() >= MAX_KEPT_UNITS {
             self.kept.clear();
         }
@@ -237,7 +254,7 @@ impl Scan<'_> {
         let len = usize::try_from(unit.range.end - unit.range.start).unwrap_or(0);
         let goes_on = || !self.is_over.load(Ordering::Relaxed) && self.step().is_ok();
         match &unit.bytes {
-            UnitBytes::InPlace { buffer, from: start, behind, ahead, .. } => {
+            UnitBytes::InPlace { buffer, from: start, behind, ahead } => {
                 let bytes = buffer.get(start - behind..start + len + ahead).unwrap_or_default();
                 let shift = |at: usize| u32::try_from(at - behind).unwrap_or(u32::MAX);
                 let hits = &mut out.hits;

@@ -18,10 +18,11 @@
 //! - `^` and `$` (without `m`) are the ends of a stretch; `\b` looks across all borders inside it.
 //!
 //! # Bounds
-//! Bytes are scanned where they lie; only borders and small runs are copied, a unit at a time. Pages of an object that
-//! several processes map are scanned once. Hits are handed on in order while later units are scanned; of one unit at most
-//! 65,536 wait, the rest is found when its turn comes. Each unit asks `Progress::step`, so that a cancel is seen within
-//! a few milliseconds.
+//! Bytes are scanned where they lie; only borders and small runs are copied, a unit at a time. Bytes that several processes
+//! show (pages of an object, of a file) are scanned once. Hits are handed on in order while later units are scanned; of one
+//! unit at most 65,536 wait, the rest is found when its turn comes. Each unit asks `Progress::step`, so that a cancel is
+//! seen within a few milliseconds. A checkpoint whose memory lies in hundreds of millions of small pieces is searched up to
+//! a limit, and the sink is told.
 
 mod engine;
 mod hit;

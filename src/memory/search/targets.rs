@@ -115,7 +115,7 @@ fn spaces<'a>(memory: &'a Memory, scope: &'a Scope) -> impl Iterator<Item = Open
     pids.into_iter().filter(|pid| scope.pid.is_none_or(|wanted| wanted == *pid)).filter_map(|pid| {
         match memory.space(pid) {
             Ok(space) => {
-                let space = Space::Memory { memory, space, filter: &scope.vmas };
+                let space = Space::Memory { space, filter: &scope.vmas };
                 Some(Ok(Target { source: Source::Memory, pid: Some(pid), name: Text::default(), space }))
             }
             // A zombie has none.
