@@ -49,6 +49,9 @@ fn wrong_searches_say_what_is_wrong_and_what_there_is() {
     let zoo = "fixtures/memory-zoo.tar.zst";
     check_refused(&["search", zoo, "--regex", "("], &["(: unclosed group"]);
     check_refused(&["search", zoo, "--regex", "x*"], &["matches the empty string"]);
+    check_refused(&["search", zoo, "--secretz"], &["--secretz: no such option", "-e"]);
+    assert_eq!(cryoscope(&["search", "-q", zoo, "-e", "--secretz"]).code, 1);
+    assert_eq!(cryoscope(&["search", "-q", zoo, "-heap-9c1e"]).code, 0);
     check_refused(&["search", zoo, ""], &["the pattern is empty"]);
     check_refused(&["search", zoo, "--hex", "7f 4"], &["4: not hex", "?"]);
     check_refused(&["search", zoo, "--value", "12u7"], &["12u7: not a number", "443u16"]);

@@ -90,6 +90,10 @@ fn patterns(args: &SearchArgs, checkpoint: &Checkpoint) -> anyhow::Result<Vec<Pa
     if args.secrets {
         return Ok(vec![Pattern::Secrets]);
     }
+    if let Some(text) = args.pattern.as_ref().filter(|text| text.as_bytes().starts_with(b"--")) {
+        // More likely a slip than what is wanted.
+        anyhow::bail!("{}: no such option; a pattern that begins so goes behind -e", text.display());
+    }
     args.pattern.iter().chain(&args.also).map(|text| pattern(args, text, checkpoint)).collect()
 }
 
