@@ -49,6 +49,8 @@ fn wrong_searches_say_what_is_wrong_and_what_there_is() {
     let zoo = "fixtures/memory-zoo.tar.zst";
     check_refused(&["search", zoo, "--regex", "("], &["(: unclosed group"]);
     check_refused(&["search", zoo, "--regex", "x*"], &["matches the empty string"]);
+    check_refused(&["search", zoo, "x", "--rootfs", "/no/such"], &["/no/such: no such file"]);
+    check_refused(&["search", zoo, "x", "--rootfs", "fixtures/podman-oci.tar"], &["packed image", "unpack"]);
     check_refused(&["search", zoo, "--secretz"], &["--secretz: no such option", "-e"]);
     assert_eq!(cryoscope(&["search", "-q", zoo, "-e", "--secretz"]).code, 1);
     assert_eq!(cryoscope(&["search", "-q", zoo, "-heap-9c1e"]).code, 0);

@@ -246,6 +246,45 @@ fn search_ends_at_a_break_and_at_a_cancel() {
     assert!(search(&memory, &Scope::default(), &matcher, &Stop, &mut Found::default()).is_err());
 }
 
+#[test]
+fn clean_pages_of_a_file_are_found_in_the_image_that_was_supplied_when_it_is_the_one() {
+    let options = OpenOptions::default();
+    let memory = open("fixtures/compromised-webapp.tar.zst");
+    let rootfs = memory.checkpoint().rootfs.archive.clone().unwrap();
+    // The container's own copy of the program that is in the base image under another name.
+    let program = rootfs.read(rootfs.get(b"tmp/.X11-unix/relay").unwrap()).unwrap();
+    let base = |program: &[u8]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_data(&mut rebuild::header(program.len() as u64), "usr/local/bin/healthcheck", program).unwrap();
+        Evidence::open_bytes("rootfs.tar", tar.into_inner().unwrap().into(), &options, &Silent).unwrap()
+    };
+    let key = || literal("AKIAIOSFODNN7EXAMPLE");
+    let clean = (17, 0x55e4_c58f_3212);
+    let open_with = |base: &Evidence| {
+        let evidence = Evidence::open("fixtures/compromised-webapp.tar.zst".as_ref(), &options, &Silent).unwrap();
+        let checkpoint = checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0);
+        Memory::with_rootfs(checkpoint, Some(base))
+    };
+    assert!(!find(&memory, key()).in_memory().contains(&clean));
+    let with_base = open_with(&base(&program));
+    assert!(with_base.refused_files().is_empty());
+    let found = find(&with_base, key()).in_memory();
+    let truth: Vec<(u32, u64)> =
+        planted("compromised-webapp")["aws key id"].hits.iter().map(|hit| (hit.pid, hit.vaddr())).collect();
+    assert_eq!(found, truth);
+    let space = with_base.space(Pid(17)).unwrap();
+    assert_eq!(space.place_of(VirtAddr(clean.1)).unwrap().to_string(), "rootfs.tar/usr/local/bin/healthcheck+0x2212");
+    // Another size; the same size and another build id.
+    let mut other = program.to_vec();
+    let id = other.windows(4).position(|bytes| bytes == [0xd7, 0x14, 0x42, 0xa9]).unwrap();
+    other[id] ^= 1;
+    for (wrong, why) in [(&program[1..], "14719 bytes there, 14720 are recorded"), (&other[..], "another build id")] {
+        let memory = open_with(&base(wrong));
+        assert!(memory.refused_files()[0].contains(why), "{:?}", memory.refused_files());
+        assert!(!find(&memory, key()).in_memory().contains(&clean));
+    }
+}
+
 /// Where synthetic memory lies.
 const AT: u64 = 0x1000_0000_0000;
 const PAGE: u64 = 4096;

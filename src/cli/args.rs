@@ -295,6 +295,15 @@ pub struct Maps {
     pub kind: Vec<String>,
 }
 
+/// Where clean pages of files are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Base {
+    /// Root file system of the container's image, for clean pages of its files: a directory, or a tar of one. A file
+    /// counts when its size and its build id are the recorded ones
+    #[arg(long, value_name = "DIR|TAR")]
+    pub rootfs: Option<PathBuf>,
+}
+
 /// `memory`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -323,6 +332,9 @@ pub struct MemoryArgs {
     /// Which maps.
     #[command(flatten)]
     pub maps: Maps,
+    /// Where clean pages of files are.
+    #[command(flatten)]
+    pub base: Base,
     /// The bytes themselves
     #[arg(long)]
     pub raw: bool,
@@ -398,6 +410,9 @@ pub struct SearchArgs {
     /// Which maps; leaves memory as the only source.
     #[command(flatten)]
     pub maps: Maps,
+    /// Where clean pages of files are.
+    #[command(flatten)]
+    pub base: Base,
     /// Only these sources
     #[arg(long = "in", value_name = "SOURCE", value_delimiter = ',')]
     pub sources: Vec<Source>,
@@ -440,6 +455,9 @@ pub struct StringsArgs {
     /// Which maps.
     #[command(flatten)]
     pub maps: Maps,
+    /// Where clean pages of files are.
+    #[command(flatten)]
+    pub base: Base,
     /// Only these sources, as `search` has them
     #[arg(long = "in", value_name = "SOURCE", value_delimiter = ',', default_value = "memory")]
     pub sources: Vec<Source>,

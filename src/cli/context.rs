@@ -9,10 +9,11 @@ use serde::Serialize;
 use crate::base::{Pid, Progress, escape, escape_controls};
 use crate::checkpoint::{self, Checkpoint, Process};
 use crate::evidence::{Evidence, OpenOptions};
+use crate::memory::Memory;
 use crate::report::text::Style;
 
 use super::Streams;
-use super::args::{ColorChoice, Global, Which};
+use super::args::{Base, ColorChoice, Global, Which};
 use super::progress::Bar;
 
 /// Options and streams of one run.
@@ -110,6 +111,24 @@ impl<'a> Context<'a> {
             }
         };
         Ok(checkpoints.swap_remove(at))
+    }
+
+    /// All memory of a checkpoint, with the root file system of its image where one is given.
+    pub(super) fn memory(&mut self, checkpoint: Arc<Checkpoint>, base: &Base) -> anyhow::Result<Memory> {
+        let Some(path) = &base.rootfs else { return Ok(Memory::new(checkpoint)) };
+        let rootfs = self.evidence(path)?;
+        let has = |path: &[u8]| rootfs.get(path).is_some();
+        let shown = path.display();
+        anyhow::ensure!(
+            !has(b"oci-layout") && !has(b"manifest.json"),
+            "{shown}: is a packed image; unpack its root file system and give that"
+        );
+        let memory = Memory::with_rootfs(checkpoint, Some(&rootfs));
+        if let [first, rest @ ..] = memory.refused_files() {
+            let more = if rest.is_empty() { String::new() } else { format!("; and {} more", rest.len()) };
+            self.note(&format!("{shown}: not the files that were mapped, and not used: {first}{more}"))?;
+        }
+        Ok(memory)
     }
 
     /// The SHA-256 of the evidence as delivered.

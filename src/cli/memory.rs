@@ -4,14 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use crate::base::{Absent, Pid, Progress, VirtAddr};
-use crate::checkpoint::{Checkpoint, Vma};
+use crate::checkpoint::Vma;
 use crate::memory::search::VmaFilter;
-use crate::memory::{AddressSpace, Chunk, Content, Memory, Missing};
+use crate::memory::{AddressSpace, Chunk, Content, Missing};
 use crate::report::search::{MemoryLine, RawPart};
 use crate::report::text::{Align, Cell, Columns, HexDump, Tone, bytes};
 
@@ -31,7 +30,7 @@ pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Resul
     context.process(&checkpoint, args.pid)?;
     let archive = checkpoint.outer.name().to_owned();
     let evidence = checkpoint.outer.path().and_then(|path| fs::canonicalize(path).ok());
-    let memory = Memory::new(Arc::<Checkpoint>::clone(&checkpoint));
+    let memory = context.memory(checkpoint, &args.base)?;
     let space = memory.space(Pid(args.pid)).map_err(|why| match why {
         Absent::NotApplicable => anyhow::anyhow!("{archive}: process {} has no memory: it is a zombie", args.pid),
         why => anyhow::anyhow!("{archive}: memory of process {}: mm-{}.img {why}", args.pid, args.pid),

@@ -8,7 +8,6 @@ use anyhow::Context as _;
 
 use crate::base::{ByteOrder, Pid};
 use crate::checkpoint::{Arch, Checkpoint};
-use crate::memory::Memory;
 use crate::memory::search::{
     HexPattern, Hit, Matcher, Pattern, Scope, SearchSink, Skipped, Source, VmaFilter, parse_value, search,
 };
@@ -31,8 +30,8 @@ pub(super) fn run(args: &SearchArgs, context: &mut Context<'_>) -> anyhow::Resul
     let patterns = patterns(args, &checkpoint)?;
     let matcher = Matcher::new(&patterns).map_err(|why| refused(args, &why))?;
     let scope = scope(args.pid, &args.maps, &args.sources)?;
+    let memory = context.memory(checkpoint, &args.base)?;
     let bar = context.progress_while_printing();
-    let memory = Memory::new(checkpoint);
     let mut printer = Printer {
         list: HitList::new(memory.checkpoint(), context.style),
         context,

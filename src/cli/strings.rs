@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use crate::memory::Memory;
 use crate::memory::search::{Encoding, Hit, Matcher, Pattern, SearchSink, Skipped, search, strings_pattern};
 use crate::report::search::StringLine;
 use crate::report::text::HitList;
@@ -27,8 +26,8 @@ pub(super) fn run(args: &StringsArgs, context: &mut Context<'_>) -> anyhow::Resu
     let patterns: Vec<Pattern> = encodings.iter().map(|encoding| strings_pattern(*encoding, min_letters)).collect();
     let matcher = Matcher::new(&patterns)?;
     let scope = super::search::scope(args.pid, &args.maps, &args.sources)?;
+    let memory = context.memory(checkpoint, &args.base)?;
     let bar = context.progress_while_printing();
-    let memory = Memory::new(checkpoint);
     let mut printer = Printer {
         list: HitList::new(memory.checkpoint(), context.style),
         context,

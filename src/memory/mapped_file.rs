@@ -2,7 +2,8 @@
 //!
 //! A clean page of a file is not in the images. Where the file itself is in the evidence (deleted and kept as a ghost, on
 //! a tmpfs, among the changes of the root file system), its page can be read there. A file counts only when it is found
-//! by what CRIU recorded of it: the ghost's image, or its path on the right mount, with the recorded size.
+//! by what CRIU recorded of it: the ghost's image, or its path on the right mount, with the recorded size and build id.
+//! What the evidence does not have may be in the image that the container was made of, where the analyst supplies that.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -13,6 +14,9 @@ use crate::base::{FileId, Place, Text};
 use crate::checkpoint::files::{FileDetail, RegFile};
 use crate::checkpoint::recovered::{Content, RecoveredFile, Source};
 use crate::checkpoint::{Checkpoint, OpenFile};
+use crate::evidence::{Evidence, MemberKind};
+
+use super::build_id::build_id;
 
 /// Type bits of a regular file in `st_mode`.
 const S_IFMT: u32 = 0o170_000;
@@ -21,7 +25,11 @@ const S_IFCHR: u32 = 0o020_000;
 
 /// Every mapped file that the evidence has, read when first asked for.
 #[derive(Debug, Default)]
-pub(super) struct MappedFiles(HashMap<FileId, MappedFile>);
+pub(super) struct MappedFiles {
+    by_id: HashMap<FileId, MappedFile>,
+    /// Files of the base that are not those that were mapped, and how they differ.
+    pub(super) refused: Vec<String>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -30,43 +38,60 @@ pub(super) struct MappedFile {
     content: OnceLock<Option<Vec<(u64, Bytes)>>>,
     /// In bytes.
     pub(super) size: u64,
+    build_id: Option<Bytes>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Found {
     /// Index into `Checkpoint::recovered`.
     Recovered(usize),
     /// Index into `RootfsDiff::entries`.
     Rootfs(usize),
+    /// A member of the root file system that the analyst supplied.
+    Base { archive: Evidence, member: usize },
 }
 
 impl MappedFiles {
-    /// Finds the content of every mapped file.
-    pub(super) fn new(checkpoint: &Checkpoint) -> MappedFiles {
+    /// Finds the content of every mapped file, in `base` what the evidence itself does not have.
+    pub(super) fn new(checkpoint: &Checkpoint, base: Option<&Evidence>) -> MappedFiles {
         let spaces = checkpoint.processes.iter().filter_map(|process| process.memory.known());
         let mut ids: Vec<FileId> = spaces.flat_map(|memory| &memory.vmas).filter_map(|vma| vma.file).collect();
         ids.sort_unstable();
         ids.dedup();
         let known = Known::new(checkpoint);
-        let found = ids.into_iter().filter_map(|id| Some((id, known.find(checkpoint, checkpoint.file(id)?)?)));
-        MappedFiles(found.collect())
+        let mut files = MappedFiles::default();
+        for file in ids.into_iter().filter_map(|id| checkpoint.file(id)) {
+            let found = known.find(checkpoint, file).map(Ok);
+            match found.or_else(|| in_base(checkpoint, file, base?)) {
+                Some(Ok(found)) => {
+                    files.by_id.insert(file.id, found);
+                }
+                Some(Err(how)) => files.refused.push(how),
+                None => {}
+            }
+        }
+        files
     }
 
     pub(super) fn get(&self, id: FileId) -> Option<&MappedFile> {
-        self.0.get(&id)
+        self.by_id.get(&id)
     }
 }
 
 impl MappedFile {
     /// Pieces of the content, ascending; what is between them is zeros. `None` when it cannot be read after all.
     pub(super) fn content(&self, checkpoint: &Checkpoint) -> Option<&[(u64, Bytes)]> {
-        let read = || match self.found {
-            Found::Recovered(at) => checkpoint.recovered.get(at)?.chunks(&checkpoint.shared_memory).ok(),
+        let read = || match &self.found {
+            Found::Recovered(at) => checkpoint.recovered.get(*at)?.chunks(&checkpoint.shared_memory).ok(),
             Found::Rootfs(at) => {
                 let archive = checkpoint.rootfs.archive.as_ref()?;
-                let member = archive.members().get(checkpoint.rootfs.entries.get(at)?.member)?;
-                Some(vec![(0, archive.read(member).ok()?)])
+                let member = archive.members().get(checkpoint.rootfs.entries.get(*at)?.member)?;
+                let bytes = archive.read(member).ok()?;
+                // The archive of changed files is made after the dump; a container that goes on may have changed more.
+                let is_the_same = self.build_id.as_ref().is_none_or(|id| build_id(&bytes) == Some(&id[..]));
+                is_the_same.then(|| vec![(0, bytes)])
             }
+            Found::Base { archive, member } => Some(vec![(0, archive.read(archive.members().get(*member)?).ok()?)]),
         };
         let ordered = || {
             let mut chunks = read()?;
@@ -86,9 +111,9 @@ impl MappedFile {
 
     /// Where a byte of the content lies.
     pub(super) fn place(&self, checkpoint: &Checkpoint, offset: u64) -> Option<Place> {
-        match self.found {
+        match &self.found {
             Found::Recovered(at) => {
-                let file = checkpoint.recovered.get(at)?;
+                let file = checkpoint.recovered.get(*at)?;
                 match &file.content {
                     Content::Chunks(chunks) => {
                         let (start, bytes) = chunks.iter().rev().find(|(start, _)| *start <= offset)?;
@@ -103,13 +128,59 @@ impl MappedFile {
                 }
             }
             Found::Rootfs(at) => {
-                let entry = checkpoint.rootfs.entries.get(at)?;
+                let entry = checkpoint.rootfs.entries.get(*at)?;
                 let archive = checkpoint.rootfs.archive.as_ref()?;
                 let member = archive.members().get(entry.member)?;
                 Some(Place::at(format!("{}/{}", archive.name(), member.display_path()), offset))
             }
+            Found::Base { archive, member } => {
+                let member = archive.members().get(*member)?;
+                Some(Place::at(format!("{}/{}", archive.name(), member.display_path()), offset))
+            }
         }
     }
+}
+
+/// The file in the root file system that the analyst supplied; `Err` when there is another one at its path.
+fn in_base(checkpoint: &Checkpoint, file: &OpenFile, base: &Evidence) -> Option<Result<MappedFile, String>> {
+    let FileDetail::Reg(reg) = &file.detail else { return None };
+    let is_regular = reg.mode.is_none_or(|mode| mode & S_IFMT == S_IFREG);
+    if !is_regular || reg.remap.is_some() || !is_on_root(checkpoint, reg) {
+        return None;
+    }
+    let path = reg.name.as_bytes().strip_prefix(b"/")?;
+    let mut member = base.get(path)?;
+    if let MemberKind::HardLink { target } = &member.kind {
+        member = base.get(target)?;
+    }
+    if !member.is_file() {
+        return None;
+    }
+    let index = base.members().iter().position(|other| std::ptr::eq(other, member))?;
+    let refused = |how: String| Some(Err(format!("{}: {how}", reg.name.label())));
+    let size = member.size_bytes;
+    match (reg.size_bytes, &reg.build_id) {
+        (Some(recorded), _) if recorded != size => {
+            return refused(format!("has {size} bytes there, {recorded} are recorded"));
+        }
+        (None, None) => return refused("neither size nor build id is recorded to know it by".into()),
+        _ => {}
+    }
+    let bytes = match base.read(member) {
+        Ok(bytes) => bytes,
+        Err(error) => return refused(error.to_string()),
+    };
+    if reg.build_id.as_ref().is_some_and(|id| build_id(&bytes) != Some(&id[..])) {
+        return refused("has another build id there".into());
+    }
+    let found = Found::Base { archive: base.clone(), member: index };
+    Some(Ok(MappedFile { found, content: OnceLock::new(), size, build_id: reg.build_id.clone() }))
+}
+
+/// Whether a file lies on the root file system, as far as its mount is known.
+fn is_on_root(checkpoint: &Checkpoint, reg: &RegFile) -> bool {
+    let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
+    mount.is_none_or(|mount| matches!(mount.mountpoint.as_bytes(), b"/" | b"./"))
 }
 
 /// Where a piece of a deleted file lies: all are slices of one image, and the offset of the first is recorded.
@@ -164,11 +235,12 @@ impl<'a> Known<'a> {
             None if reg.remap.is_some() => return None,
             None => self.by_path(checkpoint, reg)?,
         };
-        let size = match found {
-            Found::Recovered(at) => checkpoint.recovered.get(at)?.size_bytes,
+        let size = match &found {
+            Found::Base { .. } => return None,
+            Found::Recovered(at) => checkpoint.recovered.get(*at)?.size_bytes,
             Found::Rootfs(at) => {
                 let archive = checkpoint.rootfs.archive.as_ref()?;
-                let entry = checkpoint.rootfs.entries.get(at)?;
+                let entry = checkpoint.rootfs.entries.get(*at)?;
                 // A hard link's own size is none.
                 let size = if entry.kind == "hardlink" { reg.size_bytes? } else { entry.size_bytes };
                 let member = archive.members().get(entry.member)?;
@@ -179,14 +251,14 @@ impl<'a> Known<'a> {
             }
         };
         let is_the_same = reg.size_bytes.is_none_or(|recorded| recorded == size);
-        is_the_same.then(|| MappedFile { found, content: OnceLock::new(), size })
+        let build_id = reg.build_id.clone();
+        is_the_same.then(|| MappedFile { found, content: OnceLock::new(), size, build_id })
     }
 
     fn by_path(&self, checkpoint: &Checkpoint, reg: &RegFile) -> Option<Found> {
         let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
         let mountpoint = mount.map(|mount| mount.mountpoint.as_bytes());
-        let is_root = mountpoint.is_none_or(|path| path == b"/" || path == b"./");
-        if is_root {
+        if is_on_root(checkpoint, reg) {
             return self.rootfs.get(&reg.name).map(|at| Found::Rootfs(*at));
         }
         let by_source = |source| self.trees.get(&(source, &reg.name)).map(|at| Found::Recovered(*at));

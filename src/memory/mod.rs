@@ -23,6 +23,7 @@
 //!   shared objects.
 
 mod address_space;
+mod build_id;
 mod fuzz;
 mod index;
 mod mapped_file;

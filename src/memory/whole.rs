@@ -7,6 +7,7 @@ use crate::base::{Absent, Field, FileId, Pid, Place, VirtAddr};
 use crate::checkpoint::pages::Pagemap;
 use crate::checkpoint::recovered::Content;
 use crate::checkpoint::{Checkpoint, Process};
+use crate::evidence::Evidence;
 
 use super::address_space::AddressSpace;
 use super::mapped_file::{MappedFile, MappedFiles};
@@ -27,7 +28,13 @@ pub struct Memory {
 impl Memory {
     /// Indexes what processes share.
     pub fn new(checkpoint: Arc<Checkpoint>) -> Memory {
-        let files = MappedFiles::new(&checkpoint);
+        Memory::with_rootfs(checkpoint, None)
+    }
+
+    /// As [`Memory::new`]; clean pages of files that the evidence does not have are read in the root file system of the
+    /// container's image, where the file there has the recorded size and build id.
+    pub fn with_rootfs(checkpoint: Arc<Checkpoint>, rootfs: Option<&Evidence>) -> Memory {
+        let files = MappedFiles::new(&checkpoint, rootfs);
         let mut object_sizes = HashMap::new();
         for file in &checkpoint.recovered {
             if let Content::Shmem(shmid) = file.content {
@@ -52,6 +59,11 @@ impl Memory {
     /// The checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// Mapped files of which the root file system has others, and how they differ.
+    pub fn refused_files(&self) -> &[String] {
+        &self.files.refused
     }
 
     /// The address space of a process.
