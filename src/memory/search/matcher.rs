@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind, Span, packed};
 use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -38,6 +38,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 enum Finder {
     One(Box<memmem::Finder<'static>>),
+    /// A few literals: vectorised, twice as fast as the automaton that takes any number.
+    Few(Box<packed::Searcher>),
     Many(AhoCorasick),
     /// A copy for each thread: the caches of one are not shared.
     Regex {
@@ -115,10 +117,19 @@ impl Group {
                 Finder::One(Box::new(memmem::Finder::new(&bytes).into_owned()))
             }
             _ => {
-                let built = AhoCorasick::builder()
-                    .match_kind(MatchKind::LeftmostLongest)
-                    .build(literals.iter().map(|(_, bytes)| bytes));
-                Finder::Many(built.map_err(|error| PatternError::Regex(error.to_string()))?)
+                let literals = || literals.iter().map(|(_, bytes)| bytes);
+                let few = packed::Config::new()
+                    .match_kind(packed::MatchKind::LeftmostLongest)
+                    .builder()
+                    .extend(literals())
+                    .build();
+                match few {
+                    Some(few) => Finder::Few(Box::new(few)),
+                    None => {
+                        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(literals());
+                        Finder::Many(built.map_err(|error| PatternError::Regex(error.to_string()))?)
+                    }
+                }
             }
         };
         Ok(Some(Group { finder, ids }))
@@ -227,6 +238,10 @@ impl Finder {
                 let start = at + finder.find(bytes.get(at..reach)?)?;
                 Some((start, start + len, 0))
             }
+            Finder::Few(finder) => {
+                let found = finder.find_in(bytes, Span { start: at, end: bytes.len() })?;
+                Some((found.start(), found.end(), found.pattern().as_usize()))
+            }
             Finder::Many(finder) => {
                 let found = finder.find(aho_corasick::Input::new(bytes).range(at..bytes.len()))?;
                 Some((found.start(), found.end(), found.pattern().as_usize()))
@@ -323,6 +338,20 @@ mod tests {
         let literals =
             [Pattern::Literal(b"ab".into()), Pattern::Literal(b"abcd".into()), Pattern::Literal(b"x".into())];
         check(&literals, b"abc abcd x", &[(0, 2, 0), (4, 4, 1), (9, 1, 2)]);
+    }
+
+    #[test]
+    fn any_number_of_literals_finds_the_same() {
+        let words: Vec<String> = (0..200).map(|nr| format!("word-{nr:03}-x")).collect();
+        let text = words.iter().rev().map(|word| format!("{word} {}", &word[..5])).collect::<String>();
+        for count in [2, 63, 64, 65, 200] {
+            let patterns: Vec<Pattern> =
+                words[..count].iter().map(|word| Pattern::Literal(word.clone().into_bytes())).collect();
+            let found = Matcher::new(&patterns).unwrap().find_all(text.as_bytes());
+            let expected: Vec<usize> = (0..count).rev().collect();
+            assert_eq!(found.iter().map(|(_, _, nr)| *nr).collect::<Vec<_>>(), expected, "{count}");
+            assert!(found.iter().all(|(start, len, nr)| text[*start..start + len] == words[*nr]));
+        }
     }
 
     #[test]
