@@ -10,6 +10,8 @@ use super::{
     ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, early,
     sample,
 };
+use super::FindCommand;
+use super::space::find;
 use crate::base::Progress;
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
@@ -172,6 +174,11 @@ fn run_work(work: JobWork, say: &Say, ctx: &JobCtx) -> anyhow::Result<Option<Com
         JobWork::ReadContent { archive, checkpoint, memory, key } => {
             let content = content::read(&checkpoint, &memory, &key, ctx)?;
             Ok(Some(ArchivesCommand::HasRead { archive, key, content }.into()))
+        }
+        JobWork::Find { memory, pid, query } => {
+            let job = say.job;
+            let summary = find::run(&memory, pid, &query, |hits| say.say(FindCommand::Found { job, hits }), ctx)?;
+            Ok(Some(FindCommand::Summed { job, summary }.into()))
         }
         JobWork::WriteFile { path, bytes } => {
             write_file(&path, &bytes)?;

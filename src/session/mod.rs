@@ -39,7 +39,7 @@ mod target;
 
 pub use apply::apply;
 pub use command::{
-    ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand,
+    ArchivesCommand, BookmarksCommand, Command, ExportCommand, FindCommand, JobsCommand, NavigateCommand, NotificationsCommand,
     ViewCommand,
 };
 pub use content::{Content, ContentKey, Requested};
