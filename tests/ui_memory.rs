@@ -303,7 +303,8 @@ fn addresses_of_a_process_lead_to_its_memory() {
     harness.run_steps(4);
     assert_eq!(target(&harness), address(1, heap));
     // A border leads back to the map.
-    let border = harness.query_all_by_label_contains("[heap]").find(|node| node.accesskit_node().role() == Role::Button);
+    let border =
+        harness.query_all_by_label_contains("[heap]").find(|node| node.accesskit_node().role() == Role::Button);
     border.unwrap().click();
     harness.run_steps(4);
     assert_eq!(target(&harness), Target::Vma { pid: Pid(1), start: VirtAddr(heap) });

@@ -226,11 +226,11 @@ impl Action {
     /// Whether it makes sense now.
     pub fn is_enabled(&self, model: &Model) -> bool {
         match self.id {
-            ActionId::CloseArchive | ActionId::HashEvidence | ActionId::Filter
+            ActionId::CloseArchive
+            | ActionId::HashEvidence
+            | ActionId::Filter
             | ActionId::GoToAddress
-            | ActionId::ResetLayout => {
-                model.active().is_some()
-            }
+            | ActionId::ResetLayout => model.active().is_some(),
             ActionId::Panel(PanelKind::Jobs | PanelKind::Notifications) => true,
             ActionId::Panel(_) => model.active().is_some(),
             ActionId::NextArchive | ActionId::PreviousArchive => model.archives().len() > 1,

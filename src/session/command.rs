@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::{ArchiveId, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme};
 use super::space::find::{Query, Summary};
+use super::{ArchiveId, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme};
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
 

@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use anyhow::Context as _;
 use bytes::Bytes;
 
+use super::FindCommand;
+use super::space::find;
 use super::{
     ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, early,
     sample,
 };
-use super::FindCommand;
-use super::space::find;
 use crate::base::Progress;
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};

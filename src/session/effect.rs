@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{ArchiveId, ContentKey, JobId, PanelKind, Settings, Theme};
 use super::space::find::Query;
+use super::{ArchiveId, ContentKey, JobId, PanelKind, Settings, Theme};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
 use crate::memory::Memory;

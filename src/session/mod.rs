@@ -39,8 +39,8 @@ mod target;
 
 pub use apply::apply;
 pub use command::{
-    ArchivesCommand, BookmarksCommand, Command, ExportCommand, FindCommand, JobsCommand, NavigateCommand, NotificationsCommand,
-    ViewCommand,
+    ArchivesCommand, BookmarksCommand, Command, ExportCommand, FindCommand, JobsCommand, NavigateCommand,
+    NotificationsCommand, ViewCommand,
 };
 pub use content::{Content, ContentKey, Requested};
 pub use driver::Driver;

@@ -169,7 +169,8 @@ impl Names<'_> {
             "sp" => return Some(registers.sp),
             _ => {}
         }
-        let short = word.strip_prefix(['r', 'e']).filter(|short| short.len() == 2 && short.chars().all(char::is_alphabetic));
+        let short =
+            word.strip_prefix(['r', 'e']).filter(|short| short.len() == 2 && short.chars().all(char::is_alphabetic));
         short.and_then(named)
     }
 }
@@ -194,7 +195,8 @@ mod tests {
     use super::*;
 
     fn find(text: &str) -> Option<(usize, u64)> {
-        let names = [("libstdc++.so.6", 0x5000), ("libc.so.6", 0x1000), ("ld-linux-x86-64.so.2", 0x3000), ("rsp", 0x9000)];
+        let names =
+            [("libstdc++.so.6", 0x5000), ("libc.so.6", 0x1000), ("ld-linux-x86-64.so.2", 0x3000), ("rsp", 0x9000)];
         names
             .iter()
             .filter_map(|(name, value)| Some((begins_with_name(text, name)?, *value)))

@@ -45,10 +45,14 @@ pub fn step(space: &AddressSpace<'_>, rows: &Rows, zeros: Zeros, at: VirtAddr, s
             Some(Row::Bytes { range, .. }) if at.0 + 1 < range.end.0 => return VirtAddr(at.0 + 1),
             _ => content(space, rows, zeros, row.saturating_add(1), Way::On).map(|row| row.range().start),
         },
-        Step::Up => row.checked_sub(1).and_then(|row| content(space, rows, zeros, row, Way::Back)).map(in_column(column)),
+        Step::Up => {
+            row.checked_sub(1).and_then(|row| content(space, rows, zeros, row, Way::Back)).map(in_column(column))
+        }
         Step::Down => content(space, rows, zeros, row.saturating_add(1), Way::On).map(in_column(column)),
         Step::PageUp(by) => near(space, rows, zeros, row.saturating_sub(by), Way::Back).map(in_column(column)),
-        Step::PageDown(by) => near(space, rows, zeros, row.saturating_add(by).min(last), Way::On).map(in_column(column)),
+        Step::PageDown(by) => {
+            near(space, rows, zeros, row.saturating_add(by).min(last), Way::On).map(in_column(column))
+        }
         Step::RowStart => rows.get(space, row, zeros).filter(Row::has_content).map(|row| row.range().start),
         Step::RowEnd => rows.get(space, row, zeros).filter(Row::has_content).map(last_of),
         Step::First => near(space, rows, zeros, 0, Way::On).map(|row| row.range().start),

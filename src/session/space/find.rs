@@ -36,9 +36,8 @@ impl Query {
         if let Some(digits) = text.strip_prefix("0x") {
             return digits.len() > 1 && digits.chars().all(|c| c.is_ascii_hexdigit() || c == '?' || c == ' ');
         }
-        let is_byte = |word: &str| {
-            (word.len() == 2 && word.chars().all(|c| c.is_ascii_hexdigit() || c == '?')) || word == "?"
-        };
+        let is_byte =
+            |word: &str| (word.len() == 2 && word.chars().all(|c| c.is_ascii_hexdigit() || c == '?')) || word == "?";
         text.split_whitespace().count() > 1 && text.split_whitespace().all(is_byte)
     }
 

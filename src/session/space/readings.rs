@@ -37,7 +37,11 @@ pub fn readings(bytes: &[u8], order: ByteOrder) -> Vec<Reading> {
         row("f32", "IEEE 754, 32 bits", at.u32().map(|value| format!("{:?}", f32::from_bits(value)))),
         row("f64", "IEEE 754, 64 bits", at.u64().map(|value| format!("{:?}", f64::from_bits(value)))),
         row("UTF-8", "The character that begins here", character(bytes)),
-        row("time 32", "Seconds since 1970 in 32 bits, UTC", at.u32().and_then(|value| time(i64::from(value.cast_signed())))),
+        row(
+            "time 32",
+            "Seconds since 1970 in 32 bits, UTC",
+            at.u32().and_then(|value| time(i64::from(value.cast_signed()))),
+        ),
         row("time 64", "Seconds since 1970 in 64 bits, UTC", at.u64().and_then(|value| time(value.cast_signed()))),
         row("IPv4", "Four bytes in network order", first::<4>(bytes).map(|octets| Ipv4Addr::from(octets).to_string())),
         row("sockaddr", "Address family, then port and address or path", sockaddr(&at)),
@@ -191,7 +195,10 @@ mod tests {
         let mut inet6 = vec![10, 0, 0, 80, 0, 0, 0, 0];
         inet6.extend(Ipv6Addr::LOCALHOST.octets());
         assert_eq!(text(&inet6, ByteOrder::Little, "sockaddr").as_deref(), Some("AF_INET6 [::1]:80"));
-        assert_eq!(text(b"\x01\0/run/a.sock\0zz", ByteOrder::Little, "sockaddr").as_deref(), Some("AF_UNIX /run/a.sock"));
+        assert_eq!(
+            text(b"\x01\0/run/a.sock\0zz", ByteOrder::Little, "sockaddr").as_deref(),
+            Some("AF_UNIX /run/a.sock")
+        );
         assert_eq!(text(b"\x01\0\0abc\0", ByteOrder::Little, "sockaddr").as_deref(), Some("AF_UNIX @abc"));
         assert_eq!(text(&[127, 0, 0, 1], ByteOrder::Little, "IPv4").as_deref(), Some("127.0.0.1"));
     }

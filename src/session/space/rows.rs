@@ -220,7 +220,10 @@ fn lay_out(space: &AddressSpace<'_>, segment: &Segment<'_>, zeros: Zeros) -> Lay
     let gap = if is_border {
         let vmas = &space.map().vmas;
         let at = vmas.partition_point(|vma| vma.start < start);
-        at.checked_sub(1).and_then(|at| vmas.get(at)).filter(|before| before.end < start).map(|before| before.end..start)
+        at.checked_sub(1)
+            .and_then(|at| vmas.get(at))
+            .filter(|before| before.end < start)
+            .map(|before| before.end..start)
     } else {
         None
     };

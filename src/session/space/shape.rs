@@ -85,7 +85,8 @@ impl Shape {
     /// The job shall stop.
     pub fn new(space: &AddressSpace<'_>, progress: &dyn Progress) -> Result<Shape, Cancelled> {
         let page = space.page_size().bytes();
-        let part_bytes = space.mapped_bytes().div_ceil(PARTS).checked_next_multiple_of(page).unwrap_or(u64::MAX).max(page);
+        let part_bytes =
+            space.mapped_bytes().div_ceil(PARTS).checked_next_multiple_of(page).unwrap_or(u64::MAX).max(page);
         let mut walk = Walk { space, part_bytes, parts: Vec::new(), filled: 0, counts: Box::new([0; 256]), samples: 0 };
         for (nr, segment) in space.segments().enumerate() {
             if nr % 256 == 0 {

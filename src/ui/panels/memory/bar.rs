@@ -98,7 +98,10 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
                 state.view.set_zeros(&shown.space, &shown.rows, zeros);
             }
             if toggle_button(ui, icons::SEARCH, "Find in this memory (Ctrl+F)", state.find.is_open).clicked() {
-                state.find.focus();
+                match state.find.is_open {
+                    true => commands.extend(state.find.close()),
+                    false => state.find.focus(),
+                }
             }
             ui.add_enabled_ui(can_mark, |ui| {
                 let icon = RichText::new(icons::COPY).font(tokens::icon_font(15.0)).color(tokens.muted);
@@ -137,7 +140,10 @@ pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &m
         ui.label(size);
         if let Some(selection) = view.selection().filter(|_| view.anchor.is_some()) {
             let len = selection.end.0.saturating_sub(selection.start.0);
-            ui.label(small(format!("{} selected", text::counted(usize::try_from(len).unwrap_or(usize::MAX), "byte", "bytes"))));
+            ui.label(small(format!(
+                "{} selected",
+                text::counted(usize::try_from(len).unwrap_or(usize::MAX), "byte", "bytes")
+            )));
         }
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             ui.add_space(SPACE_S);

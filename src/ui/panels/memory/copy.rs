@@ -52,12 +52,7 @@ pub(super) fn menu_ui(
 }
 
 /// Copies what is selected; in the last format when none is named.
-pub(super) fn copy(
-    shown: &Shown<'_>,
-    view: &View,
-    menu: &mut CopyMenu,
-    format: Option<CopyFormat>,
-) -> Option<Command> {
+pub(super) fn copy(shown: &Shown<'_>, view: &View, menu: &mut CopyMenu, format: Option<CopyFormat>) -> Option<Command> {
     let format = format.or(menu.0.first().copied())?;
     menu.used(format);
     let selection = view.selection()?;

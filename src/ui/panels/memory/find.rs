@@ -44,6 +44,13 @@ impl FindBar {
         self.wants_focus = true;
     }
 
+    /// Closes it and forgets what was found.
+    pub(super) fn close(&mut self) -> Option<Command> {
+        self.is_open = false;
+        self.awaited = None;
+        Some(FindCommand::Close.into())
+    }
+
     /// Parts of the minimap that have hits; some more are added in each frame.
     pub(super) fn marks(&mut self, ui: &Ui, shown: &Shown<'_>, part_bytes: u64) -> &[usize] {
         let Some(find) = shown.find() else { return &[] };
@@ -107,13 +114,7 @@ fn show(view: &mut View, hit: &std::ops::Range<VirtAddr>) {
     view.reveal = Some(Reveal::Place(hit.start));
 }
 
-pub(super) fn bar_ui(
-    ui: &mut Ui,
-    shown: &Shown<'_>,
-    bar: &mut FindBar,
-    view: &mut View,
-    commands: &mut Vec<Command>,
-) {
+pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, bar: &mut FindBar, view: &mut View, commands: &mut Vec<Command>) {
     let tokens = Tokens::get(ui);
     let row = ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
@@ -130,9 +131,8 @@ pub(super) fn bar_ui(
         if response.changed() {
             bar.wrong.clear();
         }
-        let (enter, is_back, escape) = ui.input(|input| {
-            (input.key_pressed(Key::Enter), input.modifiers.shift, input.key_pressed(Key::Escape))
-        });
+        let (enter, is_back, escape) =
+            ui.input(|input| (input.key_pressed(Key::Enter), input.modifiers.shift, input.key_pressed(Key::Escape)));
         let enter = response.lost_focus() && enter;
         if enter {
             response.request_focus();
@@ -146,7 +146,7 @@ pub(super) fn bar_ui(
         let previous = icon_button(ui, icons::CARET_UP, "Previous hit (Shift+F4)").clicked();
         if next || previous || enter {
             if is_known {
-                walk(shown, bar, view, !previous && !(enter && is_back));
+                walk(shown, bar, view, !(previous || enter && is_back));
             } else {
                 match query.pattern() {
                     Ok(_) if !query.text.is_empty() => {
@@ -162,9 +162,8 @@ pub(super) fn bar_ui(
         ui.add_space(SPACE_XS);
         let close = icon_button(ui, icons::CLOSE, "Close find").clicked();
         if close || (escape && (response.has_focus() || response.lost_focus())) {
-            bar.is_open = false;
             view.wants_focus = true;
-            commands.push(FindCommand::Close.into());
+            commands.extend(bar.close());
         }
         let (note, help, is_wrong) = note(shown, bar, view);
         let color = if is_wrong { tokens.error } else { tokens.muted };

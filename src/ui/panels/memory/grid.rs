@@ -77,7 +77,13 @@ impl Metrics {
         // One area of the kernel at the very end does not make all addresses longer.
         let vmas = &shown.space.map().vmas;
         let top = vmas.iter().rev().find(|vma| vma.kind != VmaKind::Vsyscall).map_or(0, |vma| vma.end.0);
-        let digits = if top > 1 << 48 { 16 } else if top > 1 << 32 { 12 } else { 8 };
+        let digits = if top > 1 << 48 {
+            16
+        } else if top > 1 << 32 {
+            12
+        } else {
+            8
+        };
         let addr = rect.left() + 14.0;
         let hex = addr + char_width * (digits as f32 + 2.0);
         let text = hex + char_width * (3.0 * 16.0 + 2.0);

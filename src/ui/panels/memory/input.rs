@@ -75,9 +75,8 @@ fn pointer(
     commands: &mut Vec<Command>,
 ) {
     let Some(pos) = response.interact_pointer_pos() else { return };
-    let (is_pressed, is_second, modifiers) = ui.input(|input| {
-        (input.pointer.primary_pressed(), input.pointer.secondary_pressed(), input.modifiers)
-    });
+    let (is_pressed, is_second, modifiers) =
+        ui.input(|input| (input.pointer.primary_pressed(), input.pointer.secondary_pressed(), input.modifiers));
     let inside = Pos2::new(pos.x, pos.y.clamp(metrics.rect.top(), metrics.rect.bottom() - 1.0));
     let at = address_at(inside, metrics, shown, &state.view);
     if is_pressed || is_second {
@@ -198,12 +197,25 @@ fn menu(
             }
         }
         let label = if shown.bookmark_at(at).is_some() { "Remove bookmark" } else { "Bookmark" };
-        if ListRow::new(label).icon(icons::BOOKMARK, Default::default()).trailing("B").flat().show(ui).response.clicked() {
+        if ListRow::new(label)
+            .icon(icons::BOOKMARK, Default::default())
+            .trailing("B")
+            .flat()
+            .show(ui)
+            .response
+            .clicked()
+        {
             commands.extend(toggle_bookmark(shown, &state.view));
             chosen = true;
         }
         if let Some(vma) = shown.space.map().vma_at(at) {
-            if ListRow::new("Select the area").icon(icons::MEMORY, Default::default()).flat().show(ui).response.clicked() {
+            if ListRow::new("Select the area")
+                .icon(icons::MEMORY, Default::default())
+                .flat()
+                .show(ui)
+                .response
+                .clicked()
+            {
                 state.view.anchor = Some(vma.start);
                 state.view.cursor = Some(VirtAddr(vma.end.0.saturating_sub(1)));
                 chosen = true;

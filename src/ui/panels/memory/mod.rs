@@ -44,8 +44,10 @@ use find::FindBar;
 use side::SideState;
 use view::{Places, View};
 
-/// From this width on the inspector stands beside the bytes, in points.
-const BESIDE: f32 = 700.0;
+/// What bytes and text of a row need, in points.
+const ROOM: f32 = 602.0;
+/// From this width on the inspector stands beside the bytes.
+const BESIDE: f32 = ROOM + strip::WIDTH + 210.0;
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
@@ -60,6 +62,8 @@ pub struct MemoryState {
     copy: CopyMenu,
     side: SideState,
     loading: Option<Loading>,
+    /// The frame it was drawn in last.
+    drawn: u64,
     pages: grid::PageCache,
     find: FindBar,
 }
@@ -139,12 +143,7 @@ impl Shown<'_> {
 
 /// Draws the panel.
 #[must_use]
-pub fn memory_ui(
-    ui: &mut Ui,
-    archive: &OpenArchive,
-    bookmarks: &[Bookmark],
-    state: &mut MemoryState,
-) -> Vec<Command> {
+pub fn memory_ui(ui: &mut Ui, archive: &OpenArchive, bookmarks: &[Bookmark], state: &mut MemoryState) -> Vec<Command> {
     let mut commands = Vec::new();
     let Some((pid, process)) = archive.selected_pid().and_then(|pid| Some((pid, archive.checkpoint().process(pid)?)))
     else {
@@ -210,6 +209,13 @@ pub fn memory_ui(
 }
 
 fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
+    let frame = ui.ctx().cumulative_frame_nr();
+    let has_come_to_front = frame > state.drawn.saturating_add(2);
+    state.drawn = frame;
+    // The bytes have the keyboard from the start, unless somebody else holds it.
+    if has_come_to_front && ui.memory(|memory| memory.focused().is_none()) {
+        state.view.wants_focus = true;
+    }
     ui.spacing_mut().item_spacing.y = 0.0;
     bar::bar_ui(ui, shown, state, commands);
     if state.find.is_open {
@@ -217,18 +223,20 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
     }
     find::keys(ui, shown, &mut state.find, &mut state.view);
     let surface = Tokens::get(ui).surface;
-    Panel::bottom(ui.scope_id().with("where")).exact_size(24.0).resizable(false).frame(Frame::NONE.fill(surface)).show(
-        ui,
-        |ui| bar::where_ui(ui, shown, &state.view, commands),
-    );
+    Panel::bottom(ui.scope_id().with("where"))
+        .exact_size(24.0)
+        .resizable(false)
+        .frame(Frame::NONE.fill(surface))
+        .show(ui, |ui| bar::where_ui(ui, shown, &state.view, commands));
     if state.side.is_open {
         let size = ui.available_size();
         let panel = if size.x >= BESIDE {
             let panel = Panel::right(ui.scope_id().with("side"));
-            panel.default_size(268.0).size_range(220.0..=(size.x - 380.0).max(220.0))
+            let width = (size.x - ROOM - strip::WIDTH).clamp(210.0, 350.0);
+            panel.default_size(width).size_range(200.0..=(size.x - 380.0).max(200.0))
         } else {
             let panel = Panel::bottom(ui.scope_id().with("side below"));
-            panel.default_size(size.y * 0.4).size_range(96.0..=(size.y - 110.0).max(96.0))
+            panel.default_size(size.y * 0.42).size_range(96.0..=(size.y - 110.0).max(96.0))
         };
         panel.resizable(true).frame(Frame::NONE.fill(surface)).show(ui, |ui| {
             ui.set_min_size(ui.available_size());

@@ -20,12 +20,7 @@ const ENTROPY: f32 = 14.0;
 /// Least height of the handle.
 const MIN_HANDLE: f32 = 24.0;
 
-pub(super) fn strip_ui(
-    ui: &mut Ui,
-    rect: Rect,
-    shown: &Shown<'_>,
-    state: &mut MemoryState,
-) {
+pub(super) fn strip_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, state: &mut MemoryState) {
     let tokens = Tokens::get(ui);
     ui.painter().rect_filled(rect, 0.0, tokens.chrome);
     let bar = Rect::from_min_size(rect.min, egui::vec2(BAR, rect.height()));

@@ -14,9 +14,7 @@ use crate::decode::Arch;
 use crate::session::{Command, Target};
 use crate::ui::names;
 use crate::ui::tokens::{self, SPACE_L, SPACE_M, Tokens};
-use crate::ui::widgets::{
-    Cell, Column, Table, TableRows, TableState, absent, mono_text, property_ui, section,
-};
+use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, absent, mono_text, property_ui, section};
 
 const COLUMNS: &[Column] = &[
     Column::right("TID", 80.0, "Inside the container"),
