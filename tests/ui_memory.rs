@@ -1,6 +1,7 @@
 //! The memory panel, driven by keyboard, pointer and accessible names.
 
 #![cfg(feature = "gui")]
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
