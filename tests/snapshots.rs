@@ -5,8 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use cryoscope::base::{FileId, MntId, Pid};
-use cryoscope::session::{ArchivesCommand, Command, PanelKind, ProcessTab, Settings, Target, Theme};
+use cryoscope::base::{FileId, MntId, Pid, VirtAddr};
+use cryoscope::session::{
+    ArchivesCommand, Command, ContentKey, PanelKind, ProcessTab, Requested, Settings, Target, Theme,
+};
 use cryoscope::ui::App;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 
@@ -131,4 +133,31 @@ fn images() {
 #[test]
 fn issues() {
     panel("issues", Target::Panel(PanelKind::Issues));
+}
+
+#[test]
+fn memory() {
+    let mut results = SnapshotResults::new();
+    for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
+        let mut harness = window(theme);
+        open_sample(&mut harness);
+        let process = harness.state().model().active().unwrap().checkpoint().process(Pid(1)).unwrap();
+        let sp = VirtAddr(process.threads[0].registers.known().unwrap().sp);
+        harness.state_mut().ask(Command::go(Target::Address { pid: Pid(1), addr: sp }));
+        let started = Instant::now();
+        // Rows and minimap are made by jobs.
+        let is_ready = |harness: &Harness<'_, App>| {
+            let archive = harness.state().model().active().unwrap();
+            let is_ready = |key| matches!(archive.content(&key), Some(Requested::Ready(_)));
+            is_ready(ContentKey::Rows(Pid(1))) && is_ready(ContentKey::Shape(Pid(1)))
+        };
+        while !is_ready(&harness) {
+            assert!(started.elapsed() < Duration::from_secs(60), "the memory is not laid out");
+            harness.run_steps(1);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        harness.run_steps(8);
+        harness.snapshot(format!("memory_{suffix}"));
+        results.extend_harness(&mut harness);
+    }
 }

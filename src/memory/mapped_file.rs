@@ -17,6 +17,8 @@ use crate::checkpoint::recovered::{Content, RecoveredFile, Source};
 use crate::checkpoint::{Checkpoint, OpenFile};
 use crate::evidence::{BaseImage, Evidence, Member};
 
+use super::elf;
+
 /// Type bits of a regular file in `st_mode`.
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
@@ -33,6 +35,8 @@ pub(super) struct MappedFile {
     content: OnceLock<Option<Vec<(u64, Bytes)>>>,
     /// In bytes.
     pub(super) size: u64,
+    /// As recorded.
+    build_id: Option<Bytes>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +78,11 @@ impl MappedFile {
             Found::Rootfs(at) => {
                 let archive = checkpoint.rootfs.archive.as_ref()?;
                 let member = archive.members().get(checkpoint.rootfs.entries.get(*at)?.member)?;
-                Some(vec![(0, archive.read(member).ok()?)])
+                let bytes = archive.read(member).ok()?;
+                // The archive of changed files is made after the dump; a container that goes on may have changed more.
+                let is_the_same =
+                    self.build_id.as_deref().is_none_or(|id| elf::build_id(&bytes).as_deref() == Some(id));
+                is_the_same.then(|| vec![(0, bytes)])
             }
             Found::Base(base) => Some(vec![(0, base.0.read(&base.1).ok()?)]),
         };
@@ -191,7 +199,7 @@ impl<'a> Known<'a> {
             }
         };
         let is_the_same = reg.size_bytes.is_none_or(|recorded| recorded == size);
-        is_the_same.then(|| MappedFile { found, content: OnceLock::new(), size })
+        is_the_same.then(|| MappedFile { found, content: OnceLock::new(), size, build_id: reg.build_id.clone() })
     }
 
     fn by_path(&self, checkpoint: &Checkpoint, reg: &RegFile) -> Option<Found> {
@@ -237,7 +245,7 @@ fn in_base(checkpoint: &Checkpoint, base: &BaseImage, file: &OpenFile, issues: &
         return None;
     }
     if let Some(recorded) = &reg.build_id {
-        let found = super::elf::build_id(&bytes);
+        let found = elf::build_id(&bytes);
         if found.as_deref() != Some(recorded) {
             let found = found.map_or_else(|| "none".into(), |id| hex(&id));
             tell(format!(
@@ -247,5 +255,6 @@ fn in_base(checkpoint: &Checkpoint, base: &BaseImage, file: &OpenFile, issues: &
             return None;
         }
     }
-    Some(MappedFile { found: Found::Base(Box::new((layer.clone(), member.clone()))), content: OnceLock::new(), size })
+    let found = Found::Base(Box::new((layer.clone(), member.clone())));
+    Some(MappedFile { found, content: OnceLock::new(), size, build_id: None })
 }

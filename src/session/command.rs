@@ -1,8 +1,10 @@
 //! What can be asked. Split by area; `apply/` has a file for each.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::PathBuf;
 
+use super::space::find::{Query, Summary};
 use super::{
     ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme,
 };
@@ -26,6 +28,8 @@ pub enum Command {
     Export(ExportCommand),
     /// Bookmarks in memory.
     Bookmarks(BookmarksCommand),
+    /// Finding in memory.
+    Find(FindCommand),
     /// End the program.
     Quit,
 }
@@ -245,6 +249,34 @@ pub enum BookmarksCommand {
     },
 }
 
+/// About finding text or bytes in the memory of a process of the active archive.
+#[derive(Clone, Debug)]
+pub enum FindCommand {
+    /// Look for something, instead of what was looked for before.
+    Start {
+        /// Whose memory.
+        pid: Pid,
+        /// What.
+        query: Query,
+    },
+    /// The job has found something, behind all that it found before.
+    Found {
+        /// The job.
+        job: JobId,
+        /// Where.
+        hits: Vec<Range<VirtAddr>>,
+    },
+    /// The job has searched everything.
+    Summed {
+        /// The job.
+        job: JobId,
+        /// What there is to say.
+        summary: Summary,
+    },
+    /// Forget what was found.
+    Close,
+}
+
 impl Command {
     /// Go to `target`.
     pub fn go(target: Target) -> Command {
@@ -294,6 +326,12 @@ impl From<JobsCommand> for Command {
 impl From<NotificationsCommand> for Command {
     fn from(command: NotificationsCommand) -> Command {
         Command::Notifications(command)
+    }
+}
+
+impl From<FindCommand> for Command {
+    fn from(command: FindCommand) -> Command {
+        Command::Find(command)
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::space::find::Query;
 use super::{ArchiveId, ContentKey, JobId, PanelKind, Settings, Theme};
+use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
 use crate::memory::Memory;
 
@@ -73,6 +75,15 @@ pub enum JobWork {
         memory: Arc<Memory>,
         /// What to read.
         key: ContentKey,
+    },
+    /// Find something in the memory of a process.
+    Find {
+        /// The memory.
+        memory: Arc<Memory>,
+        /// Of which process.
+        pid: Pid,
+        /// What.
+        query: Query,
     },
     /// Write a file the analyst has asked for.
     WriteFile {

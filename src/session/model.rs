@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::content::{ContentKey, Contents, Requested};
 use super::filesystem::FileList;
+use super::space::find::Find;
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
@@ -79,6 +80,7 @@ pub struct OpenArchive {
     pub(super) tab: ProcessTab,
     pub(super) hash: HashState,
     pub(super) contents: Contents,
+    pub(super) find: Option<Find>,
 }
 
 impl OpenArchive {
@@ -150,6 +152,11 @@ impl OpenArchive {
     /// A content that was asked for by `ArchivesCommand::Read`; `None` when nobody did.
     pub fn content(&self, key: &ContentKey) -> Option<&Requested> {
         self.contents.get(key)
+    }
+
+    /// What is looked for in the memory of a process, and what was found.
+    pub fn find(&self) -> Option<&Find> {
+        self.find.as_ref()
     }
 
     /// The digest of the evidence.

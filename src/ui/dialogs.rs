@@ -52,6 +52,17 @@ const LIST_KEYS: &[(&str, &str)] = &[
     ("Ctrl+Tab", "Next tab of the panel under the pointer"),
 ];
 
+/// Keys of the memory panel.
+const MEMORY_KEYS: &[(&str, &str)] = &[
+    ("Arrows, Page, Home, End", "Move by bytes, rows, pages"),
+    ("Ctrl+Home, Ctrl+End", "First and last mapped byte"),
+    ("Shift and these", "Select"),
+    ("Enter, double-click", "Follow the pointer under the cursor"),
+    ("B", "Set or remove a bookmark"),
+    ("F4, Shift+F4", "Next and previous hit; F3 too"),
+    ("Ctrl+C", "Copy in the format used last"),
+];
+
 fn shortcuts_ui(ui: &mut Ui) {
     title(ui, "Keys");
     ScrollArea::vertical().max_height(ui.ctx().content_rect().height() * 0.6).show(ui, |ui| {
@@ -62,9 +73,12 @@ fn shortcuts_ui(ui: &mut Ui) {
             }
             ui.add_space(SPACE_S);
         }
-        section_header(ui, "Lists and tables", "");
-        for (key, what) in LIST_KEYS {
-            key_row(ui, what, key);
+        for (title, keys) in [("Lists and tables", LIST_KEYS), ("Memory", MEMORY_KEYS)] {
+            section_header(ui, title, "");
+            for (key, what) in keys {
+                key_row(ui, what, key);
+            }
+            ui.add_space(SPACE_S);
         }
     });
 }

@@ -54,6 +54,7 @@ icons! {
     KEY = "\u{e2d6}", "Credentials.";
     KEYBOARD = "\u{e2d8}", "Keys.";
     LAYOUT = "\u{e6d6}", "Layout.";
+    LETTER_CASE = "\u{e6ee}", "Letters in either case.";
     LINK = "\u{e2e6}", "Link.";
     LIST = "\u{e2f2}", "List.";
     MEMORY = "\u{e9c4}", "Memory.";

@@ -16,11 +16,12 @@ mod synth;
 
 use std::time::{Duration, Instant};
 
-use cryoscope::base::Pid;
+use cryoscope::base::{Pid, VirtAddr};
 use cryoscope::session::{Command, PanelKind, ProcessTab, Settings, Target, ViewCommand};
 use cryoscope::ui::App;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
 
 /// What a frame may take at the 99th percentile.
 const BUDGET: Duration = Duration::from_millis(16);
@@ -84,6 +85,7 @@ fn main() {
         harness.run_steps(4);
         check(format!("{tab:?} at rest"), percentile(&mut harness, |_, _| {}));
     }
+    memory(&mut harness, check);
     let pids: Vec<_> = match harness.state().model().active() {
         Some(archive) => archive.checkpoint().processes.iter().map(|process| process.pid).collect(),
         None => Vec::new(),
@@ -101,6 +103,72 @@ fn main() {
         harness.event(event);
     });
     check("typing into the filter".into(), typing);
+    drop(harness);
+    huge(&dir.path().join("huge.tar"), check);
+}
+
+/// The memory panel on 16 TiB in a quarter of a million pieces, with zeros folded and open.
+fn huge(path: &std::path::Path, check: impl Fn(String, Duration)) {
+    synth::huge_space(path);
+    let mut harness = window(path);
+    let start = synth::ADDED_AT;
+    let go = |harness: &mut Harness<'_, App>, addr: u64| {
+        harness.state_mut().ask(Command::go(Target::Address { pid: Pid(1), addr: VirtAddr(addr) }));
+    };
+    go(&mut harness, start);
+    until_laid_out(&mut harness);
+    for zeros in ["folded", "open"] {
+        let jumping = percentile(&mut harness, |harness, frame| {
+            go(harness, start + (frame as u64 * 0x9_e377_9b97_f4a7) % (16 << 40));
+        });
+        check(format!("16 TiB, zeros {zeros}, elsewhere in each frame"), jumping);
+        let paging = percentile(&mut harness, |harness, frame| {
+            harness.event(key(if frame % 40 < 30 { Key::PageDown } else { Key::PageUp }));
+        });
+        check(format!("16 TiB, zeros {zeros}, a page in each frame"), paging);
+        if let Some(button) = harness.query_by_label("Show zeros byte by byte") {
+            button.click();
+            harness.run_steps(4);
+        }
+    }
+}
+
+fn until_laid_out(harness: &mut Harness<'_, App>) {
+    let started = Instant::now();
+    while harness.query_by_label("Memory of process 1").is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60), "the memory is never laid out");
+        harness.run_steps(1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    harness.run_steps(8);
+}
+
+/// The memory panel: jumping across the whole space, and scrolling through it.
+fn memory(harness: &mut Harness<'_, App>, check: impl Fn(String, Duration)) {
+    let archive = harness.state().model().active().unwrap();
+    let map = archive.checkpoint().process(Pid(1)).unwrap().memory.known().unwrap();
+    let starts: Vec<_> = map.vmas.iter().map(|vma| vma.start).collect();
+    harness.state_mut().ask(Command::go(Target::Address { pid: Pid(1), addr: starts[0] }));
+    until_laid_out(harness);
+    let jumping = percentile(harness, |harness, frame| {
+        let addr = starts[frame % starts.len()];
+        harness.state_mut().ask(Command::go(Target::Address { pid: Pid(1), addr }));
+    });
+    check("memory, another area in each frame".into(), jumping);
+    let paging = percentile(harness, |harness, frame| {
+        harness.event(key(if frame % 40 < 30 { Key::PageDown } else { Key::PageUp }));
+    });
+    check("memory, a page in each frame".into(), paging);
+    let extending = percentile(harness, |harness, _| {
+        harness.event(egui::Event::Key {
+            key: Key::ArrowDown,
+            physical_key: None,
+            pressed: true,
+            repeat: false,
+            modifiers: Modifiers::SHIFT,
+        });
+    });
+    check("memory, selecting row by row".into(), extending);
 }
 
 fn key(key: Key) -> egui::Event {

@@ -11,6 +11,7 @@
 
 #[path = "../rebuild/mod.rs"]
 mod rebuild;
+#[expect(dead_code, reason = "the other bench makes more of it")]
 mod synth;
 
 use std::fs;

@@ -13,7 +13,7 @@ const SEED: &str = "compressed.tar";
 /// Letters of the pages that look like text.
 const TEXT: &[u8] = b" etaoinshrdlu\n0123456789ABCDEF{}\":";
 /// Where the added memory lies: no process of the seed uses it.
-const ADDED_AT: u64 = 0x1000_0000_0000;
+pub(crate) const ADDED_AT: u64 = 0x1000_0000_0000;
 
 /// A plain tar whose first process has `len` more bytes of anonymous memory, `needle` in every 64 MiB.
 pub(crate) fn big_memory(path: &Path, len: u64, needle: &[u8]) {
@@ -59,6 +59,41 @@ pub(crate) fn big_memory(path: &Path, len: u64, needle: &[u8]) {
         }
     }
     tar.into_inner().unwrap().flush().unwrap();
+}
+
+/// A plain tar whose first process has 16 TiB more of anonymous memory, with a page in every 128 MiB that is left to a
+/// lazy server: more than a quarter of a million pieces.
+pub(crate) fn huge_space(path: &Path) {
+    const LEN: u64 = 16 << 40;
+    const EVERY: usize = 128 << 20;
+    let mut parts = Parts::of(SEED);
+    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
+    mm.vmas.push(VmaEntry {
+        start: ADDED_AT,
+        end: ADDED_AT + LEN,
+        prot: 3,
+        flags: 0x22,
+        status: 0x201,
+        fd: -1,
+        ..VmaEntry::default()
+    });
+    mm.vmas.sort_by_key(|vma| vma.start);
+    parts.set_records("mm-1.img", &[mm]);
+    let mut entries = parts.records::<PagemapEntry>("pagemap-1.img");
+    let below = entries.partition_point(|entry| entry.vaddr < ADDED_AT);
+    let lazy = (ADDED_AT..ADDED_AT + LEN).step_by(EVERY).map(|at| PagemapEntry {
+        vaddr: at + 0x1000,
+        compat_nr_pages: 1,
+        flags: Some(2),
+        ..PagemapEntry::default()
+    });
+    entries.splice(below..below, lazy);
+    let head = parts.records::<PagemapHead>("pagemap-1.img");
+    parts.set_records("pagemap-1.img", &head);
+    let mut pagemap = parts.image("pagemap-1.img").to_vec();
+    entries.iter().for_each(|entry| push_record(&mut pagemap, entry));
+    parts.set_image("pagemap-1.img", pagemap);
+    std::fs::write(path, parts.tar()).unwrap();
 }
 
 /// A plain tar with `count` more processes, all children of the first.

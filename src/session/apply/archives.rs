@@ -135,6 +135,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
             contents: Contents::default(),
+            find: None,
         });
     }
     let ids: Vec<ArchiveId> = fresh.iter().map(|archive| archive.id).collect();
@@ -205,6 +206,7 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
     if let HashState::Running(job) = closed.hash {
         effects.push(Effect::CancelJob(job));
     }
+    effects.extend(closed.find.filter(|find| find.is_running()).map(|find| Effect::CancelJob(find.job())));
     // Whoever closes an early look does not want the rest.
     effects.extend(closed.arriving.map(Effect::CancelJob));
     effects

@@ -97,6 +97,12 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
                 let zeros = if is_open { Zeros::Folded } else { Zeros::Open };
                 state.view.set_zeros(&shown.space, &shown.rows, zeros);
             }
+            if toggle_button(ui, icons::SEARCH, "Find in this memory (Ctrl+F)", state.find.is_open).clicked() {
+                match state.find.is_open {
+                    true => commands.extend(state.find.close()),
+                    false => state.find.focus(),
+                }
+            }
             ui.add_enabled_ui(can_mark, |ui| {
                 let icon = RichText::new(icons::COPY).font(tokens::icon_font(15.0)).color(tokens.muted);
                 let menu = ui.menu_button(icon, |ui| {

@@ -81,13 +81,14 @@ fn pointer(
     let at = address_at(inside, metrics, shown, &state.view);
     if is_pressed || is_second {
         response.request_focus();
+        state.view.is_selecting = is_pressed && at.is_some();
         if let Some(at) = at {
             let is_selected = state.view.selection().is_some_and(|selection| selection.contains(&at));
             if !is_second || !is_selected {
                 state.view.move_to(at, modifiers.shift && is_pressed);
             }
         }
-    } else if response.dragged_by(egui::PointerButton::Primary) {
+    } else if response.dragged_by(egui::PointerButton::Primary) && state.view.is_selecting {
         let beyond = pos.y - inside.y;
         if beyond != 0.0 {
             state.view.scroll((beyond * 0.3).clamp(-8.0 * ROW, 8.0 * ROW));

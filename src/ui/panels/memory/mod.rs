@@ -7,6 +7,7 @@
 //! | [`strip`] | scroll bar and minimap |
 //! | [`side`] | inspector and bookmarks |
 //! | [`bar`] | address field, buttons; the line below that says where the cursor is |
+//! | [`find`] | finding text and bytes |
 //! | [`copy`] | the menu of formats |
 //!
 //! Only rows in view are read. Positions are row numbers and addresses, never points from the top: the scroll may be
@@ -14,6 +15,7 @@
 
 mod bar;
 mod copy;
+mod find;
 mod grid;
 mod input;
 mod side;
@@ -28,6 +30,7 @@ use crate::base::{ByteOrder, Pid, VirtAddr};
 use crate::checkpoint::Process;
 use crate::memory::AddressSpace;
 use crate::session::space::bookmarks::{self, Bookmark};
+use crate::session::space::find::Find;
 use crate::session::space::rows::Rows;
 use crate::session::space::shape::Shape;
 use crate::session::space::{self, SpaceId};
@@ -37,11 +40,14 @@ use crate::ui::tokens::Tokens;
 use crate::ui::widgets::{Loading, empty_state};
 use bar::AddressField;
 use copy::CopyMenu;
+use find::FindBar;
 use side::SideState;
 use view::{Places, View};
 
-/// From this width on the inspector stands beside the bytes, in points.
-const BESIDE: f32 = 700.0;
+/// What bytes and text of a row need, in points.
+const ROOM: f32 = 602.0;
+/// From this width on the inspector stands beside the bytes.
+const BESIDE: f32 = ROOM + strip::WIDTH + 210.0;
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
@@ -56,7 +62,10 @@ pub struct MemoryState {
     copy: CopyMenu,
     side: SideState,
     loading: Option<Loading>,
+    /// The frame it was drawn in last.
+    drawn: u64,
     pages: grid::PageCache,
+    find: FindBar,
 }
 
 impl MemoryState {
@@ -67,7 +76,7 @@ impl MemoryState {
 
     /// Puts the cursor into the field of what to find.
     pub fn focus_find(&mut self) {
-        self.address.wants_focus = true;
+        self.find.focus();
     }
 
     /// Takes in which space is shown and where the analyst has gone.
@@ -120,6 +129,11 @@ impl Shown<'_> {
     fn jump(&self, view: &View, addr: VirtAddr) -> Vec<Command> {
         let left = view.cursor.map(|cursor| Command::select(self.target(cursor)));
         left.into_iter().chain([Command::go(self.target(addr))]).collect()
+    }
+
+    /// What is looked for in this space.
+    fn find(&self) -> Option<&Find> {
+        self.archive.find().filter(|find| find.pid() == self.pid)
     }
 
     fn bookmark_at(&self, addr: VirtAddr) -> Option<&Bookmark> {
@@ -195,8 +209,19 @@ pub fn memory_ui(ui: &mut Ui, archive: &OpenArchive, bookmarks: &[Bookmark], sta
 }
 
 fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
+    let frame = ui.ctx().cumulative_frame_nr();
+    let has_come_to_front = frame > state.drawn.saturating_add(2);
+    state.drawn = frame;
+    // The bytes have the keyboard from the start, unless somebody else holds it.
+    if has_come_to_front && ui.memory(|memory| memory.focused().is_none()) {
+        state.view.wants_focus = true;
+    }
     ui.spacing_mut().item_spacing.y = 0.0;
     bar::bar_ui(ui, shown, state, commands);
+    if state.find.is_open {
+        find::bar_ui(ui, shown, &mut state.find, &mut state.view, commands);
+    }
+    find::keys(ui, shown, &mut state.find, &mut state.view);
     let surface = Tokens::get(ui).surface;
     Panel::bottom(ui.scope_id().with("where"))
         .exact_size(24.0)
@@ -207,10 +232,11 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
         let size = ui.available_size();
         let panel = if size.x >= BESIDE {
             let panel = Panel::right(ui.scope_id().with("side"));
-            panel.default_size(268.0).size_range(220.0..=(size.x - 380.0).max(220.0))
+            let width = (size.x - ROOM - strip::WIDTH).clamp(210.0, 350.0);
+            panel.default_size(width).size_range(200.0..=(size.x - 380.0).max(200.0))
         } else {
             let panel = Panel::bottom(ui.scope_id().with("side below"));
-            panel.default_size(size.y * 0.4).size_range(96.0..=(size.y - 110.0).max(96.0))
+            panel.default_size(size.y * 0.42).size_range(96.0..=(size.y - 110.0).max(96.0))
         };
         panel.resizable(true).frame(Frame::NONE.fill(surface)).show(ui, |ui| {
             ui.set_min_size(ui.available_size());
@@ -223,7 +249,7 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
         let bytes = Rect::from_min_max(rect.min, egui::pos2(split, rect.bottom()));
         let beside = Rect::from_min_max(egui::pos2(split, rect.top()), rect.max);
         grid::grid_ui(ui, bytes, shown, state, commands);
-        strip::strip_ui(ui, beside, shown, state, commands);
+        strip::strip_ui(ui, beside, shown, state);
         ui.advance_cursor_after_rect(rect);
     });
 }

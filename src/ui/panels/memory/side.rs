@@ -15,6 +15,8 @@ use crate::ui::widgets::{icon_button, link_mono, section_header, tab_strip, targ
 
 /// Width of the labels, in points.
 const LABEL: f32 = 66.0;
+/// From this width on bookmarks stand beside the readings, in points.
+const BESIDE: f32 = 520.0;
 /// Most other places that are listed.
 const MAX_SHARED: usize = 8;
 
@@ -77,9 +79,18 @@ pub(super) fn side_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, vie
         Frame::NONE.inner_margin(Margin { left: 10, right: 8, top: 4, bottom: 8 }).show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = 1.0;
             ui.spacing_mut().interact_size.y = 18.0;
-            inspector_ui(ui, shown, state, view, commands);
-            ui.add_space(SPACE_S);
-            bookmarks_ui(ui, shown, state, view, commands);
+            if ui.available_width() < BESIDE {
+                inspector_ui(ui, shown, state, view, commands);
+                ui.add_space(SPACE_S);
+                bookmarks_ui(ui, shown, state, view, commands);
+                return;
+            }
+            ui.columns(2, |columns| {
+                if let [left, right] = columns {
+                    inspector_ui(left, shown, state, view, commands);
+                    bookmarks_ui(right, shown, state, view, commands);
+                }
+            });
         });
     });
 }
@@ -161,8 +172,8 @@ fn pointer_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, read: &Read, commands
     row(ui, "pointer", "An address of this process, and what is there", |ui| match read.pointer {
         Some(to) => match shown.space.map().vma_at(to) {
             Some(vma) => {
-                let name = format!("{} {}", space::name_of(vma, to), vma.perms());
-                if link_mono(ui, &name).on_hover_text(format!("{to}\nGo there; Back returns")).clicked() {
+                let tip = format!("{to} {}\nGo there; Back returns", vma.perms());
+                if link_mono(ui, &space::name_of(vma, to)).on_hover_text(tip).clicked() {
                     commands.extend(shown.jump(view, to));
                 }
             }

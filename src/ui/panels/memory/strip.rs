@@ -7,7 +7,6 @@ use egui::{CursorIcon, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, S
 
 use super::view::View;
 use super::{MemoryState, Shown};
-use crate::session::Command;
 use crate::session::space;
 use crate::session::space::shape::{Part, Source};
 use crate::ui::text;
@@ -21,19 +20,13 @@ const ENTROPY: f32 = 14.0;
 /// Least height of the handle.
 const MIN_HANDLE: f32 = 24.0;
 
-pub(super) fn strip_ui(
-    ui: &mut Ui,
-    rect: Rect,
-    shown: &Shown<'_>,
-    state: &mut MemoryState,
-    _commands: &mut Vec<Command>,
-) {
+pub(super) fn strip_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, state: &mut MemoryState) {
     let tokens = Tokens::get(ui);
     ui.painter().rect_filled(rect, 0.0, tokens.chrome);
     let bar = Rect::from_min_size(rect.min, egui::vec2(BAR, rect.height()));
     bar_ui(ui, bar, shown, &mut state.view);
     let map = Rect::from_min_max(Pos2::new(bar.right() + 2.0, rect.top()), rect.max);
-    map_ui(ui, map, shown, &mut state.view);
+    map_ui(ui, map, shown, state);
 }
 
 fn bar_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut View) {
@@ -62,7 +55,8 @@ fn bar_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut View) {
     ui.painter().rect_filled(handle, 3.0, if is_hot { tokens.muted } else { tokens.faint });
 }
 
-fn map_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut View) {
+fn map_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, state: &mut MemoryState) {
+    let view = &state.view;
     let tokens = Tokens::get(ui);
     let response = ui.interact(rect, ui.scope_id().with("minimap"), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::Slider, true, "Minimap"));
@@ -98,6 +92,12 @@ fn map_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut View) {
         let y = y_of(part_of(crate::base::VirtAddr(bookmark.addr)) as f32);
         ui.painter().hline(rect.left()..=right + ENTROPY, y, Stroke::new(2.0, tokens.warning));
     }
+    for part in state.find.marks(ui, shown, shape.part_bytes) {
+        let y = y_of(*part as f32 + 0.5);
+        let mark = Rect::from_min_max(Pos2::new(right, y - 1.0), Pos2::new(rect.right(), y + 1.0));
+        ui.painter().rect_filled(mark, 0.0, tokens.error);
+    }
+    let view = &mut state.view;
     let part_at = |pos: Pos2| (f64::from(pos.y - rect.top()) / f64::from(rect.height()) * count as f64).max(0.0);
     if let Some(pos) = response.interact_pointer_pos().filter(|_| response.is_pointer_button_down_on()) {
         let last = shown.space.mapped_bytes().saturating_sub(1);

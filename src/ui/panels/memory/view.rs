@@ -29,6 +29,8 @@ pub(super) struct View {
     pub(super) reveal: Option<Reveal>,
     /// Take the keyboard.
     pub(super) wants_focus: bool,
+    /// The button was pressed on a byte: moving on selects.
+    pub(super) is_selecting: bool,
     /// Rows that were in view in the last frame.
     pub(super) rows_in_view: u64,
 }
