@@ -131,7 +131,12 @@ fn list_names_what_cannot_be_read_and_why() {
 fn completions_and_manual_pages_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = printed(&format!("completions {shell}"));
-        assert!(["show", "inspect", "images", "files", "list"].iter().all(|it| script.contains(it)), "{shell}");
+        assert!(
+            ["show", "inspect", "images", "files", "list", "memory", "search", "strings"]
+                .iter()
+                .all(|it| script.contains(it)),
+            "{shell}"
+        );
     }
     let dir = tempfile::tempdir().unwrap();
     printed(&format!("man -q -o {}", dir.path().display()));
