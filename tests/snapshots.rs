@@ -139,7 +139,7 @@ fn issues() {
 fn memory() {
     let mut results = SnapshotResults::new();
     for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
-        let mut harness = window(theme);
+        let mut harness = window(theme, [1100.0, 700.0]);
         open_sample(&mut harness);
         let process = harness.state().model().active().unwrap().checkpoint().process(Pid(1)).unwrap();
         let sp = VirtAddr(process.threads[0].registers.known().unwrap().sp);

@@ -72,7 +72,7 @@ pub(super) fn run(args: &SearchArgs, context: &mut Context<'_>) -> anyhow::Resul
 enum What {
     Patterns(Matcher),
     #[cfg(feature = "yara")]
-    Rules(yara::YaraRules),
+    Rules(Box<yara::YaraRules>),
 }
 
 impl What {
@@ -85,7 +85,7 @@ impl What {
             for warning in rules.warnings() {
                 context.note(warning)?;
             }
-            return Ok(What::Rules(rules));
+            return Ok(What::Rules(Box::new(rules)));
         }
         let patterns = patterns(args, checkpoint)?;
         Ok(What::Patterns(Matcher::new(&patterns).map_err(|why| refused(args, &why))?))
@@ -97,6 +97,7 @@ impl What {
 const MAX_RULES_BYTES: u64 = 256 << 20;
 
 #[cfg(feature = "yara")]
+#[expect(clippy::disallowed_methods, reason = "rules are the analyst's, not evidence")]
 fn rule_file(path: &std::path::Path) -> anyhow::Result<yara::RuleFile> {
     let name = path.display().to_string();
     let size = std::fs::metadata(path).with_context(|| name.clone())?.len();

@@ -171,17 +171,16 @@ pub fn scan(
             )
             .collect::<Result<_, Cancelled>>()?;
         for (target, found) in batch.iter().zip(found) {
-            match (target, found) {
-                (Ok(target), Some(found)) => {
-                    if emit(rules, target, &found, sink).is_break() {
+            match target {
+                Ok(target) => {
+                    if emit(rules, target, &found.unwrap_or_default(), sink).is_break() {
                         return Ok(());
                     }
                 }
-                (Err(Unreadable { source, pid, name, why }), _) => {
+                Err(Unreadable { source, pid, name, why }) => {
                     let why = WhySkipped::Unreadable(why);
                     sink.skipped(&Skipped { source: *source, pid: *pid, range: 0..0, name, why });
                 }
-                _ => {}
             }
         }
     }
