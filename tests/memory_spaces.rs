@@ -228,7 +228,7 @@ fn units_find_what_a_search_of_whole_stretches_finds() {
             let len = [1, 1, 2, 17, 40][usize::try_from(next(5)).unwrap()];
             let density = [3, 60, 3000][usize::try_from(next(3)).unwrap()];
             let letter = |nr: u64| {
-                if nr % density == 0 {
+                if nr.is_multiple_of(density) {
                     b"ab\0ab."[usize::try_from(nr / density % 6).unwrap()]
                 } else {
                     b'a' + u8::try_from(nr % 2).unwrap()
