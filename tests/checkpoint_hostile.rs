@@ -12,6 +12,7 @@ use cryoscope::base::{Absent, Field, Pid, Silent};
 use cryoscope::checkpoint::{self, Checkpoint, LoadError};
 use cryoscope::decode::schema::{MmEntry, MntEntry, PagemapEntry, PagemapHead, PstreeEntry, RemapFilePathEntry};
 use cryoscope::evidence::{Evidence, OpenOptions};
+use cryoscope::memory::fuzz_memory;
 use rebuild::{Parts, push_record};
 
 fn load(tar: Bytes) -> Result<Vec<Arc<Checkpoint>>, LoadError> {
@@ -182,7 +183,8 @@ fn remap_onto_itself_ends() {
     assert!(!one(&parts).files.is_empty());
 }
 
-/// Every image of a checkpoint, cut and with bits turned over, in a fixed pseudo-random order.
+/// Every image of a checkpoint, cut and with bits turned over, in a fixed pseudo-random order; all memory of what is left is
+/// walked and searched.
 #[test]
 fn damaged_images_never_panic_and_keep_the_rest() {
     for fixture in ["compressed.tar", "fd-zoo.tar.zst", "sockets.tar.zst", "memory-zoo.tar.zst", "namespaces.tar"] {
@@ -221,7 +223,10 @@ fn damaged_images_never_panic_and_keep_the_rest() {
             }
             // A damaged inventory may hide the checkpoint; everything else must not.
             match load(damaged.tar()) {
-                Ok(found) => assert!(!found.is_empty()),
+                Ok(found) => {
+                    assert!(!found.is_empty());
+                    found.iter().for_each(fuzz_memory);
+                }
                 Err(err) => assert!(!err.to_string().is_empty()),
             }
         }

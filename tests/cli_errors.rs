@@ -65,6 +65,89 @@ fn archive_before_its_command_is_told_where_it_belongs() {
 }
 
 #[test]
+fn wrong_searches_say_what_is_wrong_and_what_there_is() {
+    let zoo = "fixtures/memory-zoo.tar.zst";
+    check_refused(&["search", zoo, "--regex", "("], &["(: unclosed group"]);
+    check_refused(&["search", zoo, "--regex", "x*"], &["matches the empty string"]);
+    check_refused(&["search", zoo, ""], &["the pattern is empty"]);
+    check_refused(&["search", zoo, "--hex", "7f 4"], &["4: not hex", "?"]);
+    check_refused(&["search", zoo, "--value", "12u7"], &["12u7: not a number", "443u16"]);
+    check_refused(&["search", zoo, "x", "--pid", "99"], &["no process 99", "there are: 1 2"]);
+    check_refused(&["search", zoo, "x", "--map", "heap", "--in", "rootfs"], &["add memory to --in"]);
+    for (wrong, words) in [
+        (&["x", "--in", "heap"][..], "there are memory, pipe"),
+        (&["x", "--kind", "heaps"], "there are heap, stack"),
+        (&["x", "--perms", "q"], "rwx"),
+        (&["x", "--regex", "--hex"], "cannot be used with"),
+        (&["x", "--utf16", "--regex"], "cannot be used with"),
+        (&[], "<PATTERN>"),
+    ] {
+        let ran = cryoscope(&[&["search", zoo], wrong].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{wrong:?}");
+        assert!(ran.err.contains(words), "{wrong:?}: {}", ran.err);
+    }
+    let nothing = cryoscope(&["search", zoo, "not in there at all"]);
+    assert_eq!((nothing.code, nothing.out.as_str()), (1, ""));
+    assert!(nothing.err.starts_with("cryoscope: not searched: 1.5 MiB of clean file pages"), "{}", nothing.err);
+    let counted = cryoscope(&["search", "-q", "--count", "--json", zoo, "not in there at all"]);
+    assert_eq!((counted.code, counted.out.as_str(), counted.err.as_str()), (1, "{\"count\":0}\n", ""));
+    let capped = cryoscope(&["search", "-q", "-m", "3", zoo, "mem-"]);
+    assert_eq!((capped.code, capped.out.lines().filter(|line| line.starts_with("  0x")).count()), (0, 3));
+}
+
+#[test]
+fn raw_memory_is_exact_and_never_over_other_files() {
+    let zoo = "fixtures/memory-zoo.tar.zst";
+    let memory = |args: &[&str]| cryoscope(&[&["memory", zoo, "--pid", "1"], args].concat());
+    check_refused(&["memory", zoo, "--pid", "1", "--range", "1000-2000"], &["nothing mapped there", "--maps"]);
+    check_refused(
+        &["memory", zoo, "--pid", "1", "--range", "400000-401000", "--raw"],
+        &["clean page of a file", "-o FILE"],
+    );
+    check_refused(&["memory", "fixtures/process-zoo.tar.zst", "--pid", "14"], &["process 14 has no memory", "zombie"]);
+    let text = memory(&["--range", "0x7f7a0835d04d+d", "--raw"]);
+    assert_eq!((text.code, text.out.as_str()), (0, "mem-anon-9c1e"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("raw");
+    let path = file.to_str().unwrap();
+    // Two maps with a page between them that nothing maps: offsets in the file are those of the range.
+    let ran = memory(&["--range", "0x4bf000..0x4c4000", "--raw", "-o", path]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("16.0 KiB of clean file pages"), "{}", ran.err);
+    let raw = std::fs::read(&file).unwrap();
+    assert_eq!((raw.len(), &raw[0x4000..0x4004]), (0x5000, &b" .D\0"[..]));
+    assert!(raw[..0x4000].iter().all(|byte| *byte == 0));
+    check_refused(&["memory", zoo, "--pid", "1", "--raw", "-o", path], &["exists", "--force"]);
+    // All of the heap and of a map with 256 MiB of untouched memory: as large, and nearly nothing on the disk.
+    let ran = memory(&["--kind", "heap,anon-private", "--raw", "--json", "-o", path, "--force"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let parts: Vec<serde_json::Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found = std::fs::metadata(&file).unwrap();
+    let total: u64 = parts.iter().map(|part| part["length"].as_u64().unwrap()).sum();
+    assert_eq!(found.len(), total);
+    assert!(total > 256 << 20 && std::os::unix::fs::MetadataExt::blocks(&found) < 16_384, "{found:?}");
+    let heap = parts.iter().find(|part| part["map"] == "[heap]").unwrap();
+    let at = usize::try_from(heap["file_offset"].as_u64().unwrap() + 0x2950).unwrap();
+    assert_eq!(&std::fs::read(&file).unwrap()[at..at + 13], b"mem-heap-9c1e");
+
+    let copy = dir.path().join("evidence.tar");
+    std::fs::copy("fixtures/compressed.tar", &copy).unwrap();
+    let copy = copy.to_str().unwrap();
+    check_refused(&["memory", copy, "--pid", "1", "--raw", "-o", copy, "--force"], &["is the evidence"]);
+    let images = dir.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    for entry in std::fs::read_dir("fixtures/criu-plain").unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), images.join(entry.file_name())).unwrap();
+    }
+    let inside = images.join("new.bin");
+    let args = ["memory", images.to_str().unwrap(), "--pid", "31233", "--raw", "-o", inside.to_str().unwrap()];
+    check_refused(&args, &["lies in the evidence"]);
+    assert!(!inside.exists());
+}
+
+#[test]
 fn limits_name_the_option_that_raises_them() {
     let small = ["show", "fixtures/counter.tar.zst", "--max-spool-size", "1K"];
     check_refused(&small, &["unpacks to more than 1024 bytes", "--max-spool-size"]);

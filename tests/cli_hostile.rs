@@ -386,7 +386,7 @@ fn members_that_lead_out_of_the_tree_stay_inside() {
             tar.append(&head, &b"evil"[..]).unwrap();
         }
         let ran = Lab::new().ask_all("links.tar", &tar.into_inner().unwrap());
-        assert!(ran.iter().all(|ran| ran.code == 0), "{parent}");
+        assert!(ran.iter().all(|ran| ran.code < 2), "{parent}");
         assert!(!outside.exists());
     }
 }
@@ -554,7 +554,8 @@ fn directory_of_pipes_links_and_devices_is_read_without_waiting() {
     }
     fs::create_dir_all(dir.join("n/".repeat(100))).unwrap();
     let ran = lab.ask_all_of("odd");
-    assert!(ran.iter().all(|ran| ran.code == 0));
+    // A search may find nothing.
+    assert!(ran.iter().all(|ran| ran.code < 2));
 }
 
 #[test]

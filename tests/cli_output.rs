@@ -44,6 +44,18 @@ golden! {
     images_records_of_netlink: "images fixtures/namespaces.tar ifaddr-10.img",
     images_records_of_a_deleted_file: "images fixtures/fd-zoo.tar.zst ghost-file-2.img",
     files_of_every_source: "files fixtures/fd-zoo.tar.zst",
+    search_in_memory_queues_and_files: "search fixtures/fd-zoo.tar.zst secret-",
+    search_in_two_processes: "search fixtures/memory-zoo.tar.zst mem-sh",
+    search_as_json: "search fixtures/memory-zoo.tar.zst mem-joins --json -C 8",
+    search_for_secrets: "search fixtures/compromised-webapp.tar.zst --secrets --in memory,pipe,socket,ghost,rootfs",
+    search_for_secrets_as_json: "search fixtures/compromised-webapp.tar.zst --secrets --json --pid 6",
+    search_that_counts: "search fixtures/memory-zoo.tar.zst -i MEM- --count --in memory",
+    search_for_a_pointer: "search fixtures/memory-zoo.tar.zst --value 0x443130 --max-count 4",
+    memory_of_private_and_shared_maps: "memory fixtures/memory-zoo.tar.zst --pid 1 --range 0x7f7a08350000..0x7f7a08353000",
+    memory_that_is_not_there: "memory fixtures/memory-zoo.tar.zst --pid 1 --range 0x4bf000..0x4c3020",
+    memory_as_json: "memory fixtures/memory-zoo.tar.zst --pid 2 --range 0x7f7a08351ff0+0x20 --json",
+    strings_of_a_heap: "strings fixtures/memory-zoo.tar.zst --pid 1 --map [heap] --encoding ascii,utf16le",
+    strings_as_json: "strings fixtures/fd-zoo.tar.zst --in ghost --json",
     files_with_odd_names: "files fixtures/rootfs-changes.tar.zst list",
 }
 

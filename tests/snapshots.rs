@@ -5,20 +5,22 @@
 
 use std::time::{Duration, Instant};
 
-use cryoscope::base::{Pid, VirtAddr};
-use cryoscope::session::{ArchivesCommand, Command, ContentKey, ProcessTab, Requested, Settings, Target, Theme};
+use cryoscope::base::{FileId, MntId, Pid, VirtAddr};
+use cryoscope::session::{
+    ArchivesCommand, Command, ContentKey, PanelKind, ProcessTab, Requested, Settings, Target, Theme,
+};
 use cryoscope::ui::App;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 
 /// Rasterizers round differently: this many pixels may differ before it is a failure.
 const MAX_DIFFERENT_PIXELS: usize = 400;
 
-fn window(theme: Theme) -> Harness<'static, App> {
+fn window(theme: Theme, size: [f32; 2]) -> Harness<'static, App> {
     let egui_theme = if theme == Theme::Light { egui::Theme::Light } else { egui::Theme::Dark };
     let app = App::new(&egui::Context::default(), Settings { theme, ..Settings::default() }, Vec::new())
         .with_settings_unsaved();
     Harness::builder()
-        .with_size([1100.0, 700.0])
+        .with_size(size)
         .with_theme(egui_theme)
         .with_context_setup(cryoscope::ui::install)
         .with_options(SnapshotOptions::new().threshold(1.2).max_failed_pixels(MAX_DIFFERENT_PIXELS))
@@ -43,10 +45,24 @@ fn open_sample(harness: &mut Harness<'_, App>) {
     harness.run_steps(8);
 }
 
+/// Large enough for the whole window.
+const WHOLE: [f32; 2] = [1100.0, 700.0];
+/// Large enough for a panel with details.
+const SMALL: [f32; 2] = [860.0, 520.0];
+
 fn view(name: &str, is_open: bool, command: Option<Command>) {
+    view_of_size(name, WHOLE, is_open, command);
+}
+
+/// A panel by something that is selected in it. What jobs have to read is there when the picture is made.
+fn panel(name: &str, target: Target) {
+    view_of_size(name, SMALL, true, Some(Command::go(target)));
+}
+
+fn view_of_size(name: &str, size: [f32; 2], is_open: bool, command: Option<Command>) {
     let mut results = SnapshotResults::new();
     for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
-        let mut harness = window(theme);
+        let mut harness = window(theme, size);
         if is_open {
             open_sample(&mut harness);
         }
@@ -54,6 +70,11 @@ fn view(name: &str, is_open: bool, command: Option<Command>) {
             harness.state_mut().ask(command);
         }
         harness.run_steps(8);
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(10));
+            harness.run_steps(1);
+        }
+        harness.run_steps(4);
         harness.snapshot(format!("{name}_{suffix}"));
         results.extend_harness(&mut harness);
     }
@@ -104,4 +125,39 @@ fn memory() {
         harness.snapshot(format!("memory_{suffix}"));
         results.extend_harness(&mut harness);
     }
+}
+
+#[test]
+fn files() {
+    panel("files", Target::File(FileId(10)));
+}
+
+#[test]
+fn sockets() {
+    panel("sockets", Target::Socket(FileId(18)));
+}
+
+#[test]
+fn mounts() {
+    panel("mounts", Target::Mount(MntId(102)));
+}
+
+#[test]
+fn filesystem() {
+    panel("filesystem", Target::RootfsPath("/etc/ld.so.preload".into()));
+}
+
+#[test]
+fn documents() {
+    panel("documents", Target::Document("spec.dump".into()));
+}
+
+#[test]
+fn images() {
+    panel("images", Target::image("pstree.img"));
+}
+
+#[test]
+fn issues() {
+    panel("issues", Target::Panel(PanelKind::Issues));
 }

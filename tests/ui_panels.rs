@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use cryoscope::base::{Fd, Pid};
 use cryoscope::checkpoint::Checkpoint;
-use cryoscope::session::{Command, PanelKind, Settings, Target, Theme, ViewCommand};
+use cryoscope::session::{
+    Command, Content, ContentKey, PanelKind, RecordCount, Requested, Settings, Target, Theme, ViewCommand,
+};
 use cryoscope::ui::App;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
@@ -222,8 +224,12 @@ fn tree_of_files_is_folded_and_walked_by_keys() {
     assert!(has(&harness, "/dev") && !has(&harness, "/dev/null"));
     click_on(&mut harness, Role::ListItem, "/home");
     assert!(!has(&harness, "/home/plain"));
+    let is_expanded = |harness: &Harness<'_, App>| {
+        harness.get_by_role_and_label(Role::ListItem, "/home").accesskit_node().data().is_expanded()
+    };
+    assert_eq!(is_expanded(&harness), Some(false));
     press(&mut harness, &[Key::ArrowRight]);
-    assert!(has(&harness, "/home/plain"));
+    assert!(has(&harness, "/home/plain") && is_expanded(&harness) == Some(true));
     press(&mut harness, &[Key::ArrowRight]);
     assert!(matches!(target(&harness), Target::RootfsPath(name) if name.starts_with("/home/")));
     // Walking does not open the viewer, Enter does.
@@ -298,6 +304,27 @@ fn records_of_every_image_can_be_drawn() {
         }
         assert!(harness.state().model().notifications().is_empty(), "a panel has failed on {name}");
     }
+}
+
+#[test]
+fn records_of_images_are_counted_in_the_background() {
+    let mut harness = window("fd-zoo.tar.zst", PanelKind::Images);
+    let files = checkpoint(&harness).files.len();
+    let is_counted = |harness: &Harness<'_, App>| {
+        let archive = harness.state().model().active().unwrap();
+        matches!(archive.content(&ContentKey::RecordCounts), Some(Requested::Ready(Content::RecordCounts(_))))
+    };
+    run_until(&mut harness, is_counted);
+    let archive = harness.state().model().active().unwrap();
+    let Some(Requested::Ready(Content::RecordCounts(counts))) = archive.content(&ContentKey::RecordCounts) else {
+        panic!("they are not counted");
+    };
+    let images = &archive.checkpoint().images;
+    let count = |name: &str| counts[images.iter().position(|image| image.name == name).unwrap()];
+    assert_eq!(count("files.img"), Some(RecordCount { count: files, is_whole: true }));
+    assert_eq!(count("inventory.img").map(|count| count.count), Some(1));
+    assert_eq!(count("pages-1.img"), None);
+    click(&mut harness, "Sort by Records");
 }
 
 #[test]

@@ -5,7 +5,10 @@
 use std::time::{Duration, Instant};
 
 use cryoscope::base::Pid;
-use cryoscope::session::{ArchivesCommand, Command, PanelKind, ProcessTab, Settings, Target, Theme, ViewCommand};
+use cryoscope::jobs::ProgressView;
+use cryoscope::session::{
+    ArchivesCommand, Arrival, Command, JobsCommand, Model, PanelKind, ProcessTab, Settings, Target, Theme, ViewCommand,
+};
 use cryoscope::ui::App;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -86,6 +89,26 @@ fn click_on_a_process_shows_it_and_back_returns() {
     harness.key_press_modifiers(Modifiers::ALT, Key::ArrowLeft);
     settle(&mut harness);
     assert_eq!(active_target(&harness), Target::Overview);
+}
+
+#[test]
+fn place_that_was_visited_is_picked_from_the_list() {
+    let mut harness = window_on_the_sample();
+    for pid in [7, 8, 6] {
+        harness.state_mut().ask(Command::go(Target::process(Pid(pid))));
+        settle(&mut harness);
+    }
+    harness.get_by_label("Places visited").click();
+    settle(&mut harness);
+    harness.get_by_role_and_label(egui::Role::ListItem, "7 .cache, summary").click();
+    settle(&mut harness);
+    assert_eq!(active_target(&harness).pid(), Some(Pid(7)));
+    // What lies ahead is there still.
+    harness.get_by_label("Places visited").click();
+    settle(&mut harness);
+    harness.get_by_role_and_label(egui::Role::ListItem, "6 sh, summary").click();
+    settle(&mut harness);
+    assert_eq!(active_target(&harness).pid(), Some(Pid(6)));
 }
 
 #[test]
@@ -223,4 +246,33 @@ fn panels_are_where_they_were_and_reset_puts_them_back() {
     settle(&mut harness);
     harness.get_by_role_and_label(egui::Role::Tab, "Mounts");
     assert_eq!(harness.state().model().settings().layout, None);
+}
+
+#[test]
+fn archive_that_is_opening_is_shown_once_it_takes_long() {
+    let path = std::path::PathBuf::from("/evidence/slow.tar");
+    let id = cryoscope::session::JobId(1);
+    // What the driver would say of a job: it is not run here.
+    let mut model = Model::new(Settings::default());
+    let _ = cryoscope::session::apply(&mut model, ArchivesCommand::Open(vec![path.clone()]).into());
+    let newest = [("checkpoint/core-1.img".to_owned(), 700)].into();
+    let arrival = Arrival { path, nr_members: 12, nr_images: 9, nr_tasks: 3, unpacked_bytes: 4 << 20, newest };
+    let _ = cryoscope::session::apply(&mut model, JobsCommand::Arrived { id, arrival }.into());
+    let progress = ProgressView { stage: "decompressing", done: 1 << 20, total: Some(10 << 20) };
+    let _ = cryoscope::session::apply(&mut model, JobsCommand::Progressed { id, progress }.into());
+    std::thread::sleep(Duration::from_millis(220));
+    let mut shown = Harness::builder().with_context_setup(cryoscope::ui::install).build_ui_state(
+        |ui, asked: &mut Vec<Command>| match cryoscope::ui::opening::opening_of(ui, &model) {
+            Some((job, arrival)) => asked.extend(cryoscope::ui::opening::opening_ui(ui, job, arrival)),
+            None => panic!("it is not shown"),
+        },
+        Vec::new(),
+    );
+    shown.get_by_label("Opening slow.tar");
+    shown.get_by_label_contains("1.0 MiB of 10.0 MiB  ·  4.0 MiB unpacked, 4.0 times as much");
+    shown.get_by_label("12 members, 9 images, 3 tasks");
+    shown.get_by_label("checkpoint/core-1.img");
+    shown.get_by_label("Cancel").click();
+    shown.run_steps(2);
+    assert!(matches!(shown.state().as_slice(), [Command::Jobs(JobsCommand::Cancel(cancelled))] if *cancelled == id));
 }

@@ -123,6 +123,7 @@ fn load_root(
         options: OpenOptions {
             max_spool_bytes: options.max_spool_bytes.min(MAX_NESTED_BYTES),
             on_member: None,
+            unpacked: None,
             ..options.clone()
         },
         progress,
@@ -652,6 +653,14 @@ pub(super) fn ns_id(key: u64) -> NsId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cancel_is_found_among_the_causes() {
+        use std::error::Error as _;
+        let error = LoadError::Open(OpenError::Cancelled(Cancelled));
+        assert!(error.source().is_some_and(|source| source.is::<Cancelled>()));
+        assert!(LoadError::Cancelled(Cancelled).source().is_some_and(|source| source.is::<Cancelled>()));
+    }
 
     #[test]
     fn flood_of_issues_of_one_kind_hides_none_of_another() {

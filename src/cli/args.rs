@@ -284,7 +284,7 @@ pub struct ExtractArgs {
 /// Which memory of processes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Maps {
-    /// Only maps with this in their name, as /proc/PID/maps has it: libc, [heap], memfd
+    /// Only maps with this in their name, as /proc/PID/maps has it: libc, memfd, heap
     #[arg(long, value_name = "SUBSTR")]
     pub map: Option<String>,
     /// Only maps with these permissions: letters that must be there, - at a place that must be empty
@@ -295,10 +295,19 @@ pub struct Maps {
     pub kind: Vec<String>,
 }
 
+/// Files of the container that are not in the checkpoint.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Base {
+    /// The image that the container started from: a directory, a tar of it, an OCI or docker archive. Clean pages of
+    /// mapped files are read from it, where path, size and build id agree
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Option<PathBuf>,
+}
+
 /// `memory`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is not in the checkpoint is said in the dump, and is a hole in a file. With --range a file holds exactly that range;
+What is not in the checkpoint is said in the dump, and is a hole in a file. With --range a file holds exactly that range; \
 without, the maps one behind the other, and the table on standard output says which is where.
 
 Examples:
@@ -306,7 +315,12 @@ Examples:
       one page
   cryoscope memory checkpoint.tar --pid 7 --map '[heap]' | less
   cryoscope memory checkpoint.tar --pid 1 --perms rwx --raw -o injected.bin
-      all memory that is writable and executable, as a sparse file")]
+      all memory that is writable and executable, as a sparse file
+  cryoscope memory checkpoint.tar --pid 1 --core -o core.1 && gdb -c core.1
+      all of it with the registers of every thread, for a debugger
+  cryoscope memory checkpoint.tar --pid 1 --stacks --rootfs image.tar
+      where every thread stands, and who called
+  cryoscope memory checkpoint.tar --pid 8 --disassemble --range 0x401000+80")]
 pub struct MemoryArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
@@ -323,9 +337,21 @@ pub struct MemoryArgs {
     /// Which maps.
     #[command(flatten)]
     pub maps: Maps,
+    /// Clean pages of files.
+    #[command(flatten)]
+    pub base: Base,
     /// The bytes themselves
     #[arg(long)]
     pub raw: bool,
+    /// A core file of the process (x86-64 and AArch64), sparse
+    #[arg(long, requires = "output", conflicts_with_all = ["raw", "range", "map", "perms", "kind"])]
+    pub core: bool,
+    /// Instructions (x86 and AArch64) instead of bytes
+    #[arg(long, requires = "range", conflicts_with_all = ["raw", "core", "output"])]
+    pub disassemble: bool,
+    /// The stack of every thread (x86-64 and AArch64)
+    #[arg(long, conflicts_with_all = ["raw", "core", "disassemble", "range", "map", "perms", "kind", "output"])]
+    pub stacks: bool,
     /// File to write; with --raw a sparse one
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -334,16 +360,27 @@ pub struct MemoryArgs {
     pub force: bool,
 }
 
+/// What stands instead of PATTERN.
+#[cfg(feature = "yara")]
+const PATTERNLESS: [&str; 3] = ["secrets", "also", "yara"];
+#[cfg(not(feature = "yara"))]
+const PATTERNLESS: [&str; 2] = ["secrets", "also"];
+/// Of which one can be asked for.
+#[cfg(feature = "yara")]
+const KINDS_OF_PATTERN: [&str; 6] = ["fixed", "regex", "hex", "value", "secrets", "yara"];
+#[cfg(not(feature = "yara"))]
+const KINDS_OF_PATTERN: [&str; 5] = ["fixed", "regex", "hex", "value", "secrets"];
+
 /// `search`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Memory is searched by addresses: a match may cross the border of two pages that are neighbours in the address space, and
-never joins pages that are neighbours only in the archive. A match has at most 4096 bytes. Memory that several processes
+Memory is searched by addresses: a match may cross the border of two pages that are neighbours in the address space, and \
+never joins pages that are neighbours only in the archive. A match has at most 4096 bytes. Memory that several processes \
 map is told once for each of them. Regular expressions are over bytes: . is any byte, \\w is ASCII, (?u) turns Unicode on.
 
-Sources: memory, pipe (terminals too), socket, ghost (deleted files that were open), tmpfs (/dev/shm too), memfd and shm
-(where memory is searched as well: what no process maps of them), rootfs (changed files, volumes), metadata, image (CRIU's
-own records).
+Sources: memory, pipe (terminals too), socket, ghost (deleted files that were open), tmpfs (/dev/shm too), memfd and shm \
+(where memory is searched as well: what no process maps of them), rootfs (changed files, volumes), metadata, image \
+(CRIU's own records).
 
 Examples:
   cryoscope search checkpoint.tar 'BEGIN RSA PRIVATE KEY'
@@ -354,9 +391,11 @@ Examples:
       who points there
   cryoscope search checkpoint.tar --secrets
       keys, tokens, private keys, connection strings, password hashes
+  cryoscope search checkpoint.tar --yara rules/*.yar
+      YARA rules: memory process by process, queues and recovered files one by one
 
 Exit codes: 0 found, 1 nothing found, 2 the request or the input was wrong.")]
-#[command(group(clap::ArgGroup::new("what").args(["fixed", "regex", "hex", "value", "secrets"])))]
+#[command(group(clap::ArgGroup::new("what").args(KINDS_OF_PATTERN)))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct SearchArgs {
     /// Archive or directory; - is standard input
@@ -366,7 +405,7 @@ pub struct SearchArgs {
     #[command(flatten)]
     pub which: Which,
     /// What to find
-    #[arg(value_name = "PATTERN", required_unless_present_any = ["secrets", "also"], conflicts_with = "secrets", allow_hyphen_values = true)]
+    #[arg(value_name = "PATTERN", required_unless_present_any = PATTERNLESS, conflicts_with = "secrets", allow_hyphen_values = true)]
     pub pattern: Option<OsString>,
     /// One more pattern of the same kind; may be given often
     #[arg(long = "also", short = 'e', value_name = "PATTERN", conflicts_with = "secrets", allow_hyphen_values = true)]
@@ -386,6 +425,10 @@ pub struct SearchArgs {
     /// Everything that looks like a secret, instead of PATTERN
     #[arg(long)]
     pub secrets: bool,
+    /// Every match of every YARA rule in these files that holds, instead of PATTERN
+    #[cfg(feature = "yara")]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["pattern", "also", "utf16", "ignore_case"])]
+    pub yara: Vec<PathBuf>,
     /// PATTERN is text, stored as UTF-16 (little endian)
     #[arg(long, conflicts_with_all = ["regex", "hex", "value", "secrets"])]
     pub utf16: bool,
@@ -398,6 +441,9 @@ pub struct SearchArgs {
     /// Which maps; leaves memory as the only source.
     #[command(flatten)]
     pub maps: Maps,
+    /// Clean pages of files.
+    #[command(flatten)]
+    pub base: Base,
     /// Only these sources
     #[arg(long = "in", value_name = "SOURCE", value_delimiter = ',')]
     pub sources: Vec<Source>,
@@ -440,6 +486,9 @@ pub struct StringsArgs {
     /// Which maps.
     #[command(flatten)]
     pub maps: Maps,
+    /// Clean pages of files.
+    #[command(flatten)]
+    pub base: Base,
     /// Only these sources, as `search` has them
     #[arg(long = "in", value_name = "SOURCE", value_delimiter = ',', default_value = "memory")]
     pub sources: Vec<Source>,

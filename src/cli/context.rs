@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use crate::base::{Pid, Progress, escape, escape_controls};
 use crate::checkpoint::{self, Checkpoint, Process};
-use crate::evidence::{Evidence, OpenOptions};
+use crate::evidence::{BaseImage, Evidence, OpenOptions};
+use crate::memory::Memory;
 use crate::report::text::Style;
 
 use super::Streams;
-use super::args::{ColorChoice, Global, Which};
+use super::args::{Base, ColorChoice, Global, Which};
 use super::json::Escaping;
 use super::progress::Bar;
 
@@ -111,6 +112,20 @@ impl<'a> Context<'a> {
             }
         };
         Ok(checkpoints.swap_remove(at))
+    }
+
+    /// Memory of a checkpoint, with clean pages of files from the image that it started from.
+    pub(super) fn memory(&mut self, checkpoint: Arc<Checkpoint>, base: &Base) -> anyhow::Result<Memory> {
+        let Some(path) = &base.rootfs else { return Ok(Memory::new(checkpoint)) };
+        let bar = self.progress();
+        let image = BaseImage::open(path, &self.options, &bar)?;
+        bar.stage("comparing mapped files with the base image");
+        let memory = Memory::with_base(checkpoint, &image);
+        drop(bar);
+        for issue in memory.issues() {
+            self.note(&issue.to_string())?;
+        }
+        Ok(memory)
     }
 
     /// The SHA-256 of the evidence as delivered.

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::base::{Absent, Pid, Progress, VirtAddr};
-use crate::checkpoint::{Checkpoint, Vma};
+use crate::checkpoint::{Checkpoint, Process, Vma};
 use crate::memory::search::VmaFilter;
-use crate::memory::{AddressSpace, Chunk, Content, Memory, Missing};
-use crate::report::search::{MemoryLine, RawPart};
-use crate::report::text::{Align, Cell, Columns, HexDump, Tone, bytes};
+use crate::memory::{AddressSpace, Chunk, Content, CoreSummary, Missing, write_core};
+use crate::report::search::{CoreReport, MemoryLine, RawPart};
+use crate::report::text::{Align, Cell, Columns, HexDump, Tone, bytes, plural};
 
 use super::args::MemoryArgs;
+use super::code;
 use super::context::Context;
 use super::extract::write_sparse;
 use super::missing::Tally;
@@ -31,16 +32,27 @@ pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Resul
     context.process(&checkpoint, args.pid)?;
     let archive = checkpoint.outer.name().to_owned();
     let evidence = checkpoint.outer.path().and_then(|path| fs::canonicalize(path).ok());
-    let memory = Memory::new(Arc::<Checkpoint>::clone(&checkpoint));
+    let memory = context.memory(Arc::<Checkpoint>::clone(&checkpoint), &args.base)?;
     let space = memory.space(Pid(args.pid)).map_err(|why| match why {
         Absent::NotApplicable => anyhow::anyhow!("{archive}: process {} has no memory: it is a zombie", args.pid),
         why => anyhow::anyhow!("{archive}: memory of process {}: mm-{}.img {why}", args.pid, args.pid),
     })?;
+    if let (true, Some(path)) = (args.core, &args.output) {
+        let file = create(path, args.force, evidence.as_deref())?;
+        let process = checkpoint.process(Pid(args.pid)).with_context(|| format!("{archive}: process {}", args.pid))?;
+        return core(process, &space, file, path, context);
+    }
+    if args.stacks {
+        return code::stacks(&memory, &space, context);
+    }
     let filter = filter(&args.maps, args.range);
     let chosen: Vec<(&Vma, Range<VirtAddr>)> = chosen(&space, &filter).collect();
     if chosen.is_empty() {
         let maps = format!("`cryoscope inspect {archive} --pid {} --maps` lists its maps", args.pid);
         anyhow::bail!("{archive}: process {} has nothing mapped there; {maps}", args.pid);
+    }
+    if let (true, Some((start, end))) = (args.disassemble, args.range) {
+        return code::disassembly(&memory, &space, VirtAddr(start)..VirtAddr(end), context);
     }
     match &args.output {
         None if args.raw => raw_to_stdout(args, &space, &chosen, context),
@@ -71,6 +83,30 @@ pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Resul
             out.flush().with_context(|| path.display().to_string())
         }
     }
+}
+
+/// A core file, and one line about it.
+fn core(
+    process: &Process,
+    space: &AddressSpace<'_>,
+    file: File,
+    path: &Path,
+    context: &mut Context<'_>,
+) -> anyhow::Result<()> {
+    let bar = context.progress();
+    let summary = write_core(process, space, &mut BufWriter::with_capacity(1 << 20, file), &bar);
+    drop(bar);
+    let CoreSummary { threads, segments, memory_bytes, absent_bytes, file_bytes } =
+        summary.with_context(|| path.display().to_string())?;
+    if context.json {
+        return context.write_json(&CoreReport { threads, segments, memory_bytes, absent_bytes, file_bytes });
+    }
+    let absent = match absent_bytes {
+        0 => String::new(),
+        absent => format!("; {} are not in the checkpoint, give gdb the program and its libraries", bytes(absent)),
+    };
+    let threads = plural(threads, "thread", "threads");
+    Ok(writeln!(context.out, "{threads}, {} of memory in {segments} segments{absent}", bytes(memory_bytes))?)
 }
 
 /// The maps that pass, each with the range that was asked for.
@@ -205,7 +241,8 @@ fn raw_to_file(
             done = done.saturating_add(chunk_len);
             match &chunk.content {
                 Content::Bytes(bytes) => {
-                    write_sparse(&mut file, offset + (chunk.range.start.0 - range.start.0), bytes)?;
+                    let at = offset.saturating_add(chunk.range.start.0 - range.start.0);
+                    write_sparse(&mut file, at, bytes)?;
                 }
                 Content::Zero => {}
                 Content::Absent(why) => {

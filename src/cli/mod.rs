@@ -18,6 +18,7 @@
 //! A reader that closed the pipe is no error. Partial evidence is none either: issues are printed.
 
 pub mod args;
+mod code;
 
 mod content;
 mod context;

@@ -8,11 +8,12 @@ use anyhow::Context as _;
 
 use crate::base::{ByteOrder, Pid};
 use crate::checkpoint::{Arch, Checkpoint};
-use crate::memory::Memory;
+#[cfg(feature = "yara")]
+use crate::memory::search::yara;
 use crate::memory::search::{
     HexPattern, Hit, Matcher, Pattern, Scope, SearchSink, Skipped, Source, VmaFilter, parse_value, search,
 };
-use crate::report::search::{CountLine, HitLine};
+use crate::report::search::{CountLine, HitLine, Label};
 use crate::report::text::HitList;
 
 use super::args::{Maps, SearchArgs};
@@ -28,11 +29,10 @@ pub(super) fn run(args: &SearchArgs, context: &mut Context<'_>) -> anyhow::Resul
     if let Some(pid) = args.pid {
         context.process(&checkpoint, pid)?;
     }
-    let patterns = patterns(args, &checkpoint)?;
-    let matcher = Matcher::new(&patterns).map_err(|why| refused(args, &why))?;
+    let what = What::new(args, &checkpoint, context)?;
     let scope = scope(args.pid, &args.maps, &args.sources)?;
+    let memory = context.memory(checkpoint, &args.base)?;
     let bar = context.progress_while_printing();
-    let memory = Memory::new(checkpoint);
     let mut printer = Printer {
         list: HitList::new(memory.checkpoint(), context.style),
         context,
@@ -42,7 +42,11 @@ pub(super) fn run(args: &SearchArgs, context: &mut Context<'_>) -> anyhow::Resul
         missing: Tally::default(),
     };
     if args.max_count != Some(0) {
-        search(&memory, &scope, &matcher, &bar, &mut printer)?;
+        match &what {
+            What::Patterns(matcher) => search(&memory, &scope, matcher, &bar, &mut printer)?,
+            #[cfg(feature = "yara")]
+            What::Rules(rules) => yara::scan(&memory, &scope, rules, &bar, &mut printer)?,
+        }
     }
     drop(bar);
     let Printer { context, count, failed, missing, .. } = printer;
@@ -62,6 +66,43 @@ pub(super) fn run(args: &SearchArgs, context: &mut Context<'_>) -> anyhow::Resul
         context.note(&format!("not searched: {line}"))?;
     }
     Ok(count > 0)
+}
+
+/// What to look for, ready.
+enum What {
+    Patterns(Matcher),
+    #[cfg(feature = "yara")]
+    Rules(yara::YaraRules),
+}
+
+impl What {
+    #[cfg_attr(not(feature = "yara"), expect(unused_variables, reason = "only rules have warnings"))]
+    fn new(args: &SearchArgs, checkpoint: &Checkpoint, context: &mut Context<'_>) -> anyhow::Result<What> {
+        #[cfg(feature = "yara")]
+        if !args.yara.is_empty() {
+            let files = args.yara.iter().map(|path| rule_file(path)).collect::<anyhow::Result<Vec<_>>>()?;
+            let rules = yara::YaraRules::compile(&files)?;
+            for warning in rules.warnings() {
+                context.note(warning)?;
+            }
+            return Ok(What::Rules(rules));
+        }
+        let patterns = patterns(args, checkpoint)?;
+        Ok(What::Patterns(Matcher::new(&patterns).map_err(|why| refused(args, &why))?))
+    }
+}
+
+/// Largest file of rules; all of the public collections together are smaller.
+#[cfg(feature = "yara")]
+const MAX_RULES_BYTES: u64 = 256 << 20;
+
+#[cfg(feature = "yara")]
+fn rule_file(path: &std::path::Path) -> anyhow::Result<yara::RuleFile> {
+    let name = path.display().to_string();
+    let size = std::fs::metadata(path).with_context(|| name.clone())?.len();
+    anyhow::ensure!(size <= MAX_RULES_BYTES, "{name}: has {size} bytes, and rules have at most {MAX_RULES_BYTES}");
+    let source = std::fs::read(path).with_context(|| name.clone())?;
+    Ok(yara::RuleFile { name, source, dir: path.parent().map(std::path::Path::to_path_buf) })
 }
 
 /// Where to search.
@@ -131,22 +172,20 @@ struct Printer<'p, 'c> {
 }
 
 impl Printer<'_, '_> {
-    fn print(&mut self, hit: &Hit<'_>) -> anyhow::Result<()> {
+    fn print(&mut self, hit: &Hit<'_>, label: Option<Label>) -> anyhow::Result<()> {
         if self.args.count {
             return Ok(());
         }
         let around = usize::try_from(self.args.context.unwrap_or(CONTEXT_BYTES)).unwrap_or(0);
         if self.context.json {
-            return self.context.write_json_line(&HitLine::new(hit, around, self.args.secrets));
+            return self.context.write_json_line(&HitLine::new(hit, around, label));
         }
-        Ok(self.list.hit(self.context.out, hit, around, self.args.secrets)?)
+        Ok(self.list.hit(self.context.out, hit, around, label.as_ref())?)
     }
-}
 
-impl SearchSink for Printer<'_, '_> {
-    fn found(&mut self, hit: &Hit<'_>) -> ControlFlow<()> {
+    fn take(&mut self, hit: &Hit<'_>, label: Option<Label>) -> ControlFlow<()> {
         self.count = self.count.saturating_add(1);
-        if let Err(error) = self.print(hit) {
+        if let Err(error) = self.print(hit, label) {
             self.failed = Some(error);
             return ControlFlow::Break(());
         }
@@ -155,6 +194,25 @@ impl SearchSink for Printer<'_, '_> {
         } else {
             ControlFlow::Continue(())
         }
+    }
+}
+
+impl SearchSink for Printer<'_, '_> {
+    fn found(&mut self, hit: &Hit<'_>) -> ControlFlow<()> {
+        let label = if self.args.secrets { Label::of_secret(hit) } else { None };
+        self.take(hit, label)
+    }
+
+    fn skipped(&mut self, skipped: &Skipped<'_>) {
+        self.missing.add(skipped);
+    }
+}
+
+#[cfg(feature = "yara")]
+impl yara::YaraSink for Printer<'_, '_> {
+    fn found(&mut self, found: &yara::YaraHit<'_>) -> ControlFlow<()> {
+        let label = Label { rule: found.rule.name.clone(), pattern: found.pattern.map(str::to_owned), note: None };
+        self.take(&found.hit, Some(label))
     }
 
     fn skipped(&mut self, skipped: &Skipped<'_>) {

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use crate::memory::Memory;
 use crate::memory::search::{Encoding, Hit, Matcher, Pattern, SearchSink, Skipped, search, strings_pattern};
 use crate::report::search::StringLine;
 use crate::report::text::HitList;
@@ -28,7 +27,7 @@ pub(super) fn run(args: &StringsArgs, context: &mut Context<'_>) -> anyhow::Resu
     let matcher = Matcher::new(&patterns)?;
     let scope = super::search::scope(args.pid, &args.maps, &args.sources)?;
     let bar = context.progress_while_printing();
-    let memory = Memory::new(checkpoint);
+    let memory = context.memory(checkpoint, &args.base)?;
     let mut printer = Printer {
         list: HitList::new(memory.checkpoint(), context.style),
         context,

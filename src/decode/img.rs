@@ -27,6 +27,11 @@ pub struct Img {
 }
 
 impl Img {
+    /// Whether it is made of records, by its kind alone.
+    pub fn has_records(&self) -> bool {
+        self.kind.is_some_and(|kind| kind.framing != Framing::Raw)
+    }
+
     /// An image by its path inside the evidence, or any name it is known by.
     ///
     /// The kind comes from the base name, or from the magic where the name says nothing.

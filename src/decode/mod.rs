@@ -43,6 +43,6 @@ pub use kinds::{Kind, kind_of};
 pub use kinds_table::KINDS;
 pub use names::Arch;
 pub use payload::{Content, Part};
-pub use raw::{RawImg, RawRecord, raw};
+pub use raw::{RawImg, RawRecord, count_records, raw};
 pub use typed::{Ghost, GhostChunk, Record, count_values, ghost, ipc_messages, single, typed};
 pub use wire::RECORD_VALUES;

@@ -97,6 +97,23 @@ pub fn raw(img: &Img, ctx: &Ctx) -> Decoded<RawImg> {
     Decoded { value, issues: issues.finish(), unknown: findings.unknown }
 }
 
+/// How many records an image has, and whether the framing holds to its end; `None` for a file without records.
+///
+/// Reads lengths and payloads, decodes nothing.
+pub fn count_records(img: &Img, ctx: &Ctx) -> Option<(usize, bool)> {
+    if !img.has_records() {
+        return None;
+    }
+    let mut count = (0usize, true);
+    for framed in Records::new(img, ctx) {
+        match framed {
+            Ok(_) => count.0 = count.0.saturating_add(1),
+            Err(_) => count.1 = false,
+        }
+    }
+    Some(count)
+}
+
 /// A message by reflection; `None` if the bytes are no such message.
 pub(super) fn message(name: &'static str, body: &Bytes) -> Option<DynamicMessage> {
     let body = typed::checked(body, wire::rules(name)?, &Ctx::default(), &mut Findings::default()).ok()?;

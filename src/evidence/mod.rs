@@ -14,6 +14,7 @@
 //! Formats: POSIX.1-2024 `pax` (ustar and PAX), the GNU tar manual (long names, base-256 numbers, sparse members),
 //! star(5) (extended attributes).
 
+mod base_image;
 mod compression;
 mod directory;
 mod error;
@@ -56,6 +57,7 @@ use bytes::Bytes;
 
 use crate::base::{Issue, Limits, Progress, Silent, escape};
 
+pub use base_image::BaseImage;
 pub use compression::Compression;
 pub use error::{NotAnArchive, OpenError, ReadError};
 pub use find::{CheckpointRoot, find_checkpoints};

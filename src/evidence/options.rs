@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 
@@ -31,6 +32,8 @@ pub struct OpenOptions {
     pub limits: Limits,
     /// Sees members while the archive still arrives.
     pub on_member: Option<OnMember>,
+    /// Is told how many bytes have come out of a compressed archive so far.
+    pub unpacked: Option<Arc<AtomicU64>>,
 }
 
 impl Default for OpenOptions {
@@ -41,6 +44,7 @@ impl Default for OpenOptions {
             max_ratio: 1000,
             limits: Limits::default(),
             on_member: None,
+            unpacked: None,
         }
     }
 }
@@ -71,6 +75,7 @@ impl fmt::Debug for OpenOptions {
             .field("max_ratio", &self.max_ratio)
             .field("limits", &self.limits)
             .field("on_member", &self.on_member.is_some())
+            .field("unpacked", &self.unpacked)
             .finish()
     }
 }

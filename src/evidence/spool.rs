@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -96,6 +97,9 @@ pub(super) fn unpack<'a>(
             let mut bytes = empty.try_recv().unwrap_or_else(|_| vec![0; CHUNK_BYTES]);
             let filled = fill(&mut *decoder, &mut bytes, compression.request_bytes(), &mut failure);
             written = written.saturating_add(filled as u64);
+            if let Some(unpacked) = &options.unpacked {
+                unpacked.store(written, Ordering::Relaxed);
+            }
             let read_bytes = count.get();
             if options.max_spool_bytes < written {
                 let limit_bytes = options.max_spool_bytes;

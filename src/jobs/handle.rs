@@ -166,16 +166,6 @@ mod tests {
     }
 
     #[test]
-    fn evidence_that_stopped_opening_is_cancelled_too() {
-        use crate::checkpoint::LoadError;
-        use crate::evidence::OpenError;
-        let job = spawn::<(), _>("open", silent(), |_| Err(OpenError::Cancelled(Cancelled).into()));
-        assert!(matches!(job.wait(), Outcome::Cancelled));
-        let job = spawn::<(), _>("load", silent(), |_| Err(LoadError::Open(OpenError::Cancelled(Cancelled)).into()));
-        assert!(matches!(job.wait(), Outcome::Cancelled));
-    }
-
-    #[test]
     fn owner_is_woken_at_the_end_and_sees_stage_and_share() {
         let woken = Arc::new(AtomicUsize::new(0));
         let wake: Wake = {

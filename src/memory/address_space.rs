@@ -57,7 +57,7 @@ pub enum Content {
 }
 
 /// Where bytes of a range lie, before they are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Stored<'a> {
     /// In one piece in the evidence: `from..from + length of the range` of a buffer.
     Plain {
@@ -181,7 +181,7 @@ impl<'a> AddressSpace<'a> {
             let (end, stored) = match self.map.vma_at(at) {
                 Some(vma) => {
                     let (segment, _, stored) = self.look_up(vma, at);
-                    (segment.end, stored)
+                    stored.first_part(at..segment.end)
                 }
                 None => (self.next_mapped(at).unwrap_or(range.end), Stored::Absent(Missing::Unmapped)),
             };
@@ -385,6 +385,14 @@ impl<'a> Stored<'a> {
         }
     }
 
+    /// Of compressed pages the first part that is of one kind: blocks of zeros take no room in the evidence, and none
+    /// when they are read. Returns where it ends.
+    pub(super) fn first_part(self, range: Range<VirtAddr>) -> (VirtAddr, Stored<'a>) {
+        let Stored::Packed(packed) = self else { return (range.end, self) };
+        let (end, is_zero) = packed.first_part(range.start);
+        (end.min(range.end), if is_zero { Stored::Zero } else { self })
+    }
+
     /// Reads what lies at `range`, from its start on.
     fn read(self, range: Range<VirtAddr>) -> impl Iterator<Item = Chunk> + 'a {
         let whole = match &self {
@@ -413,6 +421,28 @@ fn plain(buffer: &Bytes, from: usize, range: Range<VirtAddr>) -> Content {
 }
 
 impl<'a> PackedRun<'a> {
+    /// Up to where the blocks from an address on are all zeros, or all are not.
+    fn first_part(self, at: VirtAddr) -> (VirtAddr, bool) {
+        /// Blocks that are looked at; the rest is the next part.
+        const MAX_BLOCKS: usize = 1 << 16;
+        let end = VirtAddr(u64::MAX);
+        let Some(blocks) = self.run.stored.as_ref().and_then(|stored| stored.blocks.as_deref()) else {
+            return (end, false);
+        };
+        let block_bytes = u64::from(blocks.pages_per_block).saturating_mul(self.pagemap.page_size.bytes()).max(1);
+        let inside = at.0.wrapping_add(self.shift).saturating_sub(self.run.vaddr.0);
+        let first = usize::try_from(inside / block_bytes).unwrap_or(usize::MAX);
+        let sizes = blocks.sizes.get(first..).unwrap_or_default();
+        let is_zero = sizes.first() == Some(&0);
+        let nr_alike = sizes.iter().take(MAX_BLOCKS).take_while(|size| (**size == 0) == is_zero).count();
+        if nr_alike == sizes.len() {
+            return (end, is_zero);
+        }
+        let left_of_first = block_bytes - inside % block_bytes;
+        let further = block_bytes.saturating_mul(nr_alike.saturating_sub(1) as u64);
+        (VirtAddr(at.0.saturating_add(left_of_first).saturating_add(further)), is_zero)
+    }
+
     pub(super) fn read(self, range: Range<VirtAddr>) -> impl Iterator<Item = Chunk> + 'a {
         let shift = self.shift;
         let forth = |addr: VirtAddr| VirtAddr(addr.0.wrapping_add(shift));

@@ -2,17 +2,20 @@
 //!
 //! A clean page of a file is not in the images. Where the file itself is in the evidence (deleted and kept as a ghost, on
 //! a tmpfs, among the changes of the root file system), its page can be read there. A file counts only when it is found
-//! by what CRIU recorded of it: the ghost's image, or its path on the right mount, with the recorded size.
+//! by what CRIU recorded of it: the ghost's image, or its path on the right mount, with the recorded size. What the
+//! evidence does not have may come from the image that the container started from, where the analyst has it: a file of the
+//! same path, size and build id, as far as these were recorded.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use crate::base::{FileId, Place, Text};
+use crate::base::{FileId, Issue, Place, Text, hex};
 use crate::checkpoint::files::{FileDetail, RegFile};
-use crate::checkpoint::recovered::{Content, Source};
+use crate::checkpoint::recovered::{Content, RecoveredFile, Source};
 use crate::checkpoint::{Checkpoint, OpenFile};
+use crate::evidence::{BaseImage, Evidence, Member};
 
 /// Type bits of a regular file in `st_mode`.
 const S_IFMT: u32 = 0o170_000;
@@ -32,24 +35,30 @@ pub(super) struct MappedFile {
     pub(super) size: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Found {
     /// Index into `Checkpoint::recovered`.
     Recovered(usize),
     /// Index into `RootfsDiff::entries`.
     Rootfs(usize),
+    /// In a layer of the base image.
+    Base(Box<(Evidence, Member)>),
 }
 
 impl MappedFiles {
-    /// Finds the content of every mapped file.
-    pub(super) fn new(checkpoint: &Checkpoint) -> MappedFiles {
+    /// Finds the content of every mapped file; what is wrong with those of the base image is told.
+    pub(super) fn new(checkpoint: &Checkpoint, base: Option<&BaseImage>, issues: &mut Vec<Issue>) -> MappedFiles {
         let spaces = checkpoint.processes.iter().filter_map(|process| process.memory.known());
         let mut ids: Vec<FileId> = spaces.flat_map(|memory| &memory.vmas).filter_map(|vma| vma.file).collect();
         ids.sort_unstable();
         ids.dedup();
         let known = Known::new(checkpoint);
-        let found = ids.into_iter().filter_map(|id| Some((id, known.find(checkpoint, checkpoint.file(id)?)?)));
-        MappedFiles(found.collect())
+        let find = |id| {
+            let file = checkpoint.file(id)?;
+            let found = known.find(checkpoint, file).or_else(|| in_base(checkpoint, base?, file, issues))?;
+            Some((id, found))
+        };
+        MappedFiles(ids.into_iter().filter_map(find).collect())
     }
 
     pub(super) fn get(&self, id: FileId) -> Option<&MappedFile> {
@@ -60,13 +69,14 @@ impl MappedFiles {
 impl MappedFile {
     /// Pieces of the content, ascending; what is between them is zeros. `None` when it cannot be read after all.
     pub(super) fn content(&self, checkpoint: &Checkpoint) -> Option<&[(u64, Bytes)]> {
-        let read = || match self.found {
-            Found::Recovered(at) => checkpoint.recovered.get(at)?.chunks(&checkpoint.shared_memory).ok(),
+        let read = || match &self.found {
+            Found::Recovered(at) => checkpoint.recovered.get(*at)?.chunks(&checkpoint.shared_memory).ok(),
             Found::Rootfs(at) => {
                 let archive = checkpoint.rootfs.archive.as_ref()?;
-                let member = archive.members().get(checkpoint.rootfs.entries.get(at)?.member)?;
+                let member = archive.members().get(checkpoint.rootfs.entries.get(*at)?.member)?;
                 Some(vec![(0, archive.read(member).ok()?)])
             }
+            Found::Base(base) => Some(vec![(0, base.0.read(&base.1).ok()?)]),
         };
         let ordered = || {
             let mut chunks = read()?;
@@ -86,27 +96,39 @@ impl MappedFile {
 
     /// Where a byte of the content lies.
     pub(super) fn place(&self, checkpoint: &Checkpoint, offset: u64) -> Option<Place> {
-        match self.found {
+        match &self.found {
             Found::Recovered(at) => {
-                let file = checkpoint.recovered.get(at)?;
+                let file = checkpoint.recovered.get(*at)?;
                 match &file.content {
-                    // Pieces of a ghost lie one behind the other, each after a record of its own: the place is the
-                    // first's, and the offset is told in the file instead.
-                    Content::Chunks(chunks) if chunks.len() > 1 => Some(Place::at(file.path.label(), offset)),
+                    Content::Chunks(chunks) => {
+                        let (start, bytes) = chunks.iter().rev().find(|(start, _)| *start <= offset)?;
+                        let inside = offset.checked_sub(*start).filter(|inside| *inside < bytes.len() as u64)?;
+                        let place = place_of_piece(file, chunks, bytes);
+                        Some(Place { offset: place.offset.map(|at| at.saturating_add(inside)), ..place })
+                    }
                     _ => Some(Place {
                         offset: Some(file.place.offset.unwrap_or(0).saturating_add(offset)),
                         ..file.place.clone()
                     }),
                 }
             }
+            Found::Base(base) => Some(Place::at(format!("{}/{}", base.0.name(), base.1.display_path()), offset)),
             Found::Rootfs(at) => {
-                let entry = checkpoint.rootfs.entries.get(at)?;
+                let entry = checkpoint.rootfs.entries.get(*at)?;
                 let archive = checkpoint.rootfs.archive.as_ref()?;
                 let member = archive.members().get(entry.member)?;
                 Some(Place::at(format!("{}/{}", archive.name(), member.display_path()), offset))
             }
         }
     }
+}
+
+/// Where a piece of a deleted file lies: all are slices of one image, and the offset of the first is recorded.
+pub(super) fn place_of_piece(file: &RecoveredFile, chunks: &[(u64, Bytes)], piece: &Bytes) -> Place {
+    let first = chunks.first().map(|(_, bytes)| bytes.as_ptr().addr());
+    let further = first.and_then(|first| piece.as_ptr().addr().checked_sub(first));
+    let offset = file.place.offset.zip(further).map(|(offset, further)| offset.saturating_add(further as u64));
+    Place { offset, ..file.place.clone() }
 }
 
 /// Whether a private map of the file reads zeros where nothing was written.
@@ -153,11 +175,12 @@ impl<'a> Known<'a> {
             None if reg.remap.is_some() => return None,
             None => self.by_path(checkpoint, reg)?,
         };
-        let size = match found {
-            Found::Recovered(at) => checkpoint.recovered.get(at)?.size_bytes,
+        let size = match &found {
+            Found::Base(base) => base.1.size_bytes,
+            Found::Recovered(at) => checkpoint.recovered.get(*at)?.size_bytes,
             Found::Rootfs(at) => {
                 let archive = checkpoint.rootfs.archive.as_ref()?;
-                let entry = checkpoint.rootfs.entries.get(at)?;
+                let entry = checkpoint.rootfs.entries.get(*at)?;
                 // A hard link's own size is none.
                 let size = if entry.kind == "hardlink" { reg.size_bytes? } else { entry.size_bytes };
                 let member = archive.members().get(entry.member)?;
@@ -172,16 +195,57 @@ impl<'a> Known<'a> {
     }
 
     fn by_path(&self, checkpoint: &Checkpoint, reg: &RegFile) -> Option<Found> {
-        let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
-        let mountpoint = mount.map(|mount| mount.mountpoint.as_bytes());
-        let is_root = mountpoint.is_none_or(|path| path == b"/" || path == b"./");
-        if is_root {
+        if is_on_root(checkpoint, reg) {
             return self.rootfs.get(&reg.name).map(|at| Found::Rootfs(*at));
         }
+        let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
+        let mountpoint = mount.map(|mount| mount.mountpoint.as_bytes());
         let by_source = |source| self.trees.get(&(source, &reg.name)).map(|at| Found::Recovered(*at));
         match mountpoint {
             Some(b"/dev/shm" | b"./dev/shm") => by_source(Source::DevShm).or_else(|| by_source(Source::Tmpfs)),
             _ => by_source(Source::Tmpfs),
         }
     }
+}
+
+/// Whether a file lies on the root mount, which is what the image was of.
+fn is_on_root(checkpoint: &Checkpoint, reg: &RegFile) -> bool {
+    let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
+    mount.is_none_or(|mount| matches!(mount.mountpoint.as_bytes(), b"/" | b"./"))
+}
+
+/// The same file in the base image. One that differs in what was recorded is told, and does not count.
+fn in_base(checkpoint: &Checkpoint, base: &BaseImage, file: &OpenFile, issues: &mut Vec<Issue>) -> Option<MappedFile> {
+    let FileDetail::Reg(reg) = &file.detail else { return None };
+    let is_regular = reg.mode.is_none_or(|mode| mode & S_IFMT == S_IFREG);
+    if !is_regular || reg.remap.is_some() || !is_on_root(checkpoint, reg) {
+        return None;
+    }
+    let path = reg.name.as_bytes();
+    let (layer, member) = base.get(path).filter(|(_, member)| !member.is_dir())?;
+    let mut tell = |what: String| issues.push(Issue::new(Place::member(reg.name.label()), what));
+    let bytes = match layer.read(member) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            tell(format!("cannot be read in the base image: {error}"));
+            return None;
+        }
+    };
+    let size = bytes.len() as u64;
+    if let Some(recorded) = reg.size_bytes.filter(|recorded| *recorded != size) {
+        tell(format!("has {size} bytes in the base image and had {recorded} in the container: it is not used"));
+        return None;
+    }
+    if let Some(recorded) = &reg.build_id {
+        let found = super::elf::build_id(&bytes);
+        if found.as_deref() != Some(recorded) {
+            let found = found.map_or_else(|| "none".into(), |id| hex(&id));
+            tell(format!(
+                "has build id {found} in the base image and had {} in the container: it is not used",
+                hex(recorded)
+            ));
+            return None;
+        }
+    }
+    Some(MappedFile { found: Found::Base(Box::new((layer.clone(), member.clone()))), content: OnceLock::new(), size })
 }

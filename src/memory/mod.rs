@@ -13,6 +13,7 @@
 //! | [`Segment`] | a stretch of one vma with one [`Origin`] |
 //! | [`Chunk`] | bytes, zeros, or a typed absence ([`Missing`]) |
 //! | [`SegmentIndex`] | segments in order with the bytes before each, for a view that scrolls through all |
+//! | [`Symbols`], [`stack`], [`disassembly`] | names of addresses, stacks of threads, instructions |
 //! | [`write_core`] | a core file for debuggers |
 //! | [`search`] | patterns, and scanning memory, queues, files |
 //!
@@ -25,14 +26,21 @@
 
 mod address_space;
 mod core_file;
+pub mod disassembly;
+mod elf;
+mod fuzz;
 mod index;
 mod mapped_file;
 pub mod search;
 mod segment;
+pub mod stack;
+mod symbols;
 mod whole;
 
 pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
 pub use core_file::{CoreError, CoreSummary, write_core};
+pub use fuzz::fuzz_memory;
 pub use index::SegmentIndex;
 pub use segment::{Missing, Origin, Segment};
+pub use symbols::{AddressName, Module, Symbols};
 pub use whole::Memory;

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::base::{Absent, Field, FileId, Pid, Place, VirtAddr};
+use crate::base::{Absent, Field, FileId, Issue, Pid, Place, VirtAddr};
 use crate::checkpoint::pages::Pagemap;
 use crate::checkpoint::recovered::Content;
 use crate::checkpoint::{Checkpoint, Process};
+use crate::evidence::BaseImage;
 
 use super::address_space::AddressSpace;
 use super::mapped_file::{MappedFile, MappedFiles};
@@ -22,12 +23,23 @@ pub struct Memory {
     /// Vmas of each object: index of the process, index of the vma.
     users_of_object: HashMap<u64, Vec<(usize, usize)>>,
     users_of_file: HashMap<FileId, Vec<(usize, usize)>>,
+    issues: Vec<Issue>,
 }
 
 impl Memory {
     /// Indexes what processes share.
     pub fn new(checkpoint: Arc<Checkpoint>) -> Memory {
-        let files = MappedFiles::new(&checkpoint);
+        Memory::build(checkpoint, None)
+    }
+
+    /// With clean pages of mapped files from the image that the container started from.
+    pub fn with_base(checkpoint: Arc<Checkpoint>, base: &BaseImage) -> Memory {
+        Memory::build(checkpoint, Some(base))
+    }
+
+    fn build(checkpoint: Arc<Checkpoint>, base: Option<&BaseImage>) -> Memory {
+        let mut issues = base.map(|base| base.issues().to_vec()).unwrap_or_default();
+        let files = MappedFiles::new(&checkpoint, base, &mut issues);
         let mut object_sizes = HashMap::new();
         for file in &checkpoint.recovered {
             if let Content::Shmem(shmid) = file.content {
@@ -46,7 +58,12 @@ impl Memory {
                 }
             }
         }
-        Memory { checkpoint, files, object_sizes, users_of_object, users_of_file }
+        Memory { checkpoint, files, object_sizes, users_of_object, users_of_file, issues }
+    }
+
+    /// What is wrong with the base image: files that are not those that were mapped.
+    pub fn issues(&self) -> &[Issue] {
+        &self.issues
     }
 
     /// The checkpoint.
@@ -80,18 +97,17 @@ impl Memory {
         self.files.get(id)
     }
 
+    /// The whole content of a mapped file, where it is at hand in one piece.
+    pub(super) fn whole_file(&self, id: FileId) -> Option<bytes::Bytes> {
+        let file = self.files.get(id)?;
+        match file.content(&self.checkpoint)? {
+            [(0, content)] if content.len() as u64 == file.size => Some(content.clone()),
+            _ => None,
+        }
+    }
+
     pub(super) fn object_size(&self, shmid: u64) -> Option<u64> {
         self.object_sizes.get(&shmid).copied()
-    }
-
-    /// How many vmas map a shared-memory object.
-    pub(super) fn nr_users_of_object(&self, shmid: u64) -> usize {
-        self.users_of_object.get(&shmid).map_or(0, Vec::len)
-    }
-
-    /// How many vmas map a file that the evidence has.
-    pub(super) fn nr_users_of_file(&self, file: FileId) -> usize {
-        self.users_of_file.get(&file).map_or(0, Vec::len)
     }
 
     /// The ranges of a shared-memory object that processes map, as offsets, in order and not overlapping.

@@ -21,7 +21,9 @@
 //! | `images --json` | [`images::ImageList`] |
 //! | `files --json` | [`files::FileList`] |
 //! | `search --json`, `strings --json`, `memory --json` | lines: [`search::HitLine`], [`search::StringLine`], [`search::MemoryLine`] |
+//! | `memory --disassemble --json`, `memory --stacks --json` | lines: [`code::CodeLine`], [`code::StackLine`] |
 
+pub mod code;
 pub mod files;
 pub mod images;
 pub mod inspect;

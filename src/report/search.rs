@@ -12,6 +12,25 @@ use super::value::address;
 /// Most bytes of a match that are written.
 const MAX_SHOWN_BYTES: usize = 64 << 10;
 
+/// What a hit is called.
+#[derive(Clone, Debug, Default)]
+pub struct Label {
+    /// The rule that found it.
+    pub rule: String,
+    /// The pattern of the rule, as `$a`.
+    pub pattern: Option<String>,
+    /// More about it.
+    pub note: Option<String>,
+}
+
+impl Label {
+    /// Of a match of the secret patterns.
+    pub fn of_secret(hit: &Hit<'_>) -> Option<Label> {
+        let secret = secrets::describe(&hit.bytes(MAX_SHOWN_BYTES))?;
+        Some(Label { rule: secret.rule.to_owned(), pattern: None, note: secret.note })
+    }
+}
+
 /// One line of `search --json`.
 #[derive(Debug, Serialize)]
 pub struct HitLine {
@@ -26,8 +45,11 @@ pub struct HitLine {
     perms: Option<String>,
     /// Where the match begins in the evidence; `null` in zeros that nobody wrote.
     r#where: Option<String>,
-    /// Name of the rule that matched, of secrets.
-    rule: Option<&'static str>,
+    /// Name of the rule that matched, of secrets and of YARA.
+    rule: Option<String>,
+    /// Name of the pattern of a YARA rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
     r#match: String,
     match_hex: String,
     before_hex: String,
@@ -42,9 +64,12 @@ pub struct HitLine {
 
 impl HitLine {
     /// The line of a hit, with so many bytes of context.
-    pub fn new(hit: &Hit<'_>, context: usize, is_secret: bool) -> HitLine {
+    pub fn new(hit: &Hit<'_>, context: usize, label: Option<Label>) -> HitLine {
         let bytes = hit.bytes(MAX_SHOWN_BYTES);
-        let secret = if is_secret { secrets::describe(&bytes) } else { None };
+        let (rule, pattern, note) = match label {
+            Some(label) => (Some(label.rule), label.pattern, label.note),
+            None => (None, None, None),
+        };
         let vma = hit.vma();
         let name = hit.name();
         HitLine {
@@ -56,14 +81,15 @@ impl HitLine {
             map_hex: name.hex_if_not_utf8(),
             perms: vma.map(Vma::perms),
             r#where: hit.place().map(|place| place.to_string()),
-            rule: secret.as_ref().map(|secret| secret.rule),
+            rule,
+            pattern,
             r#match: escape(&bytes).into_owned(),
             match_hex: hex(&bytes),
             before_hex: hex(&hit.before(context)),
             after_hex: hex(&hit.after(context)),
-            offset: if hit.vaddr().is_some() { None } else { Some(hit.offset()) },
+            offset: if hit.vaddr().is_some() || hit.len_bytes() == 0 { None } else { Some(hit.offset()) },
             kind: vma.map(|vma| vma.kind.word()),
-            note: secret.and_then(|secret| secret.note),
+            note,
         }
     }
 }
@@ -183,4 +209,19 @@ impl RawPart {
             absent_bytes,
         }
     }
+}
+
+/// What `memory --core --json` wrote.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CoreReport {
+    /// Threads with registers.
+    pub threads: usize,
+    /// Segments of memory.
+    pub segments: usize,
+    /// Memory in the file, in bytes.
+    pub memory_bytes: u64,
+    /// Memory that was mapped and is not in the checkpoint, in bytes.
+    pub absent_bytes: u64,
+    /// Size of the file, holes included, in bytes.
+    pub file_bytes: u64,
 }

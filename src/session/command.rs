@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::space::find::{Query, Summary};
-use super::{ArchiveId, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme};
+use super::{
+    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme,
+};
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
 
@@ -112,6 +114,8 @@ pub enum NavigateCommand {
     Back,
     /// One place forward.
     Forward,
+    /// So many places forward, or back where it is negative.
+    Step(isize),
 }
 
 /// About the window.
@@ -154,6 +158,13 @@ pub enum JobsCommand {
         id: JobId,
         /// How far.
         progress: ProgressView,
+    },
+    /// More of the archive that a job opens is there.
+    Arrived {
+        /// Which job.
+        id: JobId,
+        /// All that is there.
+        arrival: Arrival,
     },
     /// A job has ended.
     Ended {

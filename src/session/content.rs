@@ -26,6 +26,8 @@ const MAX_BYTES: u64 = 256 << 20;
 pub enum ContentKey {
     /// Every record of an image file, by its name.
     Image(String),
+    /// How many records each image file has.
+    RecordCounts,
     /// A changed file of the root filesystem, by its index in `rootfs.entries`.
     RootfsEntry(usize),
     /// A recovered file, by its index in `recovered`.
@@ -41,6 +43,9 @@ pub enum ContentKey {
 pub enum Content {
     /// Bytes of a file.
     Bytes(Bytes),
+    /// Records of each image file, as the checkpoint lists them; `None` for files without records
+    /// and those that could not be read.
+    RecordCounts(Arc<Vec<Option<RecordCount>>>),
     /// Records of an image, its bytes, and what could not be read of it.
     Image {
         /// The records.
@@ -54,6 +59,15 @@ pub enum Content {
     Rows(Arc<Rows>),
     /// Origins and entropy of an address space.
     Shape(Arc<Shape>),
+}
+
+/// How many records an image file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordCount {
+    /// Records that are there.
+    pub count: usize,
+    /// The file is read to its end; otherwise there may have been more.
+    pub is_whole: bool,
 }
 
 /// How far a request is.
@@ -78,8 +92,10 @@ impl Contents {
 
     pub(super) fn set(&mut self, key: ContentKey, requested: Requested) {
         self.0.retain(|(known, _)| *known != key);
-        if self.0.len() >= MAX_KEPT {
-            self.0.remove(0);
+        if self.0.len() >= MAX_KEPT
+            && let Some(at) = self.0.iter().position(|(known, _)| *known != ContentKey::RecordCounts)
+        {
+            self.0.remove(at);
         }
         self.0.push((key, requested));
     }
@@ -109,6 +125,7 @@ pub(super) fn read(
 ) -> anyhow::Result<Content> {
     ctx.stage("reading");
     match key {
+        ContentKey::RecordCounts => count_records(checkpoint, ctx),
         ContentKey::Image(name) => read_image(checkpoint, name, ctx),
         ContentKey::RootfsEntry(index) => {
             let entry = checkpoint.rootfs.entries.get(*index).context("no such file")?;
@@ -133,19 +150,36 @@ pub(super) fn read(
     }
 }
 
-fn read_image(checkpoint: &Checkpoint, name: &str, ctx: &JobCtx) -> anyhow::Result<Content> {
-    let evidence = &checkpoint.evidence;
-    let bytes_of = |name: &str| -> anyhow::Result<Bytes> {
-        let image = checkpoint.image(name).with_context(|| format!("there is no {name}"))?;
-        let member = evidence.get(&image.path).with_context(|| format!("there is no {name}"))?;
-        Ok(evidence.read(member)?)
-    };
-    let limits = Limits::default();
-    let decode_ctx = match bytes_of("inventory.img") {
-        Ok(bytes) => Ctx::detect(&Img::new("inventory.img", bytes), &limits).0,
+fn bytes_of(checkpoint: &Checkpoint, name: &str) -> anyhow::Result<Bytes> {
+    let image = checkpoint.image(name).with_context(|| format!("there is no {name}"))?;
+    let member = checkpoint.evidence.get(&image.path).with_context(|| format!("there is no {name}"))?;
+    Ok(checkpoint.evidence.read(member)?)
+}
+
+fn decode_ctx(checkpoint: &Checkpoint) -> Ctx {
+    match bytes_of(checkpoint, "inventory.img") {
+        Ok(bytes) => Ctx::detect(&Img::new("inventory.img", bytes), &Limits::default()).0,
         Err(_) => Ctx::default(),
-    };
-    let bytes = bytes_of(name)?;
+    }
+}
+
+fn count_records(checkpoint: &Checkpoint, ctx: &JobCtx) -> anyhow::Result<Content> {
+    let decode_ctx = decode_ctx(checkpoint);
+    let mut counts = Vec::with_capacity(checkpoint.images.len());
+    for (at, image) in checkpoint.images.iter().enumerate() {
+        ctx.step(at as u64, Some(checkpoint.images.len() as u64))?;
+        // Pages are not read to find that they are no records.
+        let has_records = Img::new(&image.name, Bytes::new()).has_records();
+        let bytes = if has_records { bytes_of(checkpoint, &image.name).ok() } else { None };
+        let count = bytes.and_then(|bytes| decode::count_records(&Img::new(&image.name, bytes), &decode_ctx));
+        counts.push(count.map(|(count, is_whole)| RecordCount { count, is_whole }));
+    }
+    Ok(Content::RecordCounts(Arc::new(counts)))
+}
+
+fn read_image(checkpoint: &Checkpoint, name: &str, ctx: &JobCtx) -> anyhow::Result<Content> {
+    let decode_ctx = decode_ctx(checkpoint);
+    let bytes = bytes_of(checkpoint, name)?;
     ctx.stage("decoding");
     let decoded = decode::raw(&Img::new(name, bytes.clone()), &decode_ctx);
     let issues = decoded.issues.into_iter().map(Issue::from).collect();

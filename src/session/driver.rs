@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use anyhow::Context as _;
 use bytes::Bytes;
 
+use super::arrival::SharedArrival;
 use super::FindCommand;
 use super::space::find;
 use super::{
@@ -36,6 +37,8 @@ struct Running {
     id: JobId,
     handle: JobHandle<Option<Command>>,
     told: ProgressView,
+    /// What an opening job has taken in, and how many members and bytes of it were told.
+    arrival: Option<(SharedArrival, (u64, u64))>,
 }
 
 impl Driver {
@@ -77,8 +80,16 @@ impl Driver {
     }
 
     fn start_work(&mut self, id: JobId, title: String, work: JobWork) {
+        let arrival = match &work {
+            JobWork::OpenArchive(path) => Some(SharedArrival::new(path.clone())),
+            _ => None,
+        };
+        let options = arrival.as_ref().map(SharedArrival::options).unwrap_or_default();
         let say = Say { job: id, commands: self.said.0.clone(), wake: self.wake.clone() };
-        self.start(id, title, move |ctx| run_work(work, &say, ctx));
+        self.start(id, title, move |ctx| run_work(work, options, &say, ctx));
+        if let Some(job) = self.running.last_mut() {
+            job.arrival = arrival.map(|arrival| (arrival, (0, 0)));
+        }
     }
 
     /// Runs work that the window brings (dialogs) on a thread of its own; `None` says nothing.
@@ -87,7 +98,7 @@ impl Driver {
         F: FnOnce(&JobCtx) -> anyhow::Result<Option<Command>> + Send + 'static,
     {
         let handle = jobs::spawn(title, self.wake.clone(), work);
-        self.running.push(Running { id, handle, told: ProgressView::default() });
+        self.running.push(Running { id, handle, told: ProgressView::default(), arrival: None });
     }
 
     /// Writes settings that no job has written yet, and waits for it: the program ends.
@@ -121,6 +132,12 @@ impl Driver {
                 };
                 commands.push(JobsCommand::Ended { id: job.id, end }.into());
                 return false;
+            }
+            if let Some((arrival, told)) = &mut job.arrival
+                && let Some(arrival) = arrival.news(*told)
+            {
+                *told = (arrival.nr_members, arrival.unpacked_bytes);
+                commands.push(JobsCommand::Arrived { id: job.id, arrival }.into());
             }
             let progress = job.handle.progress();
             if progress != job.told {
@@ -162,9 +179,10 @@ impl Say {
     }
 }
 
-fn run_work(work: JobWork, say: &Say, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
+/// `options` are those of an archive that is opened.
+fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
     match work {
-        JobWork::OpenArchive(path) => open_archive(path, say, ctx).map(Some),
+        JobWork::OpenArchive(path) => open_archive(path, &options, say, ctx).map(Some),
         JobWork::OpenSample => open_sample(ctx).map(Some),
         JobWork::HashEvidence { archive, checkpoint } => {
             ctx.stage("hashing");
@@ -188,11 +206,10 @@ fn run_work(work: JobWork, say: &Say, ctx: &JobCtx) -> anyhow::Result<Option<Com
     }
 }
 
-fn open_archive(path: PathBuf, say: &Say, ctx: &JobCtx) -> anyhow::Result<Command> {
-    let options = OpenOptions::default();
+fn open_archive(path: PathBuf, options: &OpenOptions, say: &Say, ctx: &JobCtx) -> anyhow::Result<Command> {
     ctx.stage("reading the archive");
-    let evidence = early::open(&path, &options, say, ctx)?;
-    let checkpoints = load(&evidence, &options, ctx)?;
+    let evidence = early::open(&path, options, say, ctx)?;
+    let checkpoints = load(&evidence, options, ctx)?;
     Ok(ArchivesCommand::Opened { path, is_sample: false, checkpoints }.into())
 }
 

@@ -26,8 +26,12 @@ pub(super) fn open(path: &Path, options: &OpenOptions, say: &Say, ctx: &JobCtx) 
         let look = Look { path, passed: Arc::clone(&passed), options, until: Until(&is_over), say };
         // Without a second thread there is no early look, and nothing else is lost.
         let _ = thread::Builder::new().name("early look".into()).spawn_scoped(scope, move || look.until_over(&wait));
+        let also = options.on_member.clone();
         let on_member = move |member: &_, content: Option<&_>| {
             passed.lock().unwrap_or_else(PoisonError::into_inner).add(member, content);
+            if let Some(also) = &also {
+                also(member, content);
+            }
         };
         let options = OpenOptions { on_member: Some(Arc::new(on_member)), ..options.clone() };
         let opened = Evidence::open(path, &options, ctx);
@@ -50,6 +54,7 @@ impl Look<'_> {
     fn until_over(&self, wait: &Receiver<()>) {
         let mut pause = FIRST_LOOK;
         let mut seen = 0;
+        let options = OpenOptions { on_member: None, ..self.options.clone() };
         while wait.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             pause = pause.saturating_mul(2);
             let evidence = {
@@ -61,7 +66,7 @@ impl Look<'_> {
                 passed.evidence(&self.path.to_string_lossy(), Compression::None, &self.options.limits)
             };
             // Before inventory.img has passed there is nothing to see, and what is wrong is told when all is there.
-            let Ok(checkpoints) = checkpoint::load(&evidence, self.options, &self.until) else { continue };
+            let Ok(checkpoints) = checkpoint::load(&evidence, &options, &self.until) else { continue };
             let checkpoints = checkpoints.into_iter().map(|checkpoint| early(checkpoint, seen)).collect();
             if !self.until.is_over() {
                 let (job, path) = (self.say.job, self.path.to_owned());

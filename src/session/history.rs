@@ -61,6 +61,17 @@ impl<T: PartialEq> History<T> {
         self.current()
     }
 
+    /// Some places back, or forward where `by` is positive; `None` where there are not so many.
+    pub fn step(&mut self, by: isize) -> Option<&T> {
+        self.at = self.at.checked_add_signed(by).filter(|at| *at < self.places.len())?;
+        self.current()
+    }
+
+    /// The places that forward leads to, nearest first.
+    pub fn ahead(&self) -> impl Iterator<Item = &T> {
+        self.places.get(self.at + 1..).unwrap_or_default().iter()
+    }
+
     /// The places that back leads to, nearest first.
     pub fn behind(&self) -> impl Iterator<Item = &T> {
         self.places.get(..self.at).unwrap_or_default().iter().rev()
@@ -111,6 +122,18 @@ mod tests {
         assert_eq!(history.forward(), Some(&2));
         assert_eq!(history.forward(), Some(&3));
         assert_eq!(history.forward(), None);
+    }
+
+    #[test]
+    fn steps_lead_to_places_that_are_there() {
+        let mut history = visited(&[1, 2, 3, 4]);
+        assert_eq!(history.step(-2), Some(&2));
+        assert_eq!(history.ahead().copied().collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(history.step(3), None);
+        assert_eq!(history.step(-2), None);
+        assert_eq!(history.current(), Some(&2));
+        assert_eq!(history.step(2), Some(&4));
+        assert_eq!(history.ahead().count(), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Arrival;
 use crate::jobs::ProgressView;
 
 /// Names one job; never used twice in a session.
@@ -32,6 +33,8 @@ pub struct JobRow {
     pub started: Instant,
     /// How it ended and how long it took; `None` while it runs.
     pub end: Option<(JobEnd, Duration)>,
+    /// For a job that opens an archive: what has come out of it.
+    pub arrival: Option<Arrival>,
     /// Whether it was asked to stop.
     pub is_stopping: bool,
 }

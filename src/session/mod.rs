@@ -17,6 +17,7 @@
 
 pub mod actions;
 mod apply;
+mod arrival;
 mod command;
 mod content;
 mod driver;
@@ -38,11 +39,12 @@ pub mod space;
 mod target;
 
 pub use apply::apply;
+pub use arrival::Arrival;
 pub use command::{
     ArchivesCommand, BookmarksCommand, Command, ExportCommand, FindCommand, JobsCommand, NavigateCommand,
     NotificationsCommand, ViewCommand,
 };
-pub use content::{Content, ContentKey, Requested};
+pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;
 pub use effect::{Effect, FileChoice, JobWork};
 pub use history::History;

@@ -13,8 +13,8 @@ use super::dock::Dock;
 use super::notifications::Toasts;
 use super::palette::Palette;
 use super::panels::Panels;
-use super::tokens::{self, Tokens};
-use super::{arriving, effects, icons, keys, menu, start, status_bar, widgets};
+use super::tokens::{self, SPACE_S, Tokens};
+use super::{arriving, effects, icons, keys, menu, opening, start, status_bar, widgets};
 use crate::session::{ArchivesCommand, Command, Driver, Model, PanelKind, Settings, ViewCommand, apply};
 
 /// The application: the model, the driver of its effects, and the state of what is drawn.
@@ -119,6 +119,8 @@ impl App {
         egui::CentralPanel::default().frame(Frame::NONE.fill(background)).show(ui, |ui| {
             if self.model.active().is_some() {
                 commands.extend(self.dock.ui(ui, &self.model, &mut self.panels));
+            } else if let Some((job, arrival)) = opening::opening_of(ui, &self.model) {
+                commands.extend(opening::opening_ui(ui, job, arrival));
             } else {
                 commands.extend(start::start_ui(ui, &self.model));
             }
@@ -236,19 +238,17 @@ pub(super) fn palette_field(ui: &mut Ui, width: f32, key: &str) -> Option<Comman
     ui.painter().rect(rect, tokens::RADIUS, tokens.well, stroke, egui::StrokeKind::Inside);
     let icon = Rect::from_min_size(rect.min, egui::vec2(26.0, 24.0));
     widgets::paint_icon(ui, icon, icons::SEARCH, 13.0, tokens.muted);
-    ui.painter().text(
-        egui::pos2(rect.left() + 26.0, rect.center().y),
-        Align2::LEFT_CENTER,
-        text,
-        tokens::body_font(),
-        tokens.muted,
-    );
-    ui.painter().text(
+    let key = ui.painter().text(
         egui::pos2(rect.right() - 8.0, rect.center().y),
         Align2::RIGHT_CENTER,
         key,
         tokens::small_font(),
         tokens.muted,
     );
+    let left = rect.left() + 26.0;
+    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), tokens::body_font(), tokens.muted);
+    job.wrap = egui::text::TextWrapping::truncate_at_width((key.left() - SPACE_S - left).max(0.0));
+    let galley = ui.painter().layout_job(job);
+    ui.painter().galley(egui::pos2(left, rect.center().y - galley.size().y / 2.0), galley, tokens.muted);
     response.clicked().then(|| ViewCommand::OpenPalette.into())
 }

@@ -1,16 +1,21 @@
 //! The workspace: panels in tabs that can be moved, split, closed, opened again and reset.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use egui::{Frame, Rect, Role, Sense, Stroke, Ui, WidgetInfo, WidgetText};
-use egui_tiles::{Behavior, EditAction, SimplificationOptions, TabState, TileId, Tiles, Tree, UiResponse};
+use egui_tiles::{
+    Behavior, Container, EditAction, SimplificationOptions, TabState, Tile, TileId, Tiles, Tree, UiResponse,
+};
 
 use super::panels::Panels;
 use super::tokens::{self, BAR_HEIGHT, SPACE_S, Tokens};
 use super::widgets::{button, empty_state, paint_icon};
 use super::{icons, layout};
 use crate::session::{Command, Layout, Model, NotificationsCommand, PanelKind};
+
+/// What a tab has beside its name: an icon and room.
+const TAB_MARGIN: f32 = 40.0;
 
 /// The tree of tabs, and what went wrong in which panel.
 pub struct Dock {
@@ -59,10 +64,33 @@ impl Dock {
         self.tree.tiles.find_pane(&kind).is_some_and(|tile| self.tree.is_visible(tile))
     }
 
+    /// The tabs of bars that are too narrow for the names of all of theirs.
+    fn tabs_without_room(&self, ui: &Ui, model: &Model) -> HashSet<TileId> {
+        let mut unnamed = HashSet::new();
+        for (id, tile) in self.tree.tiles.iter() {
+            let (Tile::Container(Container::Tabs(tabs)), Some(bar)) = (tile, self.tree.tiles.rect(*id)) else {
+                continue;
+            };
+            let shown = || tabs.children.iter().copied().filter(|tab| self.tree.is_visible(*tab));
+            let width_of = |tab: TileId| {
+                let title = self.tree.tiles.get_pane(&tab).map(|kind| title_of(*kind, model)).unwrap_or_default();
+                let font = egui::FontId::proportional(12.5);
+                TAB_MARGIN + ui.painter().layout_no_wrap(title, font, egui::Color32::PLACEHOLDER).size().x
+            };
+            // The one in front has a heavier name and can be closed.
+            if shown().map(width_of).sum::<f32>() + 24.0 > bar.width() {
+                unnamed.extend(shown());
+            }
+        }
+        unnamed
+    }
+
     /// Draws all of it.
     pub fn ui(&mut self, ui: &mut Ui, model: &Model, panels: &mut Panels) -> Vec<Command> {
+        let unnamed = self.tabs_without_room(ui, model);
         let mut behavior = DockBehavior {
             model,
+            unnamed,
             panels,
             commands: Vec::new(),
             front: &mut self.front,
@@ -94,6 +122,8 @@ impl std::fmt::Debug for Dock {
 
 struct DockBehavior<'a> {
     model: &'a Model,
+    /// Tabs that show no name unless they are in front.
+    unnamed: HashSet<TileId>,
     panels: &'a mut Panels,
     commands: Vec<Command>,
     front: &'a mut PanelKind,
@@ -179,8 +209,7 @@ impl Behavior<PanelKind> for DockBehavior<'_> {
         let tokens = Tokens::get(ui);
         let kind = tiles.get_pane(&tile).copied();
         let title = match kind {
-            Some(PanelKind::Process) => process_title(self.model),
-            Some(kind) => kind.title().to_owned(),
+            Some(kind) => title_of(kind, self.model),
             None => "Group".to_owned(),
         };
         let (font, color) = if state.active {
@@ -188,9 +217,12 @@ impl Behavior<PanelKind> for DockBehavior<'_> {
         } else {
             (egui::FontId::proportional(12.5), tokens.muted)
         };
-        let galley = ui.painter().layout_no_wrap(title.clone(), font, color);
+        // Where there is no room for the names of all, only the one in front has its name.
+        let is_named = state.active || kind.is_none() || !self.unnamed.contains(&tile);
+        let text = if is_named { title.clone() } else { String::new() };
+        let galley = ui.painter().layout_no_wrap(text, font, color);
         let close_space = if state.active && kind.is_some() { 20.0 } else { 0.0 };
-        let width = 10.0 + 20.0 + galley.size().x + 10.0 + close_space;
+        let width = if is_named { TAB_MARGIN + galley.size().x + close_space } else { 34.0 };
         let (_, rect) = ui.allocate_space(egui::vec2(width, ui.available_height()));
         let response = ui.interact(rect, id, Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::selected(Role::Tab, true, state.active, &title));
@@ -231,7 +263,8 @@ impl Behavior<PanelKind> for DockBehavior<'_> {
             if response.clicked() {
                 *self.front = kind;
             }
-            response.clone().on_hover_text(kind.tooltip());
+            let help = if is_named { kind.tooltip().to_owned() } else { format!("{title}: {}", kind.tooltip()) };
+            response.clone().on_hover_text(help);
         }
         self.on_tab_button(tiles, tile, response)
     }
@@ -271,6 +304,10 @@ impl Behavior<PanelKind> for DockBehavior<'_> {
             ..SimplificationOptions::default()
         }
     }
+}
+
+fn title_of(kind: PanelKind, model: &Model) -> String {
+    if kind == PanelKind::Process { process_title(model) } else { kind.title().to_owned() }
 }
 
 fn process_title(model: &Model) -> String {

@@ -7,10 +7,15 @@ use super::tokens::{self, SPACE_S, SPACE_XS, Tokens, Tone};
 use super::widgets::{ListRow, icon_button, paint_icon, toggle_button};
 use super::{icons, keys};
 use crate::session::actions::{ACTIONS, Action, ActionId, Menu, action};
-use crate::session::{ArchivesCommand, Command, Model, PanelKind, Theme, ViewCommand};
+use crate::session::{
+    ArchivesCommand, Command, Model, NavigateCommand, OpenArchive, PanelKind, Target, Theme, ViewCommand,
+};
 
 /// Width of a menu made of actions.
 const MENU_WIDTH: f32 = 300.0;
+
+/// Most places that are listed in each direction.
+const MAX_PLACES: usize = 12;
 
 /// Draws the bar over the workspace.
 #[must_use]
@@ -38,13 +43,15 @@ pub fn top_bar_ui(ui: &mut Ui, model: &Model) -> Vec<Command> {
                 let enabled = action.is_enabled(model);
                 let name = format!("{} ({})", action.name, keys::label(ui.ctx(), action));
                 let response = ui.add_enabled_ui(enabled, |ui| icon_button(ui, icons::of_action(id), &name)).inner;
-                if id == ActionId::Back {
-                    response.context_menu(|ui| places_ui(ui, model));
-                }
+                response.context_menu(|ui| places_ui(ui, model, &mut commands));
                 if response.clicked() {
                     commands.extend(action.commands(model));
                 }
             }
+        }
+        if model.history().can_go_back() || model.history().can_go_forward() {
+            let caret = icon_button(ui, icons::CARET_DOWN, "Places visited");
+            egui::Popup::menu(&caret).show(|ui| places_ui(ui, model, &mut commands));
         }
         ui.add_space(SPACE_S);
         archives_ui(ui, model, &mut commands);
@@ -147,10 +154,40 @@ fn recent_menu(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
     });
 }
 
-/// Where back leads, nearest first.
-fn places_ui(ui: &mut Ui, model: &Model) {
-    for place in model.history().behind().take(15) {
-        ui.label(place.target.to_string());
+/// Places that were visited: those ahead, the one that is shown, those behind; a click leads there.
+fn places_ui(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
+    ui.set_width(MENU_WIDTH);
+    ui.spacing_mut().item_spacing.y = 0.0;
+    let history = model.history();
+    let ahead = (1..).zip(history.ahead()).take(MAX_PLACES).collect::<Vec<_>>();
+    let behind = (1..).zip(history.behind()).take(MAX_PLACES).map(|(at, place)| (-at, place));
+    let current = history.current().map(|place| (0, place));
+    for (by, place) in ahead.into_iter().rev().chain(current).chain(behind) {
+        let archive = model.archive(place.archive);
+        let label = archive.map_or_else(|| place.target.to_string(), |archive| place_label(archive, &place.target));
+        let title = archive.filter(|_| model.archives().len() > 1).map_or("", |archive| archive.title());
+        let row = ListRow::new(&label)
+            .icon(icons::of_panel(place.target.panel()), Tone::Neutral)
+            .secondary(title)
+            .selected(by == 0)
+            .flat()
+            .show(ui);
+        if row.response.clicked() {
+            commands.extend((by != 0).then(|| NavigateCommand::Step(by).into()));
+            ui.close();
+        }
+    }
+}
+
+/// A place by the names of what it names.
+fn place_label(archive: &OpenArchive, target: &Target) -> String {
+    let process = target.pid().and_then(|pid| archive.checkpoint().process(pid));
+    match (process, target) {
+        (Some(process), Target::Process { tab, .. }) => {
+            let tab = tab.map_or_else(String::new, |tab| format!(", {}", tab.title().to_lowercase()));
+            format!("{} {}{tab}", process.pid, process.comm_label())
+        }
+        _ => crate::base::escape_controls(&target.to_string()).into_owned(),
     }
 }
 

@@ -9,7 +9,7 @@
 //! | [`dialogs`] | sheet of keys, about |
 //! | [`notifications`] | messages that come and go |
 //! | [`status_bar`] | what is open, what runs |
-//! | [`start`] | the screen without an archive |
+//! | [`start`], [`opening`] | the screen without an archive, and while the first one unpacks |
 //! | [`panels`] | one file each |
 //! | [`widgets`] | what panels are made of |
 //! | [`tokens`], [`fonts`], [`icons`] | the look |
@@ -34,6 +34,7 @@ mod layout;
 pub mod menu;
 pub mod names;
 pub mod notifications;
+pub mod opening;
 pub mod palette;
 pub mod panels;
 pub mod start;

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
 use cryoscope::base::Silent;
+use cryoscope::decode::schema::{MmEntry, PagemapEntry, PagemapHead, VmaEntry};
 use cryoscope::decode::{Ctx, Img, typed};
 use cryoscope::evidence::{Evidence, OpenOptions};
 use prost::{Message, Name};
@@ -45,6 +47,45 @@ impl Parts {
             push_record(&mut bytes, record);
         }
         self.set_image(name, bytes);
+    }
+
+    /// Adds private anonymous memory to process 1.
+    pub(crate) fn add_vma(&mut self, range: Range<u64>) {
+        let mut mm = self.records::<MmEntry>("mm-1.img").remove(0);
+        mm.vmas.push(VmaEntry {
+            start: range.start,
+            end: range.end,
+            prot: 3,
+            flags: 0x22,
+            status: 0x201,
+            fd: -1,
+            ..VmaEntry::default()
+        });
+        mm.vmas.sort_by_key(|vma| vma.start);
+        self.set_records("mm-1.img", &[mm]);
+    }
+
+    /// Adds runs of pages to process 1, in ascending order and between the same two of its own, each with the bytes that
+    /// it has in the pages file.
+    pub(crate) fn add_pages(&mut self, added: Vec<(PagemapEntry, Vec<u8>)>) {
+        let first = added[0].0.vaddr;
+        let head = self.records::<PagemapHead>("pagemap-1.img");
+        let mut entries = self.records::<PagemapEntry>("pagemap-1.img").split_off(1);
+        let below = entries.partition_point(|entry| entry.vaddr < first);
+        let is_stored = |entry: &&PagemapEntry| entry.flags.unwrap_or(4) & 4 != 0;
+        let pages = |entry: &PagemapEntry| entry.nr_pages.unwrap_or_else(|| u64::from(entry.compat_nr_pages));
+        let bytes_below: u64 = entries[..below].iter().filter(is_stored).map(|entry| pages(entry) * 4096).sum();
+        // What lies above comes behind ours in the file.
+        let mut content = self.image("pages-1.img").to_vec();
+        let tail = content.split_off(usize::try_from(bytes_below).unwrap());
+        added.iter().for_each(|(_, bytes)| content.extend_from_slice(bytes));
+        content.extend_from_slice(&tail);
+        entries.splice(below..below, added.into_iter().map(|(entry, _)| entry));
+        self.set_records("pagemap-1.img", &head);
+        let mut pagemap = self.image("pagemap-1.img").to_vec();
+        entries.iter().for_each(|entry| push_record(&mut pagemap, entry));
+        self.set_image("pagemap-1.img", pagemap);
+        self.set_image("pages-1.img", content);
     }
 
     /// A plain tar of the files.

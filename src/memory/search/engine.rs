@@ -25,10 +25,13 @@ const FIRST_BATCH_BYTES: u64 = 2 << 20;
 const MAX_BATCH_BYTES: u64 = 64 << 20;
 /// Most units of a batch, for spaces in small pieces.
 const MAX_BATCH_UNITS: usize = 4096;
-/// Most units of shared pages whose hits are kept for the next process that maps them.
+/// Most units whose hits are kept for the next process that shows the same bytes.
 const MAX_KEPT_UNITS: usize = 1 << 17;
 /// Most hits in them.
 const MAX_KEPT_HITS: u64 = 1 << 21;
+/// Most pieces, and pages that are copied, of all address spaces together: a terabyte in single pages. A hostile checkpoint can
+/// tell of the same small pieces in each of its processes.
+const MAX_EFFORT: u64 = 1 << 28;
 
 /// Searches a scope and hands every match to the sink, in order.
 ///
@@ -58,7 +61,7 @@ pub fn search(
     let mut batch_bytes = FIRST_BATCH_BYTES;
     let mut scanned: Option<(Vec<Job<'_>>, Vec<Found>)> = None;
     loop {
-        progress.step(scan.done.load(Ordering::Relaxed).min(total), Some(total))?;
+        scan.step()?;
         let batch = feed.batch(batch_bytes);
         batch_bytes = batch_bytes.saturating_mul(2).min(MAX_BATCH_BYTES);
         if batch.is_empty() && scanned.is_none() {
@@ -122,12 +125,14 @@ struct Feed<'a> {
     current: Option<(Arc<(usize, Target<'a>)>, Planner)>,
     look_ahead: usize,
     kept: HashMap<(usize, u64, usize, usize), Arc<OnceLock<Found>>>,
+    /// Spent on targets before the current one.
+    effort: u64,
 }
 
 impl<'a> Feed<'a> {
     fn new(memory: &'a Memory, scope: &'a Scope, look_ahead: usize) -> Feed<'a> {
         let targets = targets::targets(memory, scope);
-        Feed { targets, nr_targets: 0, current: None, look_ahead, kept: HashMap::new() }
+        Feed { targets, nr_targets: 0, current: None, look_ahead, kept: HashMap::new(), effort: 0 }
     }
 
     fn batch(&mut self, max_bytes: u64) -> Vec<Job<'a>> {
@@ -146,14 +151,26 @@ impl<'a> Feed<'a> {
     fn next(&mut self) -> Option<Job<'a>> {
         loop {
             if let Some((target, planner)) = &mut self.current {
+                if self.effort.saturating_add(planner.effort()) > MAX_EFFORT {
+                    let Target { source, pid, name, .. } = &target.1;
+                    let why = format!("what is searched lies in more than {MAX_EFFORT} pieces; the rest is left out");
+                    let unreadable = Unreadable { source: *source, pid: *pid, name: name.label(), why };
+                    self.current = None;
+                    self.effort = MAX_EFFORT;
+                    return Some(Job::Unreadable(unreadable));
+                }
                 match planner.next(&target.1.space) {
                     Some(Planned::Unit(unit)) => {
                         let target = Arc::clone(target);
-                        let kept = self.kept(&unit);
+                        // Only these buffers live as long as the search, so that an address names one of them.
+                        let kept = if target.1.space.is_memory() { self.kept(&unit) } else { None };
                         return Some(Job::Scan { target, unit, kept });
                     }
                     Some(Planned::Skipped(range, why)) => return Some(Job::Skipped(Arc::clone(target), range, why)),
-                    None => self.current = None,
+                    None => {
+                        self.effort = self.effort.saturating_add(planner.effort());
+                        self.current = None;
+                    }
                 }
             }
             match self.targets.next()? {
@@ -167,7 +184,7 @@ impl<'a> Feed<'a> {
     }
 
     fn kept(&mut self, unit: &Unit) -> Option<Arc<OnceLock<Found>>> {
-        let UnitBytes::InPlace { buffer, from, behind, ahead, is_shared: true } = &unit.bytes else { return None };
+        let UnitBytes::InPlace { buffer, from, behind, ahead } = &unit.bytes else { return None };
         if self.kept.len() >= MAX_KEPT_UNITS {
             self.kept.clear();
         }
@@ -193,8 +210,8 @@ impl Scan<'_> {
             return Ok(Found::default());
         }
         let len = unit.range.end - unit.range.start;
-        let done = self.done.fetch_add(len, Ordering::Relaxed).saturating_add(len);
-        self.progress.step(done.min(self.total), Some(self.total))?;
+        self.done.fetch_add(len, Ordering::Relaxed);
+        self.step()?;
         let kept = kept.as_ref().filter(|_| self.kept_hits.load(Ordering::Relaxed) < MAX_KEPT_HITS);
         let Some(kept) = kept else { return Ok(self.unit(&target.1.space, unit)) };
         let found = kept.get_or_init(|| {
@@ -204,6 +221,11 @@ impl Scan<'_> {
             found
         });
         Ok(found.clone())
+    }
+
+    /// Tells how far the search is.
+    fn step(&self) -> Result<(), Cancelled> {
+        self.progress.step(self.done.load(Ordering::Relaxed).min(self.total), Some(self.total))
     }
 
     fn unit(&self, space: &Space<'_>, unit: &Unit) -> Found {
@@ -230,14 +252,16 @@ impl Scan<'_> {
         let mut out = OfGroup::default();
         let Some(group) = self.matcher.groups.get(nr) else { return out };
         let len = usize::try_from(unit.range.end - unit.range.start).unwrap_or(0);
+        let goes_on = || !self.is_over.load(Ordering::Relaxed) && self.step().is_ok();
         match &unit.bytes {
-            UnitBytes::InPlace { buffer, from: start, behind, ahead, .. } => {
+            UnitBytes::InPlace { buffer, from: start, behind, ahead } => {
                 let bytes = buffer.get(start - behind..start + len + ahead).unwrap_or_default();
                 let shift = |at: usize| u32::try_from(at - behind).unwrap_or(u32::MAX);
                 let hits = &mut out.hits;
-                let resume = group.find(bytes, behind + from as usize, behind + len, max, &mut |at, len, id| {
-                    hits.push((shift(at), u32::try_from(len).unwrap_or(u32::MAX), id));
-                });
+                let resume =
+                    group.find(bytes, behind + from as usize, behind + len, max, &goes_on, &mut |at, len, id| {
+                        hits.push((shift(at), u32::try_from(len).unwrap_or(u32::MAX), id));
+                    });
                 out.resume = resume.map(shift);
             }
             UnitBytes::Gather { behind } => {
@@ -249,7 +273,7 @@ impl Scan<'_> {
                     let shift = |at: usize| u32::try_from(start + at as u64 - unit.range.start).unwrap_or(u32::MAX);
                     let hits = &mut out.hits;
                     let left = max.saturating_sub(hits.len());
-                    let resume = group.find(&bytes, size(first), core_end, left, &mut |at, len, id| {
+                    let resume = group.find(&bytes, size(first), core_end, left, &goes_on, &mut |at, len, id| {
                         let range = start + at as u64..start + (at + len) as u64;
                         if !space.is_untouched(range) {
                             hits.push((shift(at), u32::try_from(len).unwrap_or(u32::MAX), id));
@@ -267,7 +291,7 @@ impl Scan<'_> {
 }
 
 /// Copies a range together, as runs of contiguous bytes; what is missing in `core` is noted.
-fn gather(
+pub(super) fn gather(
     space: &Space<'_>,
     range: Range<u64>,
     core: &Range<u64>,
@@ -355,9 +379,7 @@ impl Emit<'_> {
                 last = of_group.hits.last().copied().or(last);
                 hits.extend(of_group.hits.iter().map(|(at, len, id)| (start + u64::from(*at), u64::from(*len), *id)));
                 let Some(resume) = of_group.resume else { break };
-                self.scan
-                    .progress
-                    .step(self.scan.done.load(Ordering::Relaxed).min(self.scan.total), Some(self.scan.total))?;
+                self.scan.step()?;
                 of_group = self.scan.group(&target.space, unit, nr, resume, MAX_WAITING_HITS, &mut Vec::new());
             }
             if let (Some((at, len, _)), Some(end)) = (last, self.ends.get_mut(nr)) {

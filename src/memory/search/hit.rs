@@ -35,7 +35,7 @@ impl<'h> Hit<'h> {
 
     /// Where in memory; `None` outside of it.
     pub fn vaddr(&self) -> Option<VirtAddr> {
-        self.target.space.is_memory().then_some(VirtAddr(self.at))
+        (self.len != 0 && self.target.space.is_memory()).then_some(VirtAddr(self.at))
     }
 
     /// The address, or the offset in the queue or file, in bytes.
@@ -60,7 +60,7 @@ impl<'h> Hit<'h> {
 
     /// The vma that it begins in.
     pub fn vma(&self) -> Option<&'h Vma> {
-        self.target.space.vma_at(self.at)
+        self.target.space.vma_at(self.at).filter(|_| self.len != 0)
     }
 
     /// The name of the vma as /proc/PID/maps shows it, or of the queue or file.
@@ -73,7 +73,7 @@ impl<'h> Hit<'h> {
 
     /// Where it begins in the evidence.
     pub fn place(&self) -> Option<Place> {
-        self.target.space.place_of(self.at)
+        self.target.space.place_of(self.at).filter(|_| self.len != 0)
     }
 
     /// The match itself, at most `max` bytes of it.

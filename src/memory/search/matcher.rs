@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind, Span, packed};
 use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -38,6 +38,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 enum Finder {
     One(Box<memmem::Finder<'static>>),
+    /// A few literals: vectorised, twice as fast as the automaton that takes any number.
+    Few(Box<packed::Searcher>),
     Many(AhoCorasick),
     /// A copy for each thread: the caches of one are not shared.
     Regex {
@@ -90,13 +92,19 @@ impl Matcher {
     pub fn find_all(&self, bytes: &[u8]) -> Vec<(usize, usize, usize)> {
         let mut found = Vec::new();
         for group in &self.groups {
-            let _ = group.find(bytes, 0, bytes.len(), usize::MAX, &mut |start, len, id| {
+            let _ = group.find(bytes, 0, bytes.len(), usize::MAX, &|| true, &mut |start, len, id| {
                 found.push((start, len, usize::try_from(id).unwrap_or(usize::MAX)));
             });
         }
         found.sort_unstable();
         found
     }
+}
+
+/// How an expression is kept from running far ahead again and again.
+struct Careful<'g> {
+    steps_left: u32,
+    goes_on: &'g dyn Fn() -> bool,
 }
 
 impl Group {
@@ -109,10 +117,19 @@ impl Group {
                 Finder::One(Box::new(memmem::Finder::new(&bytes).into_owned()))
             }
             _ => {
-                let built = AhoCorasick::builder()
-                    .match_kind(MatchKind::LeftmostLongest)
-                    .build(literals.iter().map(|(_, bytes)| bytes));
-                Finder::Many(built.map_err(|error| PatternError::Regex(error.to_string()))?)
+                let literals = || literals.iter().map(|(_, bytes)| bytes);
+                let few = packed::Config::new()
+                    .match_kind(packed::MatchKind::LeftmostLongest)
+                    .builder()
+                    .extend(literals())
+                    .build();
+                match few {
+                    Some(few) => Finder::Few(Box::new(few)),
+                    None => {
+                        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(literals());
+                        Finder::Many(built.map_err(|error| PatternError::Regex(error.to_string()))?)
+                    }
+                }
             }
         };
         Ok(Some(Group { finder, ids }))
@@ -121,17 +138,19 @@ impl Group {
     /// Hands on every match that begins in `from..core_end`, as start, length, pattern. What is behind `core_end` may be
     /// a part of a match only.
     ///
-    /// Returns where to go on when `max` was reached.
+    /// Returns where to go on when `max` was reached. An expression that makes slow progress asks `goes_on` at every
+    /// step, and ends early when the answer is no.
     pub(super) fn find(
         &self,
         bytes: &[u8],
         from: usize,
         core_end: usize,
         max: usize,
+        goes_on: &dyn Fn() -> bool,
         found: &mut dyn FnMut(usize, usize, u32),
     ) -> Option<usize> {
         let mut at = from;
-        let mut careful = 0u32;
+        let mut careful = Careful { steps_left: 0, goes_on };
         let mut left = max;
         while at < core_end {
             let Some((start, end, nr)) = self.finder.next(bytes, at, core_end, &mut careful) else { break };
@@ -205,13 +224,23 @@ impl Finder {
     }
 
     /// The next match from `at` on that begins before `core_end`, and maybe one behind it.
-    fn next(&self, bytes: &[u8], at: usize, core_end: usize, careful: &mut u32) -> Option<(usize, usize, usize)> {
+    fn next(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        core_end: usize,
+        careful: &mut Careful<'_>,
+    ) -> Option<(usize, usize, usize)> {
         match self {
             Finder::One(finder) => {
                 let len = finder.needle().len();
                 let reach = core_end.saturating_add(len - 1).min(bytes.len());
                 let start = at + finder.find(bytes.get(at..reach)?)?;
                 Some((start, start + len, 0))
+            }
+            Finder::Few(finder) => {
+                let found = finder.find_in(bytes, Span { start: at, end: bytes.len() })?;
+                Some((found.start(), found.end(), found.pattern().as_usize()))
             }
             Finder::Many(finder) => {
                 let found = finder.find(aho_corasick::Input::new(bytes).range(at..bytes.len()))?;
@@ -234,11 +263,12 @@ fn next_of_regex(
     bytes: &[u8],
     mut at: usize,
     core_end: usize,
-    careful: &mut u32,
+    careful: &mut Careful<'_>,
 ) -> Option<(usize, usize)> {
     while at < core_end {
-        let end_of_step = if *careful > 0 { at.saturating_add(CAREFUL_BYTES).min(core_end) } else { core_end };
-        *careful = careful.saturating_sub(1);
+        let end_of_step =
+            if careful.steps_left > 0 { at.saturating_add(CAREFUL_BYTES).min(core_end) } else { core_end };
+        careful.steps_left = careful.steps_left.saturating_sub(1);
         let reach = end_of_step.saturating_add(max_len).saturating_add(LOOK_AHEAD_BYTES).min(bytes.len());
         let Some(found) = regex.find_at(bytes.get(..reach)?, at).filter(|found| found.start() < end_of_step) else {
             at = end_of_step;
@@ -251,7 +281,10 @@ fn next_of_regex(
         if found.len() <= max_len {
             return Some((found.start(), found.end()));
         }
-        *careful = CAREFUL_STEPS;
+        careful.steps_left = CAREFUL_STEPS;
+        if !(careful.goes_on)() {
+            return None;
+        }
         let cut = bytes.get(..found.start() + max_len)?;
         match regex.find_at(cut, found.start()) {
             Some(again) if again.start() == found.start() && !again.is_empty() => {
@@ -308,6 +341,20 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_literals_finds_the_same() {
+        let words: Vec<String> = (0..200).map(|nr| format!("word-{nr:03}-x")).collect();
+        let text = words.iter().rev().map(|word| format!("{word} {}", &word[..5])).collect::<String>();
+        for count in [2, 63, 64, 65, 200] {
+            let patterns: Vec<Pattern> =
+                words[..count].iter().map(|word| Pattern::Literal(word.clone().into_bytes())).collect();
+            let found = Matcher::new(&patterns).unwrap().find_all(text.as_bytes());
+            let expected: Vec<usize> = (0..count).rev().collect();
+            assert_eq!(found.iter().map(|(_, _, nr)| *nr).collect::<Vec<_>>(), expected, "{count}");
+            assert!(found.iter().all(|(start, len, nr)| text[*start..start + len] == words[*nr]));
+        }
+    }
+
+    #[test]
     fn matches_without_bound_end_at_the_limit() {
         let bytes = [b"a".repeat(10_000), b"b".to_vec()].concat();
         check(&[regex("a+")], &bytes, &[(0, 4096, 0), (4096, 4096, 0), (8192, 1808, 0)]);
@@ -332,9 +379,9 @@ mod tests {
     fn a_dense_group_stops_at_its_limit_and_goes_on_from_there() {
         let matcher = Matcher::new(&[Pattern::Literal(b"aa".into())]).unwrap();
         let mut found = Vec::new();
-        let resume = matcher.groups[0].find(b"aaaaaaaa", 0, 8, 2, &mut |start, _, _| found.push(start));
+        let resume = matcher.groups[0].find(b"aaaaaaaa", 0, 8, 2, &|| true, &mut |start, _, _| found.push(start));
         assert_eq!((resume, &found[..]), (Some(4), &[0, 2][..]));
-        assert_eq!(matcher.groups[0].find(b"aaaaaaaa", 4, 8, 9, &mut |start, _, _| found.push(start)), None);
+        assert_eq!(matcher.groups[0].find(b"aaaaaaaa", 4, 8, 9, &|| true, &mut |start, _, _| found.push(start)), None);
         assert_eq!(found, [0, 2, 4, 6]);
     }
 }

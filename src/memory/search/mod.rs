@@ -13,14 +13,16 @@
 //!   Of several literals that begin at the same address the longest is told.
 //! - A match is at most [`MAX_MATCH_BYTES`] long: a pattern without bound finds what it would find if memory ended so many
 //!   bytes behind the start. It has at least one byte.
-//! - Zeros that nobody wrote (untouched pages, holes) can be a part of a match, and alone they are none.
+//! - Zeros that take no room (untouched pages, holes, compressed blocks of zeros) can be a part of a match, and alone they
+//!   are none.
 //! - `^` and `$` (without `m`) are the ends of a stretch; `\b` looks across all borders inside it.
 //!
 //! # Bounds
-//! Bytes are scanned where they lie; only borders and small runs are copied, a unit at a time. Pages of an object that
-//! several processes map are scanned once. Hits are handed on in order while later units are scanned; of one unit at most
-//! 65,536 wait, the rest is found when its turn comes. Each unit asks `Progress::step`, so that a cancel is seen within
-//! a few milliseconds.
+//! Bytes are scanned where they lie; only borders and small runs are copied, a unit at a time. Bytes that several processes
+//! show (pages of an object, of a file) are scanned once. Hits are handed on in order while later units are scanned; of one
+//! unit at most 65,536 wait, the rest is found when its turn comes. Each unit asks `Progress::step`, so that a cancel is
+//! seen within a few milliseconds. A checkpoint whose memory lies in hundreds of millions of small pieces is searched up to
+//! a limit, and the sink is told.
 
 mod engine;
 mod hit;
@@ -32,6 +34,8 @@ pub mod secrets;
 mod space;
 mod strings;
 mod targets;
+#[cfg(feature = "yara")]
+pub mod yara;
 
 pub use engine::search;
 pub use hit::{Hit, SearchSink, Skipped, WhySkipped};

@@ -41,7 +41,7 @@ pub(super) struct Unit {
 #[derive(Clone, Debug)]
 pub(super) enum UnitBytes {
     /// In a buffer: the range begins at `from`, and so many bytes before and behind it belong to it.
-    InPlace { buffer: Bytes, from: usize, behind: usize, ahead: usize, is_shared: bool },
+    InPlace { buffer: Bytes, from: usize, behind: usize, ahead: usize },
     /// To be copied together, with so many bytes before it.
     Gather { behind: u64 },
 }
@@ -60,6 +60,8 @@ pub(super) struct Planner {
     /// Nothing but untouched zeros is to be gathered so far.
     is_gather_zero: bool,
     out: VecDeque<Planned>,
+    /// One for each piece, and one for each page that is copied.
+    effort: u64,
 }
 
 impl Planner {
@@ -71,7 +73,13 @@ impl Planner {
             gather: None,
             is_gather_zero: true,
             out: VecDeque::new(),
+            effort: 0,
         }
+    }
+
+    /// How much work the plan is so far: one for each piece, and one for each page that is copied.
+    pub(super) fn effort(&self) -> u64 {
+        self.effort
     }
 
     pub(super) fn next(&mut self, space: &Space<'_>) -> Option<Planned> {
@@ -90,6 +98,7 @@ impl Planner {
     fn add(&mut self, space: &Space<'_>, piece: Piece<'_>) {
         let Piece { mut range, what } = piece;
         self.at = range.end;
+        self.effort = self.effort.saturating_add(1);
         if let What::Absent(why) = what {
             self.flush();
             self.stretch = range.end..range.end;
@@ -101,19 +110,14 @@ impl Planner {
             self.stretch = range.start..range.start;
         }
         match what {
-            What::Plain { buffer, from, is_shared } => {
+            What::Plain { buffer, from } => {
                 // Pieces that are neighbours in the evidence as well are one, up to a size.
                 let max_end = range.start + (MAX_PIECE_BYTES - from as u64 % MAX_PIECE_BYTES);
                 while range.end < max_end {
                     let end = from.saturating_add(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
                     match space.next_piece(range.end) {
-                        Some(Piece {
-                            range: next,
-                            what: What::Plain { buffer: other, from: begins, is_shared: also },
-                        }) if next.start == range.end
-                            && begins == end
-                            && other.as_ptr() == buffer.as_ptr()
-                            && also == is_shared =>
+                        Some(Piece { range: next, what: What::Plain { buffer: other, from: begins } })
+                            if next.start == range.end && begins == end && other.as_ptr() == buffer.as_ptr() =>
                         {
                             range.end = next.end;
                         }
@@ -126,7 +130,7 @@ impl Planner {
                 if range.end - range.start < MIN_IN_PLACE_BYTES.max(self.look.saturating_mul(4)) {
                     self.extend_gather(range, false);
                 } else {
-                    self.add_in_place(range, &buffer, from, is_shared, is_start);
+                    self.add_in_place(range, &buffer, from, is_start);
                 }
             }
             What::Zero => {
@@ -148,7 +152,7 @@ impl Planner {
         }
     }
 
-    fn add_in_place(&mut self, range: Range<u64>, buffer: &Bytes, from: usize, is_shared: bool, is_start: bool) {
+    fn add_in_place(&mut self, range: Range<u64>, buffer: &Bytes, from: usize, is_start: bool) {
         let core_start = if is_start { range.start } else { range.start + LOOK_BEHIND };
         let core_end = range.end - self.look;
         if !is_start {
@@ -168,7 +172,6 @@ impl Planner {
                 from: size(offset),
                 behind: size(LOOK_BEHIND.min(start - range.start)),
                 ahead: size(self.look.min(range.end - end)),
-                is_shared,
             };
             self.out.push_back(Planned::Unit(Unit { range: start..end, bytes }));
             start = end;
@@ -202,6 +205,7 @@ impl Planner {
 
     fn push_gather(&mut self, range: Range<u64>) {
         let behind = LOOK_BEHIND.min(range.start.saturating_sub(self.stretch.start));
+        self.effort = self.effort.saturating_add((range.end - range.start) >> 12);
         self.out.push_back(Planned::Unit(Unit { range, bytes: UnitBytes::Gather { behind } }));
     }
 }

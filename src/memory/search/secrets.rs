@@ -8,7 +8,7 @@
 //! # Recipe for a new rule
 //! A row in `RULES`, with a check below if the row cannot say it, and a line in the test.
 
-use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, Input, MatchKind};
 use serde_json::Value;
 
 /// Longest secret in bytes, with the end of its checks.
@@ -39,12 +39,15 @@ struct Rule {
     check: Check,
 }
 
+/// Length of a secret, and what it says of itself; `None` when it is none.
+type Checked = Option<(usize, Option<String>)>;
+
 #[derive(Clone, Copy, Debug)]
 enum Check {
     /// So many letters of an alphabet follow, at least and at most, and no more of them.
     Letters(Alphabet, usize, usize),
     /// A function that gets what begins with the head, and the length of the head; it tells how long the secret is.
-    With(fn(&[u8], usize) -> Option<(usize, Option<String>)>),
+    With(fn(&[u8], usize) -> Checked),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,8 +186,10 @@ const RULES: &[Rule] = &[
 impl Secrets {
     pub(super) fn new() -> Result<Secrets, BuildError> {
         let heads = || RULES.iter().flat_map(|rule| rule.heads.iter().map(move |head| (rule, *head)));
-        let built =
-            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(heads().map(|(_, head)| head))?;
+        let mut builder = AhoCorasick::builder();
+        // More heads than the vectorised search takes; the automaton is small.
+        builder.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::DFA));
+        let built = builder.build(heads().map(|(_, head)| head))?;
         Ok(Secrets { heads: built, rules: heads().map(|(rule, _)| rule).collect() })
     }
 
@@ -195,7 +200,7 @@ impl Secrets {
             if core_end <= found.start() {
                 return None;
             }
-            let before = found.start().checked_sub(1).and_then(|before| bytes.get(before)).copied();
+            let before = bytes.get(found.start().saturating_sub(3)..found.start()).unwrap_or_default();
             let rule = self.rules.get(found.pattern().as_usize())?;
             let reach = found.start().saturating_add(MAX_SECRET_BYTES).min(bytes.len());
             let candidate = bytes.get(found.start()..reach)?;
@@ -213,15 +218,18 @@ pub fn describe(secret: &[u8]) -> Option<Secret> {
     let heads = RULES.iter().flat_map(|rule| rule.heads.iter().map(move |head| (rule, head.as_bytes())));
     let fitting = heads.filter(|(_, head)| secret.starts_with(head));
     let (rule, head) = fitting.max_by_key(|(_, head)| head.len())?;
-    let (_, note) = rule.find(None, secret, head.len())?;
+    let (_, note) = rule.find(&[], secret, head.len())?;
     Some(Secret { rule: rule.name, note })
 }
 
 impl Rule {
     /// Length of the secret that begins here, if one does, and what it says of itself.
-    fn find(&self, before: Option<u8>, bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+    fn find(&self, before: &[u8], bytes: &[u8], head: usize) -> Checked {
         let is_word = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
-        if is_word && before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        // `%3D`, the end of a name in a URL, is no word. JSON inside says more than what stands before.
+        let is_encoded = matches!(before, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        let goes_on = before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        if is_word && goes_on && !is_encoded && self.name != "jwt" {
             return None;
         }
         match self.check {
@@ -246,7 +254,7 @@ fn is_mixed(body: &[u8]) -> bool {
     nr_different >= (body.len() / 4).clamp(4, 10)
 }
 
-fn aws_secret(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn aws_secret(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let gap = body.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'=' | b':' | b'"' | b'\'' | b'\\')).count();
     if !(1..=8).contains(&gap) {
@@ -257,14 +265,14 @@ fn aws_secret(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
     (len == 40 && is_mixed(key.get(..len)?)).then_some((head + gap + len, None))
 }
 
-fn github_pat(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn github_pat(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let first = LettersAndDigits.run(body);
     let second = LettersAndDigits.run(body.get(first + 1..)?);
     (first == 22 && body.get(first) == Some(&b'_') && second == 59).then_some((head + 82, None))
 }
 
-fn slack(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn slack(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let len = body.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
     let mut parts = body.get(..len)?.split(|byte| *byte == b'-');
@@ -273,7 +281,7 @@ fn slack(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
     is_right.then_some((head + len, None))
 }
 
-fn slack_webhook(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn slack_webhook(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let len = body.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'/').count();
     let parts: Vec<&[u8]> = body.get(..len)?.split(|byte| *byte == b'/').collect();
@@ -285,20 +293,20 @@ fn slack_webhook(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
     }
 }
 
-fn sendgrid(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn sendgrid(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let first = Base64Url.run(body);
     let second = Base64Url.run(body.get(first + 1..)?);
     (first == 22 && body.get(first) == Some(&b'.') && second == 43).then_some((head + 66, None))
 }
 
-fn azure_storage(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn azure_storage(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     (Base64.run(body) == 86 && body.get(86..88) == Some(b"==")).then_some((head + 88, None))
 }
 
 /// Header and claims are JSON objects in base64url; the header names an algorithm.
-fn jwt(bytes: &[u8], _head: usize) -> Option<(usize, Option<String>)> {
+fn jwt(bytes: &[u8], _head: usize) -> Checked {
     let header_len = Base64Url.run(bytes);
     if bytes.get(header_len) != Some(&b'.') {
         return None;
@@ -321,7 +329,7 @@ fn jwt(bytes: &[u8], _head: usize) -> Option<(usize, Option<String>)> {
 }
 
 /// From the head to the end line; what is between is base64 on lines, which may be escaped as in JSON.
-fn private_key(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn private_key(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let label_len =
         body.iter().take_while(|byte| byte.is_ascii_uppercase() || matches!(byte, b' ' | b'0'..=b'9')).count();
@@ -355,7 +363,7 @@ fn private_key(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
     Some((len, Some(format!("{label}{cut}"))))
 }
 
-fn authorization(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn authorization(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let len =
         body.iter().take_while(|byte| Base64.has(**byte) || matches!(byte, b'=' | b'-' | b'.' | b'_' | b'~')).count();
@@ -370,7 +378,7 @@ fn authorization(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
 }
 
 /// `$6$salt$hash`, with `rounds=N$` before the salt.
-fn crypt_hash(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn crypt_hash(bytes: &[u8], head: usize) -> Checked {
     let (hash_len, name) = match bytes.get(1)? {
         b'1' => (22, "MD5"),
         b'5' => (43, "SHA-256"),
@@ -387,7 +395,7 @@ fn crypt_hash(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
     is_right.then(|| (at + salt + 1 + hash_len, Some(format!("{name} crypt"))))
 }
 
-fn yescrypt_hash(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn yescrypt_hash(bytes: &[u8], head: usize) -> Checked {
     let mut at = head;
     for part in ["parameters", "salt"] {
         let len = Crypt.run(bytes.get(at..)?);
@@ -400,7 +408,7 @@ fn yescrypt_hash(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
     (Crypt.run(bytes.get(at..)?) == 43).then(|| (at + 43, Some("yescrypt".to_owned())))
 }
 
-fn bcrypt_hash(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn bcrypt_hash(bytes: &[u8], head: usize) -> Checked {
     let cost = bytes.get(head..head + 3)?;
     let is_cost = matches!(cost, [b'0'..=b'3', b'0'..=b'9', b'$']);
     let len = Crypt.run(bytes.get(head + 3..)?);
@@ -408,7 +416,7 @@ fn bcrypt_hash(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
 }
 
 /// `scheme://user:password@host`, without the usual examples of manuals.
-fn connection(bytes: &[u8], head: usize) -> Option<(usize, Option<String>)> {
+fn connection(bytes: &[u8], head: usize) -> Checked {
     let body = bytes.get(head..)?;
     let is_in_url = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\');
     let len = body.iter().take_while(|byte| is_in_url(byte)).count();
@@ -507,6 +515,7 @@ mod tests {
     fn tokens_of_json_are_decoded() {
         let jwt = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJpc3MiOiJzaG9wLmV4YW1wbGUiLCJzdWIiOiJhbGljZSIsImV4cCI6MTg5MDAwMDAwMH0.bm90LWEtc2lnbmF0dXJl";
         let claims = r#"{"iss":"shop.example","sub":"alice","exp":1890000000}"#;
+        check(&format!("token%3D{jwt}&"), &[&format!("jwt alg none, claims {claims} {jwt}")]);
         check(&format!("\"{jwt}\""), &[&format!("jwt alg none, claims {claims} {jwt}")]);
         check("eyJhbGciOiJub25lIn0.bm9qc29u.x eyJub2FsZyI6MX0.e30.x eyJ", &[]);
     }

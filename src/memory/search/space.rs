@@ -8,7 +8,7 @@ use crate::base::{Place, VirtAddr};
 use crate::checkpoint::Vma;
 use crate::checkpoint::pages::Pagemap;
 use crate::memory::address_space::{place_in, stored_in_object};
-use crate::memory::{AddressSpace, Content, Memory, Missing, Origin, PackedRun, Stored};
+use crate::memory::{AddressSpace, Content, Missing, PackedRun, Stored};
 
 use super::scope::VmaFilter;
 
@@ -16,7 +16,7 @@ use super::scope::VmaFilter;
 #[derive(Debug)]
 pub(super) enum Space<'a> {
     /// The vmas of a process that pass a filter.
-    Memory { memory: &'a Memory, space: AddressSpace<'a>, filter: &'a VmaFilter },
+    Memory { space: AddressSpace<'a>, filter: &'a VmaFilter },
     /// A shared-memory object, but for ranges that are searched elsewhere.
     Object { pagemap: &'a Pagemap, size: u64, without: Vec<Range<u64>> },
     /// Pieces of bytes at offsets, each with its place; gaps are zeros.
@@ -32,11 +32,10 @@ pub(super) struct Piece<'a> {
 
 #[derive(Debug)]
 pub(super) enum What<'a> {
-    /// Lies in the evidence as it is. `is_shared`: other spaces have the same bytes of the same buffer.
+    /// Lies in the evidence as it is.
     Plain {
         buffer: Bytes,
         from: usize,
-        is_shared: bool,
     },
     Packed(PackedRun<'a>),
     Zero,
@@ -54,7 +53,7 @@ impl<'a> Space<'a> {
     /// The first piece that ends behind an address, from that address on.
     pub(super) fn next_piece(&self, at: u64) -> Option<Piece<'a>> {
         match self {
-            Space::Memory { memory, space, filter } => next_of_memory(memory, space, filter, VirtAddr(at)),
+            Space::Memory { space, filter } => next_of_memory(space, filter, VirtAddr(at)),
             Space::Object { pagemap, size, without } => next_of_object(pagemap, *size, without, at),
             Space::Pieces { pieces, size } => next_of_pieces(pieces, *size, at),
         }
@@ -73,7 +72,7 @@ impl<'a> Space<'a> {
             }
             let here = found.start.max(at)..found.end.min(range.end);
             match what {
-                What::Plain { buffer, from, .. } => {
+                What::Plain { buffer, from } => {
                     let end = usize::try_from(here.end - here.start).ok().and_then(|len| from.checked_add(len));
                     match end.and_then(|end| buffer.get(from..end)) {
                         Some(bytes) => part(here.clone(), Part::Bytes(bytes)),
@@ -152,7 +151,7 @@ impl<'a> Space<'a> {
                 let (start, bytes, place) = pieces.get(nr)?;
                 let inside = (at - start).min(bytes.len() as u64);
                 let place = place.clone()?;
-                Some(Place { offset: Some(place.offset.unwrap_or(0).saturating_add(inside)), ..place })
+                Some(Place { offset: place.offset.map(|offset| offset.saturating_add(inside)), ..place })
             }
         }
     }
@@ -168,49 +167,38 @@ fn append(out: &mut Vec<u8>, range: &Range<u64>, part: &Part<'_>, max: usize) {
     }
 }
 
-fn next_of_memory<'a>(
-    memory: &'a Memory,
-    space: &AddressSpace<'a>,
-    filter: &VmaFilter,
-    at: VirtAddr,
-) -> Option<Piece<'a>> {
+fn next_of_memory<'a>(space: &AddressSpace<'a>, filter: &VmaFilter, at: VirtAddr) -> Option<Piece<'a>> {
     let vmas = &space.map().vmas;
     let limits = filter.range.clone().unwrap_or(VirtAddr(0)..VirtAddr(u64::MAX));
     let first = vmas.partition_point(|vma| vma.end <= at);
     let vma = vmas.get(first..)?.iter().find(|vma| filter.is_all() || filter.has(vma))?;
     let addr = vma.start.max(at).max(limits.start);
     let (segment, stored) = space.stored_at(addr)?;
-    let end = segment.range.end.min(limits.end);
+    let (end, stored) = stored.first_part(addr..segment.range.end.min(limits.end));
     if end <= addr {
         return None;
     }
-    let nr_users = match segment.origin {
-        Origin::Shared { shmid, .. } => memory.nr_users_of_object(shmid),
-        Origin::File { file } => memory.nr_users_of_file(file),
-        _ => 1,
-    };
-    Some(Piece { range: addr.0..end.0, what: what(stored, nr_users > 1) })
+    Some(Piece { range: addr.0..end.0, what: what(stored) })
 }
 
 fn next_of_object<'a>(pagemap: &'a Pagemap, size: u64, without: &[Range<u64>], mut at: u64) -> Option<Piece<'a>> {
-    let mut end = size;
-    for range in without {
-        if range.contains(&at) {
-            at = range.end;
-        } else if at < range.start {
-            end = end.min(range.start);
-        }
+    let mut nr = without.partition_point(|range| range.end <= at);
+    if let Some(range) = without.get(nr).filter(|range| range.start <= at) {
+        at = range.end;
+        nr += 1;
     }
+    let end = without.get(nr).map_or(size, |range| range.start.min(size));
     if end <= at {
         return None;
     }
     let (until, stored) = stored_in_object(pagemap, VirtAddr(at));
-    Some(Piece { range: at..until.0.min(end), what: what(stored, false) })
+    let (until, stored) = stored.first_part(VirtAddr(at)..until.min(VirtAddr(end)));
+    Some(Piece { range: at..until.0, what: what(stored) })
 }
 
-fn what(stored: Stored<'_>, is_shared: bool) -> What<'_> {
+fn what(stored: Stored<'_>) -> What<'_> {
     match stored {
-        Stored::Plain { buffer, from } => What::Plain { buffer: buffer.clone(), from, is_shared },
+        Stored::Plain { buffer, from } => What::Plain { buffer: buffer.clone(), from },
         Stored::Packed(packed) => What::Packed(packed),
         Stored::Zero => What::Zero,
         Stored::Absent(why) => What::Absent(why),
@@ -222,7 +210,7 @@ fn next_of_pieces<'a>(pieces: &[(u64, Bytes, Option<Place>)], size: u64, at: u64
     let after = pieces.partition_point(|(start, ..)| *start <= at);
     if let Some(piece) = after.checked_sub(1).and_then(|nr| pieces.get(nr)).filter(|piece| at < end_of(piece)) {
         let from = usize::try_from(at - piece.0).ok()?;
-        let what = What::Plain { buffer: piece.1.clone(), from, is_shared: false };
+        let what = What::Plain { buffer: piece.1.clone(), from };
         return Some(Piece { range: at..end_of(piece), what });
     }
     let end = pieces.get(after).map_or(size, |(start, ..)| *start);

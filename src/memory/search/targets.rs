@@ -10,6 +10,7 @@ use crate::checkpoint::recovered::{Content, RecoveredFile, Source as FileSource}
 use crate::checkpoint::sockets::Queue;
 use crate::checkpoint::{Checkpoint, OpenFile, Socket};
 use crate::memory::Memory;
+use crate::memory::mapped_file::place_of_piece;
 
 use super::scope::{Scope, Source};
 use super::space::Space;
@@ -114,7 +115,7 @@ fn spaces<'a>(memory: &'a Memory, scope: &'a Scope) -> impl Iterator<Item = Open
     pids.into_iter().filter(|pid| scope.pid.is_none_or(|wanted| wanted == *pid)).filter_map(|pid| {
         match memory.space(pid) {
             Ok(space) => {
-                let space = Space::Memory { memory, space, filter: &scope.vmas };
+                let space = Space::Memory { space, filter: &scope.vmas };
                 Some(Ok(Target { source: Source::Memory, pid: Some(pid), name: Text::default(), space }))
             }
             // A zombie has none.
@@ -213,19 +214,14 @@ fn recovered<'a>(memory: &'a Memory, scope: &'a Scope, source: Source) -> impl I
         match &file.content {
             Content::None => None,
             Content::Chunks(chunks) => {
-                let mut at = file.place.offset.unwrap_or(0);
                 let mut pieces: Vec<(u64, Bytes, Option<Place>)> = Vec::new();
                 for (offset, bytes) in chunks {
-                    // The offset in the image is known of the first piece; a record stands before each further one.
-                    let place = pieces.is_empty().then(|| Place::at(file.place.member.as_str(), at));
-                    let place = place.unwrap_or_else(|| Place::member(file.place.member.as_str()));
-                    at = at.saturating_add(bytes.len() as u64);
                     let is_behind =
                         pieces.last().is_none_or(|(start, last, _)| start.saturating_add(last.len() as u64) <= *offset);
                     if !is_behind {
                         return unreadable("its pieces overlap".into());
                     }
-                    pieces.push((*offset, bytes.clone(), Some(place)));
+                    pieces.push((*offset, bytes.clone(), Some(place_of_piece(file, chunks, bytes))));
                 }
                 target(Space::Pieces { pieces, size: file.size_bytes })
             }

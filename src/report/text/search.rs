@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use crate::base::{Pid, escape_controls};
 use crate::checkpoint::{Checkpoint, Vma};
-use crate::memory::search::{Encoding, Hit, Source, secrets};
+use crate::memory::search::{Encoding, Hit, Source};
+use crate::report::search::Label;
 
 use super::hex::printable;
 use super::{Style, Tone};
@@ -33,11 +34,10 @@ impl<'c> HitList<'c> {
     ///
     /// # Errors
     /// The writer fails.
-    pub fn hit(&mut self, out: &mut dyn Write, hit: &Hit<'_>, context: usize, is_secret: bool) -> io::Result<()> {
+    pub fn hit(&mut self, out: &mut dyn Write, hit: &Hit<'_>, context: usize, label: Option<&Label>) -> io::Result<()> {
         self.heading(out, hit)?;
         let style = self.style;
         let bytes = hit.bytes(MAX_SHOWN_BYTES);
-        let secret = if is_secret { secrets::describe(&hit.bytes(usize::MAX)) } else { None };
         let mut start = format!("  {}", style.paint(Tone::Id, &at(hit)));
         let mut used = 2 + at(hit).len();
         if let Some(vma) = hit.vma() {
@@ -45,9 +45,11 @@ impl<'c> HitList<'c> {
             start.push_str(&format!("  {}  {name:NAME_WIDTH$}", vma.perms()));
             used += 2 + 4 + 2 + name.chars().count().max(NAME_WIDTH);
         }
-        if let Some(secret) = &secret {
-            start.push_str(&format!("  {}", style.paint(Tone::Strong, secret.rule)));
-            used += 2 + secret.rule.len();
+        if let Some(label) = label {
+            let pattern = label.pattern.as_ref().map(|pattern| format!(" {pattern}")).unwrap_or_default();
+            let name = escape_controls(&format!("{}{pattern}", label.rule)).into_owned();
+            start.push_str(&format!("  {}", style.paint(Tone::Strong, &name)));
+            used += 2 + name.len();
         }
         let (before, shown, after) = self.fitted(hit, used + 2, context, &bytes);
         let cut =
@@ -59,9 +61,9 @@ impl<'c> HitList<'c> {
             style.paint(Tone::Dim, &after)
         );
         writeln!(out, "{}", format!("{start}  {text}").trim_end())?;
-        match secret.and_then(|secret| secret.note) {
+        match label.and_then(|label| label.note.as_ref()) {
             Some(note) => {
-                let note = style.fit(4, &escape_controls(&note));
+                let note = style.fit(4, &escape_controls(note));
                 writeln!(out, "    {}", style.paint(Tone::Dim, &note))
             }
             None => Ok(()),
@@ -127,6 +129,7 @@ impl<'c> HitList<'c> {
 fn at(hit: &Hit<'_>) -> String {
     match hit.vaddr() {
         Some(vaddr) => format!("{vaddr:#014x}"),
+        None if hit.len_bytes() == 0 => "(all of it)".into(),
         None => format!("+{:#x}", hit.offset()),
     }
 }

@@ -18,6 +18,11 @@ pub(super) fn apply(model: &mut Model, command: JobsCommand) -> Vec<Effect> {
                 find.progress = progress;
             }
         }
+        JobsCommand::Arrived { id, arrival } => {
+            if let Some(job) = model.jobs.iter_mut().find(|job| job.id == id) {
+                job.arrival = Some(arrival);
+            }
+        }
         JobsCommand::Ended { id, end } => ended(model, id, end),
         JobsCommand::ClearEnded => model.jobs.retain(|job| job.is_running()),
     }

@@ -8,7 +8,7 @@ mod rest;
 #[cfg(test)]
 mod tests;
 
-use super::{Command, Effect, JobId, JobRow, JobWork, Model};
+use super::{Arrival, Command, Effect, JobId, JobRow, JobWork, Model};
 use crate::jobs::ProgressView;
 
 /// Carries out one command; what has to happen outside the model comes back.
@@ -31,12 +31,17 @@ pub fn apply(model: &mut Model, command: Command) -> Vec<Effect> {
 fn start_job(model: &mut Model, title: String, work: JobWork) -> (JobId, Effect) {
     model.next_job.0 += 1;
     let id = model.next_job;
+    let arrival = match &work {
+        JobWork::OpenArchive(path) => Some(Arrival { path: path.clone(), ..Arrival::default() }),
+        _ => None,
+    };
     model.jobs.push(JobRow {
         id,
         title: title.clone(),
         progress: ProgressView::default(),
         started: std::time::Instant::now(),
         end: None,
+        arrival,
         is_stopping: false,
     });
     (id, Effect::StartJob { id, title, work })

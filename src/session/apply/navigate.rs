@@ -21,6 +21,10 @@ pub(super) fn apply(model: &mut Model, command: NavigateCommand) -> Vec<Effect> 
             let place = model.history.forward().cloned();
             return_to(model, place)
         }
+        NavigateCommand::Step(by) => {
+            let place = model.history.step(by).cloned();
+            return_to(model, place)
+        }
     }
 }
 

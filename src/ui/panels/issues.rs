@@ -11,7 +11,7 @@ use crate::session::{Command, OpenArchive, Target};
 use crate::ui::icons;
 use crate::ui::tokens::{Tokens, Tone};
 use crate::ui::widgets::{
-    Cell, Column, Table, TableRows, TableState, Value, detail_page, empty_state, property, tab_strip,
+    Cell, Column, Table, TableRows, TableState, detail_page, empty_state, property_phrase, tab_strip,
 };
 
 /// What the panel keeps.
@@ -70,7 +70,7 @@ fn coverage_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
             "What this checkpoint cannot show. That something does not appear is no sign that it was not there.";
         ui.add(egui::Label::new(RichText::new(intro).color(Tokens::get(ui).muted)).wrap());
         for gap in gaps {
-            property(ui, commands, gap.what, "", Value::Text(&escape_controls(&gap.why)));
+            property_phrase(ui, commands, gap.what, &escape_controls(&gap.why));
         }
     });
 }

@@ -86,6 +86,7 @@ mod tests {
             progress: crate::jobs::ProgressView { stage: "hashing", done: 1_000, total: Some(24_583) },
             started: std::time::Instant::now(),
             end: None,
+            arrival: None,
             is_stopping: false,
         };
         assert_eq!(progress_label(&job), "hashing, 1,000 of 24,583");

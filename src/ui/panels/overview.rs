@@ -7,7 +7,9 @@ use crate::base::{Issue, escape_controls};
 use crate::checkpoint::Checkpoint;
 use crate::session::{ArchiveId, ArchivesCommand, Command, HashState, OpenArchive, PanelKind, Target};
 use crate::ui::tokens::{self, SPACE_L, SPACE_M, SPACE_S, SPACE_XS, Tokens, Tone};
-use crate::ui::widgets::{Value, badge, link, mono_text, paint_icon, property, property_ui, section, target_link};
+use crate::ui::widgets::{
+    Value, badge, link, mono_text, paint_icon, property, property_phrase, property_ui, section, target_link,
+};
 use crate::ui::{icons, text};
 
 /// Most rows of a list that may be long; the rest is counted.
@@ -78,7 +80,7 @@ pub fn overview_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut OverviewState
             }
             ui.spacing_mut().item_spacing.x = SPACE_S;
             issues_ui(ui, checkpoint, &mut commands);
-            coverage_ui(ui, checkpoint);
+            coverage_ui(ui, checkpoint, &mut commands);
             annotations_ui(ui, checkpoint);
         });
     });
@@ -357,16 +359,14 @@ fn issue_ui(ui: &mut Ui, index: usize, issue: &Issue, commands: &mut Vec<Command
     });
 }
 
-fn coverage_ui(ui: &mut Ui, checkpoint: &Checkpoint) {
+fn coverage_ui(ui: &mut Ui, checkpoint: &Checkpoint, commands: &mut Vec<Command>) {
     let gaps = &checkpoint.coverage;
     if gaps.is_empty() {
         return;
     }
     section(ui, "Cannot be shown", "what a checkpoint like this one does not hold", |ui| {
         for gap in gaps {
-            property_ui(ui, gap.what, "", |ui| {
-                ui.add(egui::Label::new(RichText::new(escape_controls(&gap.why)).color(Tokens::get(ui).text)).wrap());
-            });
+            property_phrase(ui, commands, gap.what, &escape_controls(&gap.why));
         }
     });
 }

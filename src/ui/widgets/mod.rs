@@ -44,7 +44,7 @@ pub use hex::HexView;
 pub use json::JsonView;
 pub use link::{link, link_mono, target_link};
 pub use loading::Loading;
-pub use property::{Value, absent, mono_text, property, property_field, property_ui};
+pub use property::{Value, absent, mono_text, property, property_field, property_phrase, property_ui};
 pub use row::{ListRow, RowResponse};
 pub use section::{section, section_header};
 pub use tab_strip::{Tab, tab_strip};

@@ -6,6 +6,9 @@ use crate::base::{Absent, Field};
 use crate::session::Command;
 use crate::ui::tokens::{self, LABEL_WIDTH, SPACE_S, Tokens};
 
+/// Width of the label column where labels are phrases.
+const PHRASE_WIDTH: f32 = 230.0;
+
 /// How a value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -61,15 +64,35 @@ pub fn property_field<T>(
 
 /// A label, and whatever `draw` draws.
 pub fn property_ui<R>(ui: &mut Ui, label: &str, help: &str, draw: impl FnOnce(&mut Ui) -> R) -> R {
+    labelled(ui, LABEL_WIDTH, label, help, draw)
+}
+
+/// A label that is a whole phrase, and words about it.
+pub fn property_phrase(ui: &mut Ui, commands: &mut Vec<Command>, label: &'static str, text: &str) {
+    let width = (ui.available_width() * 0.32).clamp(LABEL_WIDTH, PHRASE_WIDTH);
+    labelled(ui, width, label, "", |ui| {
+        let words = RichText::new(text).color(Tokens::get(ui).text);
+        let response = ui.add(egui::Label::new(words).wrap().selectable(true));
+        response.context_menu(|ui| {
+            if ui.button("Copy").clicked() {
+                commands.push(Command::copy(label, text));
+                ui.close();
+            }
+        });
+    });
+}
+
+/// A label in a column of its own, in as many lines as it needs, and whatever `draw` draws.
+fn labelled<R>(ui: &mut Ui, width: f32, label: &str, help: &str, draw: impl FnOnce(&mut Ui) -> R) -> R {
     let tokens = Tokens::get(ui);
     ui.horizontal_top(|ui| {
         ui.spacing_mut().item_spacing.x = SPACE_S;
-        let size = Vec2::new(LABEL_WIDTH, 20.0);
+        let size = Vec2::new(width, 20.0);
         let response = ui
-            .allocate_ui_with_layout(size, Layout::left_to_right(Align::Min), |ui| {
+            .allocate_ui_with_layout(size, Layout::top_down(Align::Min), |ui| {
                 ui.set_min_size(size);
-                ui.add_space(0.0);
-                ui.label(RichText::new(label).color(tokens.muted))
+                ui.set_max_width(width);
+                ui.add(egui::Label::new(RichText::new(label).color(tokens.muted)).wrap())
             })
             .inner;
         if !help.is_empty() {

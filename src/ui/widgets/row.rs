@@ -158,6 +158,9 @@ impl<'a> ListRow<'a> {
             info.current_text_value = (!words.is_empty()).then(|| words.join(", "));
             info
         });
+        if let Some(is_open) = self.is_open {
+            ui.ctx().accesskit_node_builder(response.id, |node| node.set_expanded(is_open));
+        }
         let mut is_toggled = false;
         if ui.is_rect_visible(rect) {
             self.paint_background(ui, rect, &response, tokens);

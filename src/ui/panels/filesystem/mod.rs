@@ -141,6 +141,25 @@ fn groups_ui(ui: &mut Ui, archive: &OpenArchive, current: &mut FileGroup) {
         return;
     }
     ui.spacing_mut().item_spacing.x = SPACE_XS;
+    let label =
+        |(group, rows): &(FileGroup, Vec<FileRowId>)| format!("{} {}", group.title(), grouped(rows.len() as u64));
+    let width_of = |known: &(FileGroup, Vec<FileRowId>)| {
+        let galley = ui.painter().layout_no_wrap(label(known), tokens::small_font(), egui::Color32::PLACEHOLDER);
+        galley.size().x + 2.0 * ui.spacing().button_padding.x + SPACE_XS
+    };
+    if groups.iter().map(width_of).sum::<f32>() > ui.available_width() {
+        let shown = groups.iter().find(|(group, _)| group == current).map(label).unwrap_or_default();
+        ui.menu_button(format!("{shown} …"), |ui| {
+            for known in groups {
+                let response = ui.selectable_label(known.0 == *current, label(known));
+                if response.on_hover_text(known.0.help()).clicked() {
+                    *current = known.0;
+                    ui.close();
+                }
+            }
+        });
+        return;
+    }
     for (group, rows) in groups {
         let tokens = Tokens::get(ui);
         let color = if group == current { tokens.accent } else { tokens.text };

@@ -14,7 +14,7 @@ use crate::base::{Issue, Pid, escape_controls};
 use crate::checkpoint::{Checkpoint, ImageFile};
 use crate::session::{
     ArchiveId, ArchivesCommand, Command, Content, ContentKey, ExportCommand, OpenArchive, PanelKind, ProcessTab,
-    Requested, Target,
+    RecordCount, Requested, Target,
 };
 use crate::ui::tokens::{SPACE_M, SPACE_S, SPACE_XS, Tokens, Tone};
 use crate::ui::widgets::{
@@ -124,14 +124,22 @@ pub fn images_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut ImagesState) ->
     let Some((_, known)) = &state.known else { return commands };
     state.follow.update(archive, wanted_of);
     let shown = state.follow.shown().cloned();
-    let width = (ui.available_width() * 0.36).clamp(240.0, 420.0);
+    let width = (ui.available_width() * 0.44).clamp(240.0, 440.0);
     let panel = Panel::left(ui.scope_id().with("images")).default_size(width).resizable(true);
     panel.size_range(200.0..=(ui.available_width() - 260.0).max(200.0)).frame(Frame::NONE).show(ui, |ui| {
         ui.set_min_size(ui.available_size());
         let target = shown.as_ref().map_or(Target::Overview, |shown| Target::image(shown.name.clone()));
         let table = Table::new("images", COLUMNS).empty_hint("No image files: see Issues for why none was found.");
-        let rows = ImageRows { checkpoint, known };
-        let key = u64::from(archive.id().0);
+        let counts = match archive.content(&ContentKey::RecordCounts) {
+            Some(Requested::Ready(Content::RecordCounts(counts))) => Some(counts.as_slice()),
+            Some(_) => None,
+            None => {
+                commands.push(ArchivesCommand::Read { archive: archive.id(), key: ContentKey::RecordCounts }.into());
+                None
+            }
+        };
+        let rows = ImageRows { checkpoint, known, counts };
+        let key = u64::from(archive.id().0) << 1 | u64::from(counts.is_some());
         commands.extend(table.show(ui, &mut state.table, &rows, key, &target, |_| {}));
     });
     state.follow.clicked(&commands, wanted_of);
@@ -292,7 +300,8 @@ fn issues_ui(ui: &mut Ui, issues: &[Issue], commands: &mut Vec<Command>) {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::left("Image", 190.0, "File of CRIU's image directory").at_least(160.0),
+    Column::left("Image", 180.0, "File of CRIU's image directory").at_least(150.0),
+    Column::right("Records", 70.0, "How many it has; a + where it is cut, a dash where it has none by its kind"),
     Column::right("Size", 76.0, "In bytes"),
     Column::left("Kind", 110.0, "The name crit has for it; issues are counted beside"),
 ];
@@ -300,9 +309,15 @@ const COLUMNS: &[Column] = &[
 struct ImageRows<'a> {
     checkpoint: &'a Checkpoint,
     known: &'a Known,
+    /// Records of each image, once they are counted.
+    counts: Option<&'a [Option<RecordCount>]>,
 }
 
 impl ImageRows<'_> {
+    fn count(&self, row: usize) -> Option<RecordCount> {
+        *self.counts?.get(*self.known.order.get(row)?)?
+    }
+
     fn image(&self, row: usize) -> Option<&ImageFile> {
         self.checkpoint.images.get(*self.known.order.get(row)?)
     }
@@ -317,7 +332,15 @@ impl TableRows for ImageRows<'_> {
         let Some(image) = self.image(row) else { return Cell::empty() };
         match column {
             0 => Cell::mono(escape_controls(&image.name)),
-            1 => Cell::mono(text::bytes(image.size_bytes)).muted(),
+            1 => match (self.count(row), self.counts) {
+                (Some(RecordCount { count, is_whole: true }), _) => Cell::mono(text::grouped(count as u64)),
+                (Some(RecordCount { count, is_whole: false }), _) => {
+                    Cell::mono(format!("{}+", text::grouped(count as u64))).tone(Tone::Warning)
+                }
+                (None, Some(_)) => Cell::mono("–").muted(),
+                (None, None) => Cell::empty(),
+            },
+            2 => Cell::mono(text::bytes(image.size_bytes)).muted(),
             _ => {
                 let kind = image.kind.unwrap_or("unknown");
                 match self.known.issues.get(&image.name) {
@@ -336,7 +359,8 @@ impl TableRows for ImageRows<'_> {
         match column {
             // Rows stand in the order of names.
             0 => a.cmp(&b),
-            1 => left.size_bytes.cmp(&right.size_bytes),
+            1 => self.count(a).cmp(&self.count(b)),
+            2 => left.size_bytes.cmp(&right.size_bytes),
             _ => left.kind.cmp(&right.kind),
         }
     }

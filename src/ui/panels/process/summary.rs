@@ -11,7 +11,7 @@ use crate::ui::tokens::{Tokens, Tone};
 use crate::ui::widgets::{
     Value, absent, badge, link, mono_text, property, property_field, property_ui, section, target_link,
 };
-use crate::ui::{names, text};
+use crate::ui::{names, text, widgets};
 
 /// Most arguments, children that are listed one by one.
 const MAX_LISTED: usize = 60;
@@ -198,7 +198,7 @@ fn children_ui(ui: &mut Ui, shown: Shown<'_>, commands: &mut Vec<Command>) {
         return;
     }
     property_ui(ui, "Children", "", |ui| {
-        ui.horizontal_wrapped(|ui| {
+        widgets::link_row(ui, |ui| {
             for child in children.iter().take(MAX_LISTED).filter_map(|index| shown.checkpoint.processes.get(*index)) {
                 target_link(ui, commands, &format!("{} {}", child.pid, child.comm_label()), Target::process(child.pid));
             }

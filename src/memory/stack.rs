@@ -1,0 +1,141 @@
+//! The stack of a thread: return addresses, by unwind tables where the file is at hand, else by frame pointers.
+//!
+//! Unwinding is framehop's. It needs the tables (`.eh_frame`) of the files that the code comes from, which a checkpoint
+//! does not hold unless they were changed or deleted; with a base image they are there. Where they are not, frame pointers
+//! are followed, which most programs do not keep: [`Frame::has_tables`] and [`Stack::end`] say what can be relied on.
+
+use framehop::aarch64::{CacheAarch64, UnwindRegsAarch64, UnwinderAarch64};
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module as Tables, Unwinder};
+
+use crate::base::VirtAddr;
+use crate::checkpoint::Arch;
+use crate::checkpoint::registers::Registers;
+
+use super::symbols::{AddressName, Module, Symbols};
+use super::{AddressSpace, Memory};
+
+/// Most frames of one stack.
+pub const MAX_FRAMES: usize = 512;
+
+/// One frame, the innermost first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where it is, or where it goes on when the inner one returns.
+    pub addr: VirtAddr,
+    /// What that is called.
+    pub name: Option<AddressName>,
+    /// Whether the file at `addr` has tables, so that the next frame is certain.
+    pub has_tables: bool,
+}
+
+/// Why there are no more frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackEnd {
+    /// It is the outermost frame.
+    Outermost,
+    /// The next one could not be found: memory is missing, or there are neither tables nor frame pointers.
+    Lost,
+    /// There are more than [`MAX_FRAMES`].
+    TooMany,
+}
+
+/// Return addresses of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The innermost first.
+    pub frames: Vec<Frame>,
+    /// Why it ends.
+    pub end: StackEnd,
+}
+
+impl Stack {
+    /// Unwinds the stack of a thread; `None` for an architecture whose stacks are not unwound.
+    pub fn of(space: &AddressSpace<'_>, symbols: &Symbols, registers: &Registers) -> Option<Stack> {
+        let general = |name: &str| registers.general.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let mut read = |addr: u64| {
+            let bytes = space.bytes_at(VirtAddr(addr), 8);
+            <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).map_err(|_short| ())
+        };
+        match registers.arch {
+            Arch::X86 if !registers.is_compat => {
+                let regs = UnwindRegsX86_64::new(registers.pc, registers.sp, general("bp")?);
+                let mut unwinder = UnwinderX86_64::new();
+                add_modules(&mut unwinder, symbols);
+                let mut cache = CacheX86_64::<_>::new();
+                Some(walk(symbols, unwinder.iter_frames(registers.pc, regs, &mut cache, &mut read)))
+            }
+            Arch::Aarch64 => {
+                let regs = UnwindRegsAarch64::new(general("x30")?, registers.sp, general("x29")?);
+                let mut unwinder = UnwinderAarch64::new();
+                add_modules(&mut unwinder, symbols);
+                let mut cache = CacheAarch64::<_>::new();
+                Some(walk(symbols, unwinder.iter_frames(registers.pc, regs, &mut cache, &mut read)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn walk<U: Unwinder, F: FnMut(u64) -> Result<u64, ()>>(
+    symbols: &Symbols,
+    mut frames: framehop::UnwindIterator<'_, '_, '_, U, F>,
+) -> Stack {
+    let mut out = Vec::new();
+    loop {
+        if out.len() == MAX_FRAMES {
+            return Stack { frames: out, end: StackEnd::TooMany };
+        }
+        match frames.next() {
+            Ok(Some(frame)) => {
+                let addr = VirtAddr(frame.address());
+                // A call may be the last thing that a function does: the name is that of the call, not of what follows it.
+                let inside = match frame {
+                    FrameAddress::InstructionPointer(addr) => addr,
+                    FrameAddress::ReturnAddress(addr) => addr.get() - 1,
+                };
+                let name = symbols
+                    .name_of(VirtAddr(inside))
+                    .map(|name| AddressName { offset: name.offset + (addr.0 - inside), ..name });
+                let has_tables = symbols.module_at(VirtAddr(inside)).is_some_and(has_tables);
+                out.push(Frame { addr, name, has_tables });
+            }
+            Ok(None) => return Stack { frames: out, end: StackEnd::Outermost },
+            Err(_lost) => return Stack { frames: out, end: StackEnd::Lost },
+        }
+    }
+}
+
+fn has_tables(module: &Module) -> bool {
+    module.elf.as_ref().is_some_and(|elf| elf.eh_frame.is_some())
+}
+
+fn add_modules<U: Unwinder<Module = Tables<bytes::Bytes>>>(unwinder: &mut U, symbols: &Symbols) {
+    for module in symbols.modules() {
+        let Some(elf) = &module.elf else { continue };
+        let bytes = |section: &Option<super::elf::Section>| section.as_ref().map(|it| it.bytes.clone());
+        let range = |section: &Option<super::elf::Section>| section.as_ref().map(|it| it.range.clone());
+        let info = ExplicitModuleSectionInfo {
+            base_svma: 0,
+            text_svma: range(&elf.text),
+            text: bytes(&elf.text),
+            eh_frame_svma: range(&elf.eh_frame),
+            eh_frame: bytes(&elf.eh_frame),
+            eh_frame_hdr_svma: range(&elf.eh_frame_hdr),
+            eh_frame_hdr: bytes(&elf.eh_frame_hdr),
+            ..ExplicitModuleSectionInfo::default()
+        };
+        let addresses = module.range.start.0..module.range.end.0;
+        unwinder.add_module(Tables::new(module.name(), addresses, module.bias, info));
+    }
+}
+
+/// The stacks of every thread of a process, by thread; `Memory` is read for the files that it maps.
+pub fn stacks(memory: &Memory, space: &AddressSpace<'_>) -> Vec<(crate::base::Pid, Option<Stack>)> {
+    let symbols = Symbols::new(memory, space);
+    let Some(process) = memory.checkpoint().process(space.pid()) else { return Vec::new() };
+    let of_thread = |thread: &crate::checkpoint::process::Thread| {
+        thread.registers.known().and_then(|registers| Stack::of(space, &symbols, registers))
+    };
+    process.threads.iter().map(|thread| (thread.tid, of_thread(thread))).collect()
+}

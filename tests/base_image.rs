@@ -1,0 +1,175 @@
+//! What the image that a container started from adds to its checkpoint: clean pages of files, and with them stacks,
+//! symbols and instructions. gdb is asked about the same.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and reads and writes its own files"
+)]
+
+mod rebuild;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+
+use cryoscope::base::{Pid, Silent, VirtAddr, hex};
+use cryoscope::checkpoint::{self, Checkpoint};
+use cryoscope::decode::schema::FileEntry;
+use cryoscope::evidence::{BaseImage, Evidence, OpenOptions};
+use cryoscope::memory::disassembly::{Isa, disassemble};
+use cryoscope::memory::stack::{StackEnd, stacks};
+use cryoscope::memory::{Content, Memory, Missing, Origin, Symbols, write_core};
+use rebuild::Parts;
+use sha2::{Digest, Sha256};
+
+fn base() -> BaseImage {
+    BaseImage::open("fixtures/base/image.tar.zst".as_ref(), &OpenOptions::default(), &Silent).unwrap()
+}
+
+fn load(parts: &Parts) -> Arc<Checkpoint> {
+    let options = OpenOptions::default();
+    let evidence = Evidence::open_bytes("base.tar", parts.tar(), &options, &Silent).unwrap();
+    checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0)
+}
+
+#[derive(serde::Deserialize)]
+struct Mapping {
+    start: String,
+    end: String,
+    sha256: Option<String>,
+}
+
+#[test]
+fn with_the_base_image_every_mapping_equals_the_memory_of_the_process() {
+    let memory = Memory::with_base(load(&Parts::of("memory-zoo.tar.zst")), &base());
+    assert_eq!(memory.issues(), []);
+    let json = std::fs::read("fixtures/memory-zoo.mem.sha256.json").unwrap();
+    let recorded: BTreeMap<u32, Vec<Mapping>> = serde_json::from_slice(&json).unwrap();
+    let (mut of_program, mut absent) = (0, Vec::new());
+    for (pid, mappings) in &recorded {
+        let space = memory.space(Pid(*pid)).unwrap();
+        for mapping in mappings {
+            let address = |text: &str| VirtAddr(u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap());
+            let (start, end) = (address(&mapping.start), address(&mapping.end));
+            let Some(expected) = &mapping.sha256 else { continue };
+            let mut hasher = Sha256::new();
+            let mut missing = None;
+            for chunk in space.read(start..end) {
+                match chunk.content {
+                    Content::Bytes(bytes) => hasher.update(&bytes),
+                    Content::Zero => hasher.update(vec![0; (chunk.range.end.0 - chunk.range.start.0) as usize]),
+                    Content::Absent(why) => missing = Some(why),
+                }
+            }
+            if let Some(why) = missing {
+                absent.push(why);
+                continue;
+            }
+            assert_eq!(&hex(&hasher.finalize()), expected, "pid {pid} {start}-{end}");
+            let vma = space.map().vma_at(start).unwrap();
+            of_program += usize::from(vma.path.as_bytes() == b"/usr/local/bin/memory-zoo");
+        }
+    }
+    // Code, constants and data of the program, in both processes; only the kernel's own page is not there.
+    assert!(of_program >= 8, "{of_program}");
+    assert!(absent.iter().all(|why| *why == Missing::NotKept), "{absent:?}");
+}
+
+#[test]
+fn stacks_are_those_that_gdb_sees() {
+    let checkpoint = load(&Parts::of("process-zoo.tar.zst"));
+    let base = base();
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    let (layer, member) = base.get(b"/usr/local/bin/process-zoo").unwrap();
+    std::fs::write(&program, layer.read(member).unwrap()).unwrap();
+    let memory = Memory::with_base(Arc::clone(&checkpoint), &base);
+    let process = checkpoint.processes.iter().max_by_key(|process| process.threads.len()).unwrap();
+    let space = memory.space(process.pid).unwrap();
+    let core = dir.path().join("core");
+    write_core(process, &space, &mut std::fs::File::create(&core).unwrap(), &Silent).unwrap();
+    let ran = Command::new("gdb")
+        .args(["-nx", "-batch", "-iex", "set debuginfod enabled off"])
+        .args([program.as_os_str(), "-core".as_ref(), core.as_os_str()])
+        .args(["-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry on", "-ex", "thread apply all bt"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let stacks = stacks(&memory, &space);
+    assert_eq!(stacks.len(), 7);
+    for (tid, stack) in stacks {
+        let stack = stack.unwrap();
+        assert_eq!(stack.end, StackEnd::Outermost);
+        assert!(stack.frames.iter().all(|frame| frame.has_tables));
+        let thread = told.split("\nThread ").skip(1).find(|part| part.contains(&format!("LWP {tid})"))).unwrap();
+        let frames: Vec<(u64, &str)> = thread
+            .lines()
+            .filter(|line| line.starts_with('#'))
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                (u64::from_str_radix(words[1].trim_start_matches("0x"), 16).unwrap(), words[3])
+            })
+            .collect();
+        let ours: Vec<(u64, &str)> = stack
+            .frames
+            .iter()
+            .map(|frame| (frame.addr.0, frame.name.as_ref().unwrap().symbol.as_deref().unwrap()))
+            .collect();
+        assert_eq!(ours, frames, "thread {tid}: {told}");
+        assert!(frames.len() >= 7);
+    }
+}
+
+#[test]
+fn without_tables_a_stack_says_that_it_is_lost() {
+    let memory = Memory::new(load(&Parts::of("process-zoo.tar.zst")));
+    let space = memory.space(Pid(16)).unwrap();
+    for (_, stack) in stacks(&memory, &space) {
+        let stack = stack.unwrap();
+        assert_eq!(stack.end, StackEnd::Lost);
+        assert!(!stack.frames[0].has_tables);
+    }
+}
+
+#[test]
+fn instructions_are_decoded_with_the_names_of_where_they_lead() {
+    let memory = Memory::with_base(load(&Parts::of("process-zoo.tar.zst")), &base());
+    let space = memory.space(Pid(16)).unwrap();
+    let symbols = Symbols::new(&memory, &space);
+    let isa = Isa::of(memory.checkpoint(), Pid(16)).unwrap();
+    let pause = symbols.address_of("pause").unwrap();
+    let lines = disassemble(&space, &symbols, isa, pause, 12);
+    assert_eq!(lines[0].label.as_deref(), Some("pause"));
+    let call = lines.iter().find(|line| line.text.starts_with("call")).unwrap();
+    assert_eq!(call.target_name.as_ref().unwrap().to_string(), "process-zoo!__syscall_cancel");
+    // The bytes are those of the file, and follow each other.
+    for pair in lines.windows(2) {
+        assert_eq!(pair[0].addr.0 + pair[0].bytes.len() as u64, pair[1].addr.0);
+    }
+    // Without the image one line says that they are not there.
+    let bare = Memory::new(load(&Parts::of("process-zoo.tar.zst")));
+    let space = bare.space(Pid(16)).unwrap();
+    let lines = disassemble(&space, &Symbols::new(&bare, &space), isa, pause, 1);
+    assert!(lines[0].bytes.is_empty() && lines[0].text.ends_with("clean page of a file: not in the checkpoint"));
+}
+
+#[test]
+fn file_that_is_not_the_one_that_was_mapped_is_told_and_not_used() {
+    let is_zoo =
+        |file: &FileEntry| file.reg.as_ref().is_some_and(|reg| reg.name.as_ref() == b"/usr/local/bin/process-zoo");
+    let change = |change: fn(&mut FileEntry)| {
+        let mut parts = Parts::of("process-zoo.tar.zst");
+        let mut files = parts.records::<FileEntry>("files.img");
+        files.iter_mut().filter(|file| is_zoo(file)).for_each(change);
+        parts.set_records("files.img", &files);
+        let memory = Memory::with_base(load(&parts), &base());
+        let space = memory.space(Pid(16)).unwrap();
+        let code = space.segment_at(VirtAddr(0x0040_2125)).unwrap();
+        assert_eq!(code.origin, Origin::Absent(Missing::FilePage));
+        memory.issues().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let told = change(|file| file.reg.as_mut().unwrap().build_id[0] ^= 1);
+    assert!(told.iter().any(|told| told.contains("build id 6ef57187")), "{told:?}");
+    let told = change(|file| file.reg.as_mut().unwrap().size = Some(7));
+    assert!(told.iter().any(|told| told.contains("919560 bytes in the base image and had 7")), "{told:?}");
+}

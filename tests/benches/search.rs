@@ -1,0 +1,148 @@
+//! Searching all memory of a big checkpoint, side by side with ripgrep where it is installed.
+//!
+//! `cargo bench --bench search [-- GIB]`. Needs the release build of the program (`make bench` makes it) and the size in
+//! the cache directory. The checkpoint is synthetic (`synth.rs`); both programs get the same plain tar, warm. Answers are
+//! compared before times are.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench makes files, runs peers, prints"
+)]
+#![expect(dead_code, reason = "synth.rs makes other checkpoints as well")]
+
+#[path = "../rebuild/mod.rs"]
+mod rebuild;
+mod synth;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cryoscope::evidence::OpenOptions;
+
+/// The program under test, built by `make bench`.
+const PROGRAM: &str = "target/release/cryoscope";
+const NEEDLE: &str = "CRYOSCOPE-NEEDLE";
+/// In text pages every 20 letters in 150 megabytes or so, and no literal to look for.
+const REGEX: &str = "[0-9A-F]{20}";
+
+fn main() {
+    let gib: f64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1.8);
+    let program = std::env::var("CRYOSCOPE").unwrap_or_else(|_| PROGRAM.to_owned());
+    let len = (gib * f64::from(1 << 30)) as u64 / 4096 * 4096;
+    let cache = OpenOptions::default().cache_dir().unwrap();
+    fs::create_dir_all(&cache).unwrap();
+    let dir = tempfile::tempdir_in(cache).unwrap();
+    let tar = dir.path().join("big.tar");
+    synth::big_memory(&tar, len, NEEDLE.as_bytes());
+    fs::read(&tar).unwrap(); // warm
+    let file = tar.to_str().unwrap();
+
+    println!("| search of {gib:.1} GiB | found | cryoscope | GB/s | peak private | ripgrep | its time | ratio |");
+    println!("|---|---:|---:|---:|---:|---|---:|---:|");
+    let needles = len.div_ceil(64 << 20);
+    let one = case(&program, "one literal", &[NEEDLE], &["-F", NEEDLE], file, len, Some(needles));
+    case(&program, "regex without a literal", &["--regex", REGEX], &[&format!("(?-u){REGEX}")], file, len, None);
+    let words: Vec<String> = (1..64_u64).map(|nr| format!("w{:x}", nr.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let mut args = vec![NEEDLE];
+    words.iter().for_each(|word| args.extend(["-e", word]));
+    let mut peer = vec!["-F", "-e", NEEDLE];
+    words.iter().for_each(|word| peer.extend(["-e", word]));
+    let many = case(&program, "64 literals", &args, &peer, file, len, Some(needles));
+    case(
+        &program,
+        "any case",
+        &["-i", "cryoscope-needle"],
+        &["-i", "-F", "cryoscope-needle"],
+        file,
+        len,
+        Some(needles),
+    );
+    case(
+        &program,
+        "hex with wildcards",
+        &["--hex", "43 52 59 ?? 53 4? 4f"],
+        &["(?-u)CRY.S[@-O]O"],
+        file,
+        len,
+        Some(needles),
+    );
+    println!("\n64 literals take {:.2} times as long as one.", many.as_secs_f64() / one.as_secs_f64());
+    secrets(&program, &tar, len);
+}
+
+/// One search of both; ripgrep counts matches over the whole tar.
+fn case(
+    program: &str,
+    what: &str,
+    args: &[&str],
+    peer_args: &[&str],
+    file: &str,
+    len: u64,
+    expected: Option<u64>,
+) -> Duration {
+    let own_args = [&["search", "-q", "--count", file], args].concat();
+    let (found, own, private) = best_of(5, program, &own_args);
+    if let Some(expected) = expected {
+        assert_eq!(found, expected, "{what}");
+    }
+    let peer_args = [&["-a", "--count-matches", "--no-filename"], peer_args, &[file]].concat();
+    let peer = installed("rg").then(|| best_of(3, "rg", &peer_args));
+    if let Some((peer_found, ..)) = peer {
+        assert_eq!(found, peer_found, "{what}: ripgrep finds another number");
+    }
+    let ms = |time: Duration| format!("{:.0} ms", time.as_secs_f64() * 1e3);
+    let ratio = peer.map_or_else(|| "–".to_owned(), |peer| format!("{:.2}", peer.1.as_secs_f64() / own.as_secs_f64()));
+    let peer_time = peer.map_or_else(|| "not installed".to_owned(), |peer| ms(peer.1));
+    println!(
+        "| {what} | {found} | {} | {:.1} | {:.1} MB | rg {} | {peer_time} | {ratio} |",
+        ms(own),
+        len as f64 / 1e9 / own.as_secs_f64(),
+        private as f64 / 1e3,
+        peer_args.iter().take(4).copied().collect::<Vec<_>>().join(" "),
+    );
+    own
+}
+
+fn secrets(program: &str, tar: &Path, len: u64) {
+    let args = ["search", "-q", "--count", "--secrets", tar.to_str().unwrap()];
+    let (found, own, _) = best_of(3, program, &args);
+    println!(
+        "Secrets: {found} in {:.0} ms, {:.1} GB/s.",
+        own.as_secs_f64() * 1e3,
+        len as f64 / 1e9 / own.as_secs_f64()
+    );
+}
+
+/// The answer, the best time, and the most private memory seen in KiB.
+fn best_of(n: usize, program: &str, args: &[&str]) -> (u64, Duration, u64) {
+    let runs: Vec<(u64, Duration, u64)> = (0..n).map(|_| run(program, args)).collect();
+    (runs[0].0, runs.iter().map(|run| run.1).min().unwrap(), runs.iter().map(|run| run.2).max().unwrap())
+}
+
+fn run(program: &str, args: &[&str]) -> (u64, Duration, u64) {
+    let out = tempfile::NamedTempFile::new().unwrap();
+    let start = Instant::now();
+    let stdout = out.reopen().unwrap();
+    let mut child = Command::new(program).args(args).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
+    let mut private = 0;
+    let spent = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            let spent = start.elapsed();
+            assert!(matches!(status.code(), Some(0 | 1)), "{program} {args:?}: {status}");
+            break spent;
+        }
+        let smaps = fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id())).unwrap_or_default();
+        let kib =
+            |line: &str| line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default();
+        private = private.max(smaps.lines().filter(|line| line.starts_with("Anonymous:")).map(kib).sum());
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    (fs::read_to_string(out.path()).unwrap().trim().parse().unwrap_or(0), spent, private)
+}
+
+fn installed(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}

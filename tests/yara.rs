@@ -1,0 +1,124 @@
+//! YARA rules over real checkpoints.
+#![cfg(feature = "yara")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and reads its own files")]
+
+mod rebuild;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use cryoscope::base::Silent;
+use cryoscope::checkpoint;
+use cryoscope::evidence::{Evidence, OpenOptions};
+use cryoscope::memory::Memory;
+use cryoscope::memory::search::yara::{RuleFile, YaraHit, YaraRules, YaraSink, scan};
+use cryoscope::memory::search::{Scope, Skipped, Source};
+use rebuild::Parts;
+
+#[derive(Debug, Default)]
+struct Found {
+    hits: Vec<(String, Option<String>, Source, Option<u32>, Option<u64>, String)>,
+    max: Option<usize>,
+}
+
+impl YaraSink for Found {
+    fn found(&mut self, found: &YaraHit<'_>) -> ControlFlow<()> {
+        let YaraHit { rule, pattern, hit } = found;
+        let (pid, vaddr) = (hit.pid().map(|pid| pid.0), hit.vaddr().map(|vaddr| vaddr.0));
+        let pattern = pattern.map(str::to_owned);
+        self.hits.push((rule.name.clone(), pattern, hit.source(), pid, vaddr, hit.name().label()));
+        if self.max == Some(self.hits.len()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn skipped(&mut self, _skipped: &Skipped<'_>) {}
+}
+
+fn memory(fixture: &str) -> Memory {
+    let options = OpenOptions::default();
+    let evidence = Evidence::open_bytes("yara.tar", Parts::of(fixture).tar(), &options, &Silent).unwrap();
+    Memory::new(checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0))
+}
+
+fn rules(source: &str) -> Result<YaraRules, String> {
+    let file = RuleFile { name: "rules.yar".into(), source: source.as_bytes().to_vec(), dir: None };
+    YaraRules::compile(&[file]).map_err(|error| error.to_string())
+}
+
+fn run(memory: &Memory, source: &str, scope: &Scope) -> Found {
+    let mut found = Found::default();
+    scan(memory, scope, &rules(source).unwrap(), &Silent, &mut found).unwrap();
+    found
+}
+
+#[test]
+fn planted_secrets_are_found_at_their_addresses() {
+    let planted: serde_json::Value =
+        serde_json::from_slice(&std::fs::read("fixtures/memory-zoo.planted.json").unwrap()).unwrap();
+    let memory = memory("memory-zoo.tar.zst");
+    let mut compared = 0;
+    for (label, secret) in planted.as_object().unwrap() {
+        let (Some(hex), Some(hits)) = (secret["hex"].as_str(), secret["hits"].as_array()) else { continue };
+        let spaced: Vec<&str> = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect();
+        let source = format!("rule planted {{ strings: $a = {{ {} }} condition: $a }}", spaced.join(" "));
+        let scope = Scope { sources: vec![Source::Memory], ..Scope::default() };
+        let told = run(&memory, &source, &scope);
+        let told: BTreeSet<(u32, u64)> = told.hits.iter().map(|hit| (hit.3.unwrap(), hit.4.unwrap())).collect();
+        let address = |hit: &serde_json::Value| {
+            u64::from_str_radix(hit["vaddr"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+        };
+        for hit in hits.iter().filter(|hit| hit["anonymous"] == true) {
+            let place = (u32::try_from(hit["pid"].as_u64().unwrap()).unwrap(), address(hit));
+            assert!(told.contains(&place), "{label}: {place:x?} is not in {told:x?}");
+            compared += 1;
+        }
+        let all: BTreeSet<(u32, u64)> =
+            hits.iter().map(|hit| (u32::try_from(hit["pid"].as_u64().unwrap()).unwrap(), address(hit))).collect();
+        assert!(told.is_subset(&all), "{label}: {told:x?} has what was not planted: {all:x?}");
+    }
+    assert!(compared >= 20, "{compared}");
+}
+
+#[test]
+fn memory_of_a_process_is_one_thing_and_files_have_their_modules() {
+    let memory = memory("compromised-webapp.tar.zst");
+    let source = r#"
+        import "elf"
+        rule program { condition: elf.type == elf.ET_EXEC or elf.type == elf.ET_DYN }
+        rule both { strings: $a = "kworker" $b = "/bin/sh" condition: all of them }
+    "#;
+    let told = run(&memory, source, &Scope::default());
+    let files: BTreeSet<(Source, &str)> =
+        told.hits.iter().filter(|hit| hit.0 == "program").map(|hit| (hit.2, hit.5.as_str())).collect();
+    assert!(files.contains(&(Source::Ghost, "/tmp/.X11-unix/.cache")), "{files:?}");
+    // The program that lives in memory only, although a process maps it.
+    assert!(files.iter().any(|(source, name)| *source == Source::Memfd && name.contains("kworker")), "{files:?}");
+    assert!(told.hits.iter().filter(|hit| hit.0 == "program").all(|hit| hit.1.is_none() && hit.4.is_none()));
+    // Far from each other, in maps of their own.
+    let both: BTreeSet<(u32, &str)> = told
+        .hits
+        .iter()
+        .filter(|hit| hit.0 == "both" && hit.2 == Source::Memory)
+        .map(|hit| (hit.3.unwrap(), hit.1.as_deref().unwrap()))
+        .collect();
+    assert!(both.contains(&(8, "$a")) && both.contains(&(8, "$b")), "{both:?}");
+    // Found in order, each once.
+    let in_memory: Vec<_> = told.hits.iter().filter(|hit| hit.2 == Source::Memory && hit.0 == "both").collect();
+    assert!(in_memory.windows(2).all(|pair| (pair[0].3, pair[0].4) < (pair[1].3, pair[1].4)));
+}
+
+#[test]
+fn scan_ends_when_the_sink_has_enough() {
+    let mut found = Found { max: Some(2), ..Found::default() };
+    let rules = rules(r#"rule root { strings: $a = "root" condition: $a }"#).unwrap();
+    scan(&memory("compromised-webapp.tar.zst"), &Scope::default(), &rules, &Silent, &mut found).unwrap();
+    assert_eq!(found.hits.len(), 2);
+}
+
+#[test]
+fn wrong_rules_say_where_and_missing_modules_cost_only_their_rules() {
+    let wrong = rules("rule a { condition: tru }").unwrap_err();
+    assert!(wrong.contains("rules.yar:1:21") && wrong.contains("tru"), "{wrong}");
+    let some = rules("import \"pe\"\nrule a { condition: pe.is_pe }\nrule b { condition: true }").unwrap();
+    assert_eq!(some.infos().iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert!(some.warnings().iter().any(|warning| warning.contains("pe")), "{:?}", some.warnings());
+}
