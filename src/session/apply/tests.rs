@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::base::{Fd, Pid};
+use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
+use crate::session::space::find::Query;
 use crate::session::{
-    ArchivesCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd, JobId, JobWork,
-    JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab, Requested, Target,
-    Theme, ViewCommand, apply, sample,
+    ArchivesCommand, BookmarksCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, FindCommand, HashState,
+    JobEnd, JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind,
+    ProcessTab, Requested, Target, Theme, ViewCommand, apply, sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -236,4 +237,60 @@ fn everything_with_a_name_is_listed_for_the_palette() {
     let has = |label: &str| objects.iter().any(|object| object.label.contains(label));
     assert!(has("7 .cache") && has("inventory.img") && has("spec.dump") && has("/dev/pts"));
     assert!(objects.iter().any(|object| matches!(object.target, Target::Socket(_))));
+}
+
+#[test]
+fn address_selects_its_process_and_going_where_one_is_counts() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let place = Target::Address { pid: Pid(7), addr: VirtAddr(0x1000) };
+    let effects = apply(&mut model, Command::go(place.clone()));
+    assert!(matches!(effects.as_slice(), [Effect::ShowPanel(PanelKind::Memory)]));
+    let archive = model.active().unwrap();
+    assert_eq!((archive.selected_pid(), archive.target()), (Some(Pid(7)), &place));
+    let arrivals = archive.arrivals();
+    let _ = apply(&mut model, Command::go(place));
+    assert_ne!(model.active().unwrap().arrivals(), arrivals);
+    let effects = apply(&mut model, ViewCommand::GoToAddress.into());
+    assert!(matches!(effects.as_slice(), [Effect::ShowPanel(PanelKind::Memory), Effect::FocusAddress]));
+}
+
+#[test]
+fn bookmarks_are_kept_under_the_name_of_the_evidence() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let addr = VirtAddr(0x1000);
+    let set = BookmarksCommand::Set { pid: Pid(7), addr, note: "here".into() };
+    let effects = apply(&mut model, set.into());
+    assert!(matches!(effects.as_slice(), [Effect::StartJob { work: JobWork::SaveSettings(_), .. }]));
+    let [bookmark] = model.settings().bookmarks.as_slice() else { panic!("{:?}", model.settings()) };
+    assert_eq!((bookmark.evidence.as_str(), bookmark.pid, bookmark.addr), ("a.tar", 7, 0x1000));
+    let _ = apply(&mut model, BookmarksCommand::Remove { pid: Pid(7), addr }.into());
+    assert!(model.settings().bookmarks.is_empty());
+}
+
+#[test]
+fn new_find_stops_the_one_before_and_late_hits_of_it_are_dropped() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let start = |text: &str| {
+        let query = Query { text: text.into(), is_any_case: false };
+        Command::from(FindCommand::Start { pid: Pid(1), query })
+    };
+    let effects = apply(&mut model, start("one"));
+    let [Effect::StartJob { id: first, work: JobWork::Find { .. }, .. }] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    let effects = apply(&mut model, start("two"));
+    let [Effect::CancelJob(stopped), Effect::StartJob { id: second, .. }] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(stopped, first);
+    let hits = vec![VirtAddr(0x10)..VirtAddr(0x13)];
+    let _ = apply(&mut model, FindCommand::Found { job: *first, hits: hits.clone() }.into());
+    let _ = apply(&mut model, JobsCommand::Ended { id: *first, end: JobEnd::Cancelled }.into());
+    assert!(model.active().unwrap().find().unwrap().hits().is_empty());
+    let _ = apply(&mut model, FindCommand::Found { job: *second, hits: hits.clone() }.into());
+    let _ = apply(&mut model, JobsCommand::Ended { id: *second, end: JobEnd::Failed("no room".into()) }.into());
+    let find = model.active().unwrap().find().unwrap();
+    assert_eq!((find.hits(), find.is_running(), find.failed()), (hits.as_slice(), false, Some("no room")));
+    let _ = apply(&mut model, FindCommand::Close.into());
+    assert!(model.active().unwrap().find().is_none());
 }

@@ -7,6 +7,9 @@ use crate::base::{ByteOrder, escape_controls};
 /// Most bytes that a reading looks at: `sockaddr_un`.
 pub const MAX_BYTES: usize = 128;
 
+/// How many of the readings, from the first on, are numbers.
+pub const NUMBERS: usize = 12;
+
 /// One reading of the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -163,6 +166,12 @@ mod tests {
         }
         assert_eq!(text(&1.5f64.to_le_bytes(), ByteOrder::Little, "f64").as_deref(), Some("1.5"));
         assert_eq!(text(&[0xa5], ByteOrder::Little, "binary").as_deref(), Some("1010 0101"));
+    }
+
+    #[test]
+    fn numbers_come_first() {
+        let all = readings(&[0; 16], ByteOrder::Little);
+        assert_eq!((all[NUMBERS - 1].label, all[NUMBERS].label), ("f64", "UTF-8"));
     }
 
     #[test]

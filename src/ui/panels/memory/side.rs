@@ -80,14 +80,17 @@ pub(super) fn side_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, vie
             ui.spacing_mut().item_spacing.y = 1.0;
             ui.spacing_mut().interact_size.y = 18.0;
             if ui.available_width() < BESIDE {
-                inspector_ui(ui, shown, state, view, commands);
+                order_ui(ui, shown, state);
+                readings_ui(ui, shown, state, view, Readings::All, commands);
                 ui.add_space(SPACE_S);
                 bookmarks_ui(ui, shown, state, view, commands);
                 return;
             }
-            ui.columns(2, |columns| {
-                if let [left, right] = columns {
-                    inspector_ui(left, shown, state, view, commands);
+            ui.columns(3, |columns| {
+                if let [left, middle, right] = columns {
+                    order_ui(left, shown, state);
+                    readings_ui(left, shown, state, view, Readings::Numbers, commands);
+                    readings_ui(middle, shown, state, view, Readings::Others, commands);
                     bookmarks_ui(right, shown, state, view, commands);
                 }
             });
@@ -95,8 +98,16 @@ pub(super) fn side_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, vie
     });
 }
 
-fn inspector_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, view: &View, commands: &mut Vec<Command>) {
-    let tokens = Tokens::get(ui);
+/// Which of the readings stand in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readings {
+    All,
+    Numbers,
+    Others,
+}
+
+/// The choice of the byte order.
+fn order_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState) {
     let order = state.order.unwrap_or(shown.order);
     let chosen = tab_strip(ui, &[("Little endian", 0), ("Big endian", 0)], usize::from(order == ByteOrder::Big));
     let order = if chosen == 1 { ByteOrder::Big } else { ByteOrder::Little };
@@ -104,16 +115,39 @@ fn inspector_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, view: &Vi
         state.order = Some(order);
     }
     ui.add_space(SPACE_XS);
+}
+
+fn readings_ui(
+    ui: &mut Ui,
+    shown: &Shown<'_>,
+    state: &mut SideState,
+    view: &View,
+    which: Readings,
+    commands: &mut Vec<Command>,
+) {
+    let order = state.order.unwrap_or(shown.order);
     let Some(at) = view.cursor else {
-        ui.label(RichText::new("Click a byte to read it as numbers, times, addresses.").color(tokens.muted));
+        if which != Readings::Others {
+            let hint = RichText::new("Click a byte to read it as numbers, times, addresses.");
+            ui.label(hint.color(Tokens::get(ui).muted));
+        }
         return;
     };
     if state.readings.as_ref().is_none_or(|read| (read.at, read.order) != (at, order)) {
         state.readings = Some(Read::new(shown, at, order));
     }
     let Some(read) = &state.readings else { return };
-    for (reading, other) in read.readings.iter().zip(&read.others) {
+    let numbers = readings::NUMBERS.min(read.readings.len());
+    let wanted = match which {
+        Readings::All => 0..read.readings.len(),
+        Readings::Numbers => 0..numbers,
+        Readings::Others => numbers..read.readings.len(),
+    };
+    for (reading, other) in read.readings.iter().zip(&read.others).take(wanted.end).skip(wanted.start) {
         reading_ui(ui, reading, other, commands);
+    }
+    if which == Readings::Numbers {
+        return;
     }
     pointer_ui(ui, shown, view, read, commands);
     if !read.shared.is_empty() {
@@ -123,7 +157,7 @@ fn inspector_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, view: &Vi
                     target_link(ui, commands, &format!("{pid}: {addr}"), Target::Address { pid: *pid, addr: *addr });
                 }
                 if read.shared.len() > MAX_SHARED {
-                    ui.label(RichText::new("and more").color(tokens.muted));
+                    ui.label(RichText::new("and more").color(Tokens::get(ui).muted));
                 }
             });
         });
