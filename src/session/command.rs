@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{
-    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme,
+    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, SearchId, SearchNews,
+    SearchRequest, Target, Theme,
 };
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
+use crate::report::search::KeptHit;
 
 /// One thing asked, by the analyst or by a job that has ended.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub enum Command {
     Export(ExportCommand),
     /// Bookmarks in memory.
     Bookmarks(BookmarksCommand),
+    /// Searches.
+    Search(SearchCommand),
     /// End the program.
     Quit,
 }
@@ -215,6 +220,13 @@ pub enum ExportCommand {
         /// What.
         bytes: bytes::Bytes,
     },
+    /// The analyst has chosen where to write hits.
+    WriteHits {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        hits: Vec<Arc<KeptHit>>,
+    },
     /// It is written.
     Written {
         /// Where.
@@ -243,6 +255,64 @@ pub enum BookmarksCommand {
         /// Where.
         addr: VirtAddr,
     },
+}
+
+/// About searches of the active archive.
+#[derive(Clone, Debug)]
+pub enum SearchCommand {
+    /// Put the cursor into the field that asks what to search for.
+    Ask {
+        /// In the memory of this process; `None` leaves the scope as it is.
+        pid: Option<Pid>,
+    },
+    /// Search.
+    Start(SearchRequest),
+    /// Search for the same again.
+    Again(SearchId),
+    /// Stop one that runs.
+    Stop(SearchId),
+    /// Forget one and what it found.
+    Close(SearchId),
+    /// Show the hits of this one.
+    Show(SearchId),
+    /// Show only hits that have this in them.
+    Filter {
+        /// Which search.
+        id: SearchId,
+        /// In any case; empty for all.
+        text: String,
+    },
+    /// A job has found something.
+    Found {
+        /// In which archive.
+        archive: ArchiveId,
+        /// Which search.
+        id: SearchId,
+        /// The job, since a search can be run again.
+        job: JobId,
+        /// What.
+        news: SearchNews,
+    },
+    /// Make a hit the one that the analyst is at.
+    Visit {
+        /// Which search.
+        id: SearchId,
+        /// The number of the hit.
+        hit: usize,
+        /// Bring the panel that shows its place to the front.
+        is_gone_to: bool,
+    },
+    /// Go to the next hit, or to the one before.
+    Step {
+        /// Forward or backward.
+        is_forward: bool,
+    },
+    /// Ask for files of YARA rules.
+    ChooseRules,
+    /// Search by these files of rules from now on.
+    UseRules(Vec<PathBuf>),
+    /// Ask where to write all hits, as `search --json` does.
+    Export(SearchId),
 }
 
 impl Command {
@@ -294,6 +364,12 @@ impl From<JobsCommand> for Command {
 impl From<NotificationsCommand> for Command {
     fn from(command: NotificationsCommand) -> Command {
         Command::Notifications(command)
+    }
+}
+
+impl From<SearchCommand> for Command {
+    fn from(command: SearchCommand) -> Command {
+        Command::Search(command)
     }
 }
 

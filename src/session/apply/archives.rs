@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{navigate, save_settings, start_job};
 use crate::checkpoint::Checkpoint;
 use crate::session::content::Contents;
+use crate::session::search::Searches;
 use crate::session::{
     ArchiveId, ArchivesCommand, ContentKey, Effect, FileChoice, HashState, JobId, JobWork, Level, Loaded, Model,
     OpenArchive, PanelKind, ProcessTab, Requested, Target,
@@ -135,6 +136,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
             contents: Contents::default(),
+            searches: Searches::default(),
         });
     }
     let ids: Vec<ArchiveId> = fresh.iter().map(|archive| archive.id).collect();
@@ -205,6 +207,8 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
     if let HashState::Running(job) = closed.hash {
         effects.push(Effect::CancelJob(job));
     }
+    let searching = closed.searches.sessions().iter().filter(|session| session.is_running());
+    effects.extend(searching.map(|session| Effect::CancelJob(session.job())));
     // Whoever closes an early look does not want the rest.
     effects.extend(closed.arriving.map(Effect::CancelJob));
     effects

@@ -4,6 +4,7 @@ mod archives;
 mod jobs;
 mod navigate;
 mod rest;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub fn apply(model: &mut Model, command: Command) -> Vec<Effect> {
         Command::Jobs(command) => jobs::apply(model, command),
         Command::Notifications(command) => rest::apply_notifications(model, command),
         Command::Export(command) => rest::apply_export(model, command),
+        Command::Search(command) => search::apply(model, command),
         Command::Bookmarks(command) => rest::apply_bookmarks(model, command),
         Command::Quit => vec![Effect::Quit],
     }

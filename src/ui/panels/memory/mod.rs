@@ -65,11 +65,6 @@ impl MemoryState {
         self.address.wants_focus = true;
     }
 
-    /// Puts the cursor into the field of what to find.
-    pub fn focus_find(&mut self) {
-        self.address.wants_focus = true;
-    }
-
     /// Takes in which space is shown and where the analyst has gone.
     fn follow(&mut self, archive: &OpenArchive, id: SpaceId) {
         if self.shown != Some(id) {
@@ -88,7 +83,12 @@ impl MemoryState {
         match archive.target() {
             Target::Address { pid, addr } if *pid == id.pid => {
                 self.view.go(*addr);
-                self.view.wants_focus = true;
+                let hit = archive.searches().current_in(id.pid).filter(|hit| hit.vaddr == Some(*addr));
+                if let Some(hit) = hit {
+                    self.view.anchor = Some(VirtAddr(addr.0.saturating_add(hit.len_bytes.max(1) - 1)));
+                }
+                // Who walks hits keeps the keyboard where it is.
+                self.view.wants_focus = hit.is_none();
             }
             Target::Vma { pid, start } if *pid == id.pid => self.view.go(*start),
             _ => {}
