@@ -71,7 +71,7 @@ pub(super) fn hits_ui(
             }
         }
     });
-    tree.offset = output.state.offset.y;
+    tree.offset = output.state.clamped_offset().y;
 }
 
 /// Why there are no rows.
