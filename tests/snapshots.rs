@@ -6,7 +6,10 @@
 use std::time::{Duration, Instant};
 
 use cryoscope::base::{FileId, MntId, Pid};
-use cryoscope::session::{ArchivesCommand, Command, PanelKind, ProcessTab, Settings, Target, Theme};
+use cryoscope::session::search::Query;
+use cryoscope::session::{
+    ArchivesCommand, Command, PanelKind, ProcessTab, SearchCommand, SearchRequest, Settings, Target, Theme, ViewCommand,
+};
 use cryoscope::ui::App;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 
@@ -131,4 +134,34 @@ fn images() {
 #[test]
 fn issues() {
     panel("issues", Target::Panel(PanelKind::Issues));
+}
+
+#[test]
+fn search() {
+    let query = Query::text("AKIAIOSFODNN7EXAMPLE");
+    let request = SearchRequest { query, ..SearchRequest::default() };
+    let mut results = SnapshotResults::new();
+    for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
+        let mut harness = window(theme, WHOLE);
+        open_sample(&mut harness);
+        harness.state_mut().ask(SearchCommand::Start(request.clone()));
+        harness.state_mut().ask(ViewCommand::ShowPanel(PanelKind::Search));
+        let is_done = |app: &App| {
+            let shown = app.model().active().and_then(|archive| archive.searches().shown());
+            shown.is_some_and(|shown| !shown.is_running())
+        };
+        let started = Instant::now();
+        while !is_done(harness.state()) {
+            assert!(started.elapsed() < Duration::from_secs(60), "the search does not end");
+            harness.run_steps(1);
+        }
+        // The line that says how long it took is behind this one.
+        harness.state_mut().ask(SearchCommand::Step { is_forward: true });
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(10));
+            harness.run_steps(1);
+        }
+        harness.snapshot(format!("search_{suffix}"));
+        results.extend_harness(&mut harness);
+    }
 }
