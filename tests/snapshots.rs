@@ -155,7 +155,6 @@ fn search() {
             assert!(started.elapsed() < Duration::from_secs(60), "the search does not end");
             harness.run_steps(1);
         }
-        // The line that says how long it took is behind this one.
         harness.state_mut().ask(SearchCommand::Step { is_forward: true });
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(10));

@@ -93,8 +93,12 @@ pub(super) fn form_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form, comma
     ui.add_space(SPACE_XS);
     let y = ui.cursor().top() - 0.5;
     ui.painter().hline(ui.max_rect().x_range(), y, egui::Stroke::new(1.0, Tokens::get(ui).line));
-    if is_asked && problem.is_none() {
-        commands.push(SearchCommand::Start(request).into());
+    if is_asked {
+        // Enter may come in the frame of the last letter.
+        let request = form.request(archive);
+        if form.problem(archive, &request).is_none() {
+            commands.push(SearchCommand::Start(request).into());
+        }
     }
 }
 
@@ -177,7 +181,7 @@ fn scope_button(ui: &mut Ui, form: &mut Form, request: &SearchRequest) {
         place.clone()
     };
     let text = RichText::new(format!("in {short}")).color(Tokens::get(ui).text);
-    let button = ui.add(egui::Button::selectable(form.is_scope_open, text).min_size(egui::vec2(0.0, 26.0)));
+    let button = ui.add(egui::Button::new(text).selected(form.is_scope_open).min_size(egui::vec2(0.0, 27.0)));
     if button.on_hover_text(format!("Searches {place}\nClick to choose where")).clicked() {
         form.is_scope_open = !form.is_scope_open;
     }
