@@ -2,8 +2,8 @@
 //! generated from it, so that they cannot drift apart.
 
 use super::{
-    ArchivesCommand, Command, JobsCommand, Model, NavigateCommand, NotificationsCommand, PanelKind, SearchCommand, Theme,
-    ViewCommand,
+    ArchivesCommand, Command, JobsCommand, Model, NavigateCommand, NotificationsCommand, PanelKind, SearchCommand,
+    Theme, ViewCommand,
 };
 
 /// Names a row of [`ACTIONS`].
@@ -239,11 +239,11 @@ impl Action {
     /// Whether it makes sense now.
     pub fn is_enabled(&self, model: &Model) -> bool {
         match self.id {
-            ActionId::CloseArchive | ActionId::HashEvidence | ActionId::Filter
+            ActionId::CloseArchive
+            | ActionId::HashEvidence
+            | ActionId::Filter
             | ActionId::GoToAddress
-            | ActionId::ResetLayout => {
-                model.active().is_some()
-            }
+            | ActionId::ResetLayout => model.active().is_some(),
             ActionId::NextHit | ActionId::PreviousHit => {
                 let shown = model.active().and_then(|archive| archive.searches().shown());
                 shown.is_some_and(|shown| !shown.hits().is_empty())

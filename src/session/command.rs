@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, SearchId, SearchNews,
-    SearchRequest, Target, Theme,
+    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, SearchId,
+    SearchNews, SearchRequest, Target, Theme,
 };
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;

@@ -18,9 +18,7 @@ use std::time::{Duration, Instant};
 
 use cryoscope::base::Pid;
 use cryoscope::session::search::{MAX_HITS, Query, QueryKind};
-use cryoscope::session::{
-    Command, PanelKind, ProcessTab, SearchCommand, SearchRequest, Settings, Target, ViewCommand,
-};
+use cryoscope::session::{Command, PanelKind, ProcessTab, SearchCommand, SearchRequest, Settings, Target, ViewCommand};
 use cryoscope::ui::App;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;

@@ -172,16 +172,13 @@ pub(in crate::session) mod tests {
         for (pid, map, at) in [(1, 0x1000, 0x1000), (1, 0x1000, 0x1010), (1, 0x5000, 0x5000), (4, 0x1000, 0x1000)] {
             hits.push(hit(pid, map, at));
         }
-        let file = KeptHit { source: Source::Rootfs, vaddr: None, map_start: None, name: "/etc/x".into(), ..hit(4, 0, 7) };
+        let file =
+            KeptHit { source: Source::Rootfs, vaddr: None, map_start: None, name: "/etc/x".into(), ..hit(4, 0, 7) };
         hits.push(file);
         let groups: Vec<_> = hits.groups().iter().map(|group| (group.owner, group.hits.clone())).collect();
         assert_eq!(
             groups,
-            [
-                (Owner::Process(Pid(1)), 0..3),
-                (Owner::Process(Pid(4)), 3..4),
-                (Owner::Source(Source::Rootfs), 4..5)
-            ]
+            [(Owner::Process(Pid(1)), 0..3), (Owner::Process(Pid(4)), 3..4), (Owner::Source(Source::Rootfs), 4..5)]
         );
         let parts: Vec<_> = hits.parts().iter().map(|part| (part.group, part.hits.clone())).collect();
         assert_eq!(parts, [(0, 0..2), (0, 2..3), (1, 3..4), (2, 4..5)]);

@@ -12,10 +12,10 @@ use super::hits::len_of;
 use super::{MAX_HIT_BYTES, MAX_HITS, QueryKind, SearchNews, SearchRequest};
 use crate::base::{Cancelled, Progress};
 use crate::jobs::JobCtx;
+use crate::memory::Memory;
 #[cfg(feature = "yara")]
 use crate::memory::search::yara;
 use crate::memory::search::{Hit, SearchSink, Skipped, search};
-use crate::memory::Memory;
 use crate::report::search::{HitLine, KeptHit, Label};
 
 /// How long hits may wait.

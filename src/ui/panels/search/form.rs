@@ -28,8 +28,7 @@ pub(super) struct Form {
 impl Form {
     fn request(&self, archive: &OpenArchive) -> SearchRequest {
         let some = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let vmas =
-            VmaFilter { map: some(&self.map), perms: some(&self.perms), kinds: self.kinds.clone(), range: None };
+        let vmas = VmaFilter { map: some(&self.map), perms: some(&self.perms), kinds: self.kinds.clone(), range: None };
         let pid: Option<Pid> = archive.selected_pid().filter(|_| self.is_of_process);
         let query = Query { rules: archive.searches().rules().to_vec(), ..self.query.clone() };
         SearchRequest { query, scope: Scope { sources: self.sources.clone(), pid, vmas } }
@@ -37,8 +36,7 @@ impl Form {
 
     /// What is wrong with a request; looked at again only when it has changed.
     fn problem(&mut self, archive: &OpenArchive, request: &SearchRequest) -> Option<String> {
-        let is_known =
-            self.checked.as_ref().is_some_and(|(id, known, _)| *id == archive.id() && known == request);
+        let is_known = self.checked.as_ref().is_some_and(|(id, known, _)| *id == archive.id() && known == request);
         if !is_known {
             self.checked = Some((archive.id(), request.clone(), request.problem(archive.checkpoint())));
         }
@@ -64,22 +62,18 @@ pub(super) fn form_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form, comma
     let wrong = problem.as_ref().filter(|_| !is_empty && form.query.kind != QueryKind::Yara);
     ui.add_space(SPACE_XS);
     let mut is_asked = false;
-    ui.allocate_ui_with_layout(
-        egui::vec2(ui.available_width(), 30.0),
-        Layout::right_to_left(Align::Center),
-        |ui| {
-            ui.spacing_mut().item_spacing.x = SPACE_XS;
+    ui.allocate_ui_with_layout(egui::vec2(ui.available_width(), 30.0), Layout::right_to_left(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = SPACE_XS;
+        ui.add_space(SPACE_S);
+        let can_search = problem.is_none();
+        let button = ui.add_enabled_ui(can_search, |ui| primary_button(ui, icons::SEARCH, "Search"));
+        is_asked |= button.inner.clicked();
+        scope_button(ui, form, &request);
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             ui.add_space(SPACE_S);
-            let can_search = problem.is_none();
-            let button = ui.add_enabled_ui(can_search, |ui| primary_button(ui, icons::SEARCH, "Search"));
-            is_asked |= button.inner.clicked();
-            scope_button(ui, form, &request);
-            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add_space(SPACE_S);
-                is_asked |= query_ui(ui, archive, form, commands);
-            });
-        },
-    );
+            is_asked |= query_ui(ui, archive, form, commands);
+        });
+    });
     if let Some(why) = wrong {
         ui.horizontal(|ui| {
             ui.add_space(SPACE_S + 2.0);
@@ -109,7 +103,9 @@ fn query_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form, commands: &mut 
     let muted = |text: &str| RichText::new(text).color(tokens.muted);
     match kind {
         QueryKind::Secrets => {
-            ui.add(egui::Label::new(muted("Keys, tokens, private keys, connection strings, password hashes")).truncate());
+            ui.add(
+                egui::Label::new(muted("Keys, tokens, private keys, connection strings, password hashes")).truncate(),
+            );
             false
         }
         QueryKind::Yara => {
@@ -175,11 +171,8 @@ fn strings_ui(ui: &mut Ui, query: &mut Query) {
 /// Says where is searched, and opens the rows that change it.
 fn scope_button(ui: &mut Ui, form: &mut Form, request: &SearchRequest) {
     let place = request.place();
-    let short: String = if place.chars().count() > 34 {
-        place.chars().take(33).chain(['…']).collect()
-    } else {
-        place.clone()
-    };
+    let short: String =
+        if place.chars().count() > 34 { place.chars().take(33).chain(['…']).collect() } else { place.clone() };
     let text = RichText::new(format!("in {short}")).color(Tokens::get(ui).text);
     let button = ui.add(egui::Button::new(text).selected(form.is_scope_open).min_size(egui::vec2(0.0, 27.0)));
     if button.on_hover_text(format!("Searches {place}\nClick to choose where")).clicked() {
@@ -228,9 +221,10 @@ fn scope_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form) {
             }
         });
         let perms = TextEdit::singleline(&mut form.perms).hint_text("Permissions: rwx").char_limit(4);
-        ui.add(perms.desired_width(110.0)).on_hover_text("Letters that must be there, as rwx; r-xp also says what must not");
+        ui.add(perms.desired_width(134.0))
+            .on_hover_text("Letters that must be there, as rwx; r-xp also says what must not");
         let map = TextEdit::singleline(&mut form.map).hint_text("Part of the map's name, as [heap] or libc");
-        ui.add(map.desired_width(230.0));
+        ui.add(map.desired_width(280.0));
         let is_narrowed = !form.kinds.is_empty() || !form.perms.is_empty() || !form.map.is_empty();
         if is_narrowed {
             if icon_button(ui, icons::CLOSE, "Search every map").clicked() {

@@ -83,10 +83,19 @@ fn nothing_ui(ui: &mut Ui, session: &SearchSession, tree: &HitTree) {
     match session.state() {
         SearchState::Running => {}
         SearchState::Failed(_) => {
-            empty_state(ui, icons::ERROR, "The search could not be run", "The line above says why; correct it and search again.");
+            empty_state(
+                ui,
+                icons::ERROR,
+                "The search could not be run",
+                "The line above says why; correct it and search again.",
+            );
         }
         state => {
-            let title = if *state == SearchState::Done { "Nothing was found" } else { "Nothing was found until it was stopped" };
+            let title = if *state == SearchState::Done {
+                "Nothing was found"
+            } else {
+                "Nothing was found until it was stopped"
+            };
             let hint = if session.skipped().line().is_some() {
                 "Not everything is in the checkpoint: see what was not searched, above."
             } else if session.request().scope.sources.is_empty() && session.request().scope.pid.is_none() {
@@ -125,7 +134,8 @@ fn keys(
     match row {
         Row::Hit(nr) if enter => commands.push(visit(session.id(), nr, true)),
         Row::Hit(nr) if copy => {
-            commands.extend(session.hits().get(nr).map(|hit| Command::copy("match", session.request().query.text_of(hit))));
+            commands
+                .extend(session.hits().get(nr).map(|hit| Command::copy("match", session.request().query.text_of(hit))));
         }
         Row::Hit(_) if left => tree.selected = HitTree::parent(session, row),
         Row::Owner(_) | Row::Part(_) if left => {
@@ -385,7 +395,11 @@ fn menu_ui(
         }
     };
     if let Some(target) = target_of(archive.checkpoint(), hit) {
-        let label = if hit.vaddr.is_some() { "Show in memory".to_owned() } else { format!("Show in {}", target.panel().title()) };
+        let label = if hit.vaddr.is_some() {
+            "Show in memory".to_owned()
+        } else {
+            format!("Show in {}", target.panel().title())
+        };
         row(ui, icons::FORWARD, &label, &|| visit(session.id(), nr, true));
     }
     ui.separator();

@@ -99,7 +99,9 @@ fn examples_ui(ui: &mut Ui, form: &mut Form) {
             ui.add_space(SPACE_S);
             let title = egui::RichText::new("Nothing was searched for yet");
             ui.label(title.font(tokens::strong_font(tokens::TEXT_BODY)).color(tokens.strong));
-            ui.label(egui::RichText::new("Type above and press Enter, or begin with one of these:").color(tokens.muted));
+            ui.label(
+                egui::RichText::new("Type above and press Enter, or begin with one of these:").color(tokens.muted),
+            );
         });
         ui.add_space(SPACE_XS);
         for (kind, text, what) in EXAMPLES {

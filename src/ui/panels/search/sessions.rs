@@ -131,7 +131,9 @@ pub(super) fn head_ui(
         });
         if ui.available_width() > 300.0 {
             // The session has the filter, so that F4 walks what is shown.
-            if session.filter() != filter.as_str() && !ui.memory(|memory| memory.has_focus(ui.scope_id().with("hits filter"))) {
+            if session.filter() != filter.as_str()
+                && !ui.memory(|memory| memory.has_focus(ui.scope_id().with("hits filter")))
+            {
                 session.filter().clone_into(filter);
             }
             ui.allocate_ui(egui::vec2(190.0, 26.0), |ui| {

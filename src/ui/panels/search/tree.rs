@@ -52,7 +52,8 @@ impl HitTree {
         // A search that runs again has another job.
         let wanted = (archive, session.id(), session.job().0, session.filter().to_owned(), self.edits);
         if self.made_for.as_ref() != Some(&wanted) {
-            let is_other = self.made_for.as_ref().is_none_or(|made| (made.0, made.1, made.2) != (wanted.0, wanted.1, wanted.2));
+            let is_other =
+                self.made_for.as_ref().is_none_or(|made| (made.0, made.1, made.2) != (wanted.0, wanted.1, wanted.2));
             if is_other {
                 self.selected = None;
                 self.shown_hit = None;
