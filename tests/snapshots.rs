@@ -6,8 +6,10 @@
 use std::time::{Duration, Instant};
 
 use cryoscope::base::{FileId, MntId, Pid, VirtAddr};
+use cryoscope::session::search::Query;
 use cryoscope::session::{
-    ArchivesCommand, Command, ContentKey, PanelKind, ProcessTab, Requested, Settings, Target, Theme,
+    ArchivesCommand, Command, ContentKey, PanelKind, ProcessTab, Requested, SearchCommand, SearchRequest, Settings,
+    Target, Theme, ViewCommand,
 };
 use cryoscope::ui::App;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
@@ -158,6 +160,35 @@ fn memory() {
         }
         harness.run_steps(8);
         harness.snapshot(format!("memory_{suffix}"));
+        results.extend_harness(&mut harness);
+    }
+}
+
+#[test]
+fn search() {
+    let query = Query::text("AKIAIOSFODNN7EXAMPLE");
+    let request = SearchRequest { query, ..SearchRequest::default() };
+    let mut results = SnapshotResults::new();
+    for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
+        let mut harness = window(theme, WHOLE);
+        open_sample(&mut harness);
+        harness.state_mut().ask(SearchCommand::Start(request.clone()));
+        harness.state_mut().ask(ViewCommand::ShowPanel(PanelKind::Search));
+        let is_done = |app: &App| {
+            let shown = app.model().active().and_then(|archive| archive.searches().shown());
+            shown.is_some_and(|shown| !shown.is_running())
+        };
+        let started = Instant::now();
+        while !is_done(harness.state()) {
+            assert!(started.elapsed() < Duration::from_secs(60), "the search does not end");
+            harness.run_steps(1);
+        }
+        harness.state_mut().ask(SearchCommand::Step { is_forward: true });
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(10));
+            harness.run_steps(1);
+        }
+        harness.snapshot(format!("search_{suffix}"));
         results.extend_harness(&mut harness);
     }
 }

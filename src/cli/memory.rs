@@ -12,6 +12,7 @@ use crate::base::{Absent, Pid, Progress, VirtAddr};
 use crate::checkpoint::{Checkpoint, Process, Vma};
 use crate::memory::search::VmaFilter;
 use crate::memory::{AddressSpace, Chunk, Content, CoreSummary, Missing, write_core};
+use crate::report::missing::Tally;
 use crate::report::search::{CoreReport, MemoryLine, RawPart};
 use crate::report::text::{Align, Cell, Columns, HexDump, Tone, bytes, plural};
 
@@ -19,7 +20,6 @@ use super::args::MemoryArgs;
 use super::code;
 use super::context::Context;
 use super::extract::write_sparse;
-use super::missing::Tally;
 use super::search::filter;
 
 /// Bytes on one line of JSON.

@@ -31,7 +31,6 @@ mod interrupt;
 mod json;
 mod list;
 mod memory;
-mod missing;
 mod progress;
 mod search;
 mod show;

@@ -13,12 +13,12 @@ use crate::memory::search::yara;
 use crate::memory::search::{
     HexPattern, Hit, Matcher, Pattern, Scope, SearchSink, Skipped, Source, VmaFilter, parse_value, search,
 };
+use crate::report::missing::Tally;
 use crate::report::search::{CountLine, HitLine, Label};
 use crate::report::text::HitList;
 
 use super::args::{Maps, SearchArgs};
 use super::context::Context;
-use super::missing::Tally;
 
 /// Bytes of context where none were asked for.
 const CONTEXT_BYTES: u32 = 32;
@@ -80,8 +80,7 @@ impl What {
     fn new(args: &SearchArgs, checkpoint: &Checkpoint, context: &mut Context<'_>) -> anyhow::Result<What> {
         #[cfg(feature = "yara")]
         if !args.yara.is_empty() {
-            let files = args.yara.iter().map(|path| rule_file(path)).collect::<anyhow::Result<Vec<_>>>()?;
-            let rules = yara::YaraRules::compile(&files)?;
+            let rules = crate::session::search::rules::read(&args.yara)?;
             for warning in rules.warnings() {
                 context.note(warning)?;
             }
@@ -90,20 +89,6 @@ impl What {
         let patterns = patterns(args, checkpoint)?;
         Ok(What::Patterns(Matcher::new(&patterns).map_err(|why| refused(args, &why))?))
     }
-}
-
-/// Largest file of rules; all of the public collections together are smaller.
-#[cfg(feature = "yara")]
-const MAX_RULES_BYTES: u64 = 256 << 20;
-
-#[cfg(feature = "yara")]
-#[expect(clippy::disallowed_methods, reason = "rules are the analyst's, not evidence")]
-fn rule_file(path: &std::path::Path) -> anyhow::Result<yara::RuleFile> {
-    let name = path.display().to_string();
-    let size = std::fs::metadata(path).with_context(|| name.clone())?.len();
-    anyhow::ensure!(size <= MAX_RULES_BYTES, "{name}: has {size} bytes, and rules have at most {MAX_RULES_BYTES}");
-    let source = std::fs::read(path).with_context(|| name.clone())?;
-    Ok(yara::RuleFile { name, source, dir: path.parent().map(std::path::Path::to_path_buf) })
 }
 
 /// Where to search.

@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 
 use crate::memory::search::{Encoding, Hit, Matcher, Pattern, SearchSink, Skipped, search, strings_pattern};
+use crate::report::missing::Tally;
 use crate::report::search::StringLine;
 use crate::report::text::HitList;
 
 use super::args::StringsArgs;
 use super::context::Context;
-use super::missing::Tally;
 
 pub(super) fn run(args: &StringsArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     let checkpoint = context.one(&args.archive, &args.which)?;

@@ -27,6 +27,7 @@ pub mod code;
 pub mod files;
 pub mod images;
 pub mod inspect;
+pub mod missing;
 pub mod overview;
 pub mod search;
 pub mod text;

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::base::{Text, escape, hex};
+use crate::base::{Pid, Place, Text, VirtAddr, escape, hex};
 use crate::checkpoint::Vma;
-use crate::memory::search::{Encoding, Hit, secrets};
+use crate::memory::search::{Encoding, Hit, Source, secrets};
 use crate::memory::{AddressSpace, Chunk, Content};
 
 use super::value::address;
@@ -13,7 +13,7 @@ use super::value::address;
 const MAX_SHOWN_BYTES: usize = 64 << 10;
 
 /// What a hit is called.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Label {
     /// The rule that found it.
     pub rule: String,
@@ -65,31 +65,92 @@ pub struct HitLine {
 impl HitLine {
     /// The line of a hit, with so many bytes of context.
     pub fn new(hit: &Hit<'_>, context: usize, label: Option<Label>) -> HitLine {
-        let bytes = hit.bytes(MAX_SHOWN_BYTES);
-        let (rule, pattern, note) = match label {
+        HitLine::of(&KeptHit::new(hit, context, label))
+    }
+
+    /// The line of a hit that was kept.
+    pub fn of(hit: &KeptHit) -> HitLine {
+        let (rule, pattern, note) = match hit.label.clone() {
             Some(label) => (Some(label.rule), label.pattern, label.note),
             None => (None, None, None),
         };
-        let vma = hit.vma();
-        let name = hit.name();
         HitLine {
-            pid: hit.pid().map(|pid| pid.0),
-            vaddr: hit.vaddr().map(address),
-            length: hit.len_bytes(),
-            source: hit.source().word(),
-            map: name.to_lossless().into_owned(),
-            map_hex: name.hex_if_not_utf8(),
-            perms: vma.map(Vma::perms),
-            r#where: hit.place().map(|place| place.to_string()),
+            pid: hit.pid.map(|pid| pid.0),
+            vaddr: hit.vaddr.map(address),
+            length: hit.len_bytes,
+            source: hit.source.word(),
+            map: hit.name.to_lossless().into_owned(),
+            map_hex: hit.name.hex_if_not_utf8(),
+            perms: hit.perms.clone(),
+            r#where: hit.place.as_ref().map(ToString::to_string),
             rule,
             pattern,
-            r#match: escape(&bytes).into_owned(),
-            match_hex: hex(&bytes),
-            before_hex: hex(&hit.before(context)),
-            after_hex: hex(&hit.after(context)),
-            offset: if hit.vaddr().is_some() || hit.len_bytes() == 0 { None } else { Some(hit.offset()) },
-            kind: vma.map(|vma| vma.kind.word()),
+            r#match: escape(&hit.bytes).into_owned(),
+            match_hex: hex(&hit.bytes),
+            before_hex: hex(&hit.before),
+            after_hex: hex(&hit.after),
+            offset: if hit.vaddr.is_some() || hit.len_bytes == 0 { None } else { Some(hit.offset) },
+            kind: hit.kind,
             note,
+        }
+    }
+}
+
+/// A hit that outlives its search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptHit {
+    /// Whose memory; of a queue or file the first process that has it open.
+    pub pid: Option<Pid>,
+    /// Where in memory.
+    pub vaddr: Option<VirtAddr>,
+    /// The address, or the offset in the queue or file, in bytes.
+    pub offset: u64,
+    /// Length of the match in bytes; 0 for a rule that holds without one.
+    pub len_bytes: u64,
+    /// What holds it.
+    pub source: Source,
+    /// Name of the map as /proc/PID/maps has it; of other sources the name of the queue or file.
+    pub name: Text,
+    /// Where the map begins.
+    pub map_start: Option<VirtAddr>,
+    /// Permissions of the map.
+    pub perms: Option<String>,
+    /// Kind of the map.
+    pub kind: Option<&'static str>,
+    /// Where the match begins in the evidence.
+    pub place: Option<Place>,
+    /// Number of the pattern.
+    pub pattern: usize,
+    /// What it is called.
+    pub label: Option<Label>,
+    /// The match, at most 64 KiB of it.
+    pub bytes: Box<[u8]>,
+    /// What stands before it.
+    pub before: Box<[u8]>,
+    /// What stands behind it.
+    pub after: Box<[u8]>,
+}
+
+impl KeptHit {
+    /// Copies a hit, with so many bytes of context.
+    pub fn new(hit: &Hit<'_>, context: usize, label: Option<Label>) -> KeptHit {
+        let vma = hit.vma();
+        KeptHit {
+            pid: hit.pid(),
+            vaddr: hit.vaddr(),
+            offset: hit.offset(),
+            len_bytes: hit.len_bytes(),
+            source: hit.source(),
+            name: hit.name(),
+            map_start: vma.map(|vma| vma.start),
+            perms: vma.map(Vma::perms),
+            kind: vma.map(|vma| vma.kind.word()),
+            place: hit.place(),
+            pattern: hit.pattern(),
+            label,
+            bytes: hit.bytes(MAX_SHOWN_BYTES).into(),
+            before: hit.before(context).into(),
+            after: hit.after(context).into(),
         }
     }
 }

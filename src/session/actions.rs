@@ -2,7 +2,8 @@
 //! generated from it, so that they cannot drift apart.
 
 use super::{
-    ArchivesCommand, Command, JobsCommand, Model, NavigateCommand, NotificationsCommand, PanelKind, Theme, ViewCommand,
+    ArchivesCommand, Command, JobsCommand, Model, NavigateCommand, NotificationsCommand, PanelKind, SearchCommand,
+    Theme, ViewCommand,
 };
 
 /// Names a row of [`ACTIONS`].
@@ -34,6 +35,10 @@ pub enum ActionId {
     Filter,
     /// Asks for an address.
     GoToAddress,
+    /// The hit behind the current one.
+    NextHit,
+    /// The hit before it.
+    PreviousHit,
     /// A panel.
     Panel(PanelKind),
     /// Put the panels back.
@@ -191,10 +196,18 @@ pub static ACTIONS: &[Action] = &[
         Menu::Go,
         1,
     ),
+    row(ActionId::NextHit, "Next hit", "Go to the next hit of the search", Some("F4"), Menu::Go, 1),
+    row(ActionId::PreviousHit, "Previous hit", "Go to the hit before", Some("Shift+F4"), Menu::Go, 1),
     panel(PanelKind::Overview, "Overview", "The container, what there is of it, what cannot be shown", Some("Ctrl+1")),
     panel(PanelKind::Processes, "Processes", "Tree and list of processes", Some("Ctrl+2")),
     panel(PanelKind::Process, "Process detail", "All about the selected process", Some("Ctrl+3")),
     panel(PanelKind::Memory, "Memory", "The address space of the selected process, byte by byte", Some("Ctrl+M")),
+    panel(
+        PanelKind::Search,
+        "Search…",
+        "Search memory, queues and files for text, expressions, bytes, values, secrets, rules, strings",
+        Some("Ctrl+Shift+F"),
+    ),
     panel(PanelKind::Files, "Open files", "Every open file of the container", Some("Ctrl+4")),
     panel(PanelKind::Sockets, "Sockets", "Every socket of the container", Some("Ctrl+5")),
     panel(PanelKind::Mounts, "Mounts", "The mounts of the container", Some("Ctrl+6")),
@@ -231,6 +244,10 @@ impl Action {
             | ActionId::Filter
             | ActionId::GoToAddress
             | ActionId::ResetLayout => model.active().is_some(),
+            ActionId::NextHit | ActionId::PreviousHit => {
+                let shown = model.active().and_then(|archive| archive.searches().shown());
+                shown.is_some_and(|shown| !shown.hits().is_empty())
+            }
             ActionId::Panel(PanelKind::Jobs | PanelKind::Notifications) => true,
             ActionId::Panel(_) => model.active().is_some(),
             ActionId::NextArchive | ActionId::PreviousArchive => model.archives().len() > 1,
@@ -269,6 +286,9 @@ impl Action {
             ActionId::Palette => ViewCommand::OpenPalette.into(),
             ActionId::Filter => ViewCommand::FocusFilter.into(),
             ActionId::GoToAddress => ViewCommand::GoToAddress.into(),
+            ActionId::NextHit => SearchCommand::Step { is_forward: true }.into(),
+            ActionId::PreviousHit => SearchCommand::Step { is_forward: false }.into(),
+            ActionId::Panel(PanelKind::Search) => SearchCommand::Ask { pid: None }.into(),
             ActionId::Panel(kind) => ViewCommand::ShowPanel(kind).into(),
             ActionId::ResetLayout => ViewCommand::ResetLayout.into(),
             ActionId::Theme(choice) => ViewCommand::SetTheme(theme_of(choice)).into(),

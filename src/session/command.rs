@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::space::find::{Query, Summary};
 use super::{
-    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, Target, Theme,
+    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, SearchId,
+    SearchNews, SearchRequest, Target, Theme,
 };
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
+use crate::report::search::KeptHit;
 
 /// One thing asked, by the analyst or by a job that has ended.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub enum Command {
     Bookmarks(BookmarksCommand),
     /// Finding in memory.
     Find(FindCommand),
+    /// Searches.
+    Search(SearchCommand),
     /// End the program.
     Quit,
 }
@@ -219,6 +224,13 @@ pub enum ExportCommand {
         /// What.
         bytes: bytes::Bytes,
     },
+    /// The analyst has chosen where to write hits.
+    WriteHits {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        hits: Vec<Arc<KeptHit>>,
+    },
     /// It is written.
     Written {
         /// Where.
@@ -277,6 +289,64 @@ pub enum FindCommand {
     Close,
 }
 
+/// About searches of the active archive.
+#[derive(Clone, Debug)]
+pub enum SearchCommand {
+    /// Put the cursor into the field that asks what to search for.
+    Ask {
+        /// In the memory of this process; `None` leaves the scope as it is.
+        pid: Option<Pid>,
+    },
+    /// Search.
+    Start(SearchRequest),
+    /// Search for the same again.
+    Again(SearchId),
+    /// Stop one that runs.
+    Stop(SearchId),
+    /// Forget one and what it found.
+    Close(SearchId),
+    /// Show the hits of this one.
+    Show(SearchId),
+    /// Show only hits that have this in them.
+    Filter {
+        /// Which search.
+        id: SearchId,
+        /// In any case; empty for all.
+        text: String,
+    },
+    /// A job has found something.
+    Found {
+        /// In which archive.
+        archive: ArchiveId,
+        /// Which search.
+        id: SearchId,
+        /// The job, since a search can be run again.
+        job: JobId,
+        /// What.
+        news: SearchNews,
+    },
+    /// Make a hit the one that the analyst is at.
+    Visit {
+        /// Which search.
+        id: SearchId,
+        /// The number of the hit.
+        hit: usize,
+        /// Bring the panel that shows its place to the front.
+        is_gone_to: bool,
+    },
+    /// Go to the next hit, or to the one before.
+    Step {
+        /// Forward or backward.
+        is_forward: bool,
+    },
+    /// Ask for files of YARA rules.
+    ChooseRules,
+    /// Search by these files of rules from now on.
+    UseRules(Vec<PathBuf>),
+    /// Ask where to write all hits, as `search --json` does.
+    Export(SearchId),
+}
+
 impl Command {
     /// Go to `target`.
     pub fn go(target: Target) -> Command {
@@ -332,6 +402,12 @@ impl From<NotificationsCommand> for Command {
 impl From<FindCommand> for Command {
     fn from(command: FindCommand) -> Command {
         Command::Find(command)
+    }
+}
+
+impl From<SearchCommand> for Command {
+    fn from(command: SearchCommand) -> Command {
+        Command::Search(command)
     }
 }
 

@@ -10,8 +10,8 @@ use super::FindCommand;
 use super::arrival::SharedArrival;
 use super::space::find;
 use super::{
-    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, content, early,
-    sample,
+    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SearchCommand,
+    content, early, sample, search,
 };
 use crate::base::Progress;
 use crate::checkpoint;
@@ -201,6 +201,15 @@ fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> any
         JobWork::WriteFile { path, bytes } => {
             write_file(&path, &bytes)?;
             Ok(Some(ExportCommand::Written { path, len_bytes: bytes.len() as u64 }.into()))
+        }
+        JobWork::Search { archive, id, memory, request } => {
+            let job = say.job;
+            let tell = |news| say.say(SearchCommand::Found { archive, id, job, news });
+            search::run::run(&memory, &request, &tell, ctx).map(|()| None)
+        }
+        JobWork::WriteHits { path, hits } => {
+            let len_bytes = search::run::write(&path, &hits, ctx)?;
+            Ok(Some(ExportCommand::Written { path, len_bytes }.into()))
         }
         JobWork::SaveSettings(settings) => settings.save().map(|()| None),
     }

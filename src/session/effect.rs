@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::space::find::Query;
-use super::{ArchiveId, ContentKey, JobId, PanelKind, Settings, Theme};
+use super::{ArchiveId, ContentKey, JobId, PanelKind, SearchId, SearchRequest, Settings, Theme};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
 use crate::memory::Memory;
+use crate::report::search::KeptHit;
 
 /// One thing to do, once. The driver runs jobs; what needs a window is handed on to it.
 #[derive(Clone, Debug)]
@@ -43,6 +44,11 @@ pub enum Effect {
     FocusFilter,
     /// Window: ask for an address in the memory panel.
     FocusAddress,
+    /// Window: put the cursor into the field of the search panel.
+    FocusSearch {
+        /// In the memory of this process; `None` leaves the scope as it is.
+        pid: Option<Pid>,
+    },
     /// Window: light or dark.
     SetTheme(Theme),
     /// Window: zoom in percent.
@@ -92,6 +98,24 @@ pub enum JobWork {
         /// What.
         bytes: Bytes,
     },
+    /// Search, and tell of what is found while it runs.
+    Search {
+        /// Which archive.
+        archive: ArchiveId,
+        /// The search.
+        id: SearchId,
+        /// Where to search.
+        memory: Arc<Memory>,
+        /// What, and where in it.
+        request: SearchRequest,
+    },
+    /// Write hits, one line of JSON each.
+    WriteHits {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        hits: Vec<Arc<KeptHit>>,
+    },
     /// Write the settings.
     SaveSettings(Settings),
 }
@@ -103,6 +127,15 @@ pub enum FileChoice {
     OpenFiles,
     /// A directory to open.
     OpenDirectory,
+    /// Files of YARA rules.
+    OpenRules,
+    /// Where to write hits.
+    SaveHits {
+        /// Proposed name.
+        file_name: String,
+        /// What will be written.
+        hits: Vec<Arc<KeptHit>>,
+    },
     /// Where to save bytes.
     Save {
         /// Proposed name.

@@ -34,6 +34,7 @@ mod objects;
 pub mod palette;
 mod panel;
 pub mod sample;
+pub mod search;
 mod settings;
 pub mod space;
 mod target;
@@ -42,7 +43,7 @@ pub use apply::apply;
 pub use arrival::Arrival;
 pub use command::{
     ArchivesCommand, BookmarksCommand, Command, ExportCommand, FindCommand, JobsCommand, NavigateCommand,
-    NotificationsCommand, ViewCommand,
+    NotificationsCommand, SearchCommand, ViewCommand,
 };
 pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;
@@ -54,6 +55,7 @@ pub use model::{ArchiveId, HashState, Loaded, Model, OpenArchive, Place};
 pub use notifications::{Level, Notification, NotificationId, Notifications};
 pub use objects::{Object, ObjectKind, objects_of};
 pub use panel::PanelKind;
+pub use search::{QueryKind, SearchId, SearchNews, SearchRequest};
 pub use settings::{RecentArchive, Settings, Theme};
 pub use target::{ProcessTab, Target};
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::content::{ContentKey, Contents, Requested};
 use super::filesystem::FileList;
+use super::search::{SearchId, Searches};
 use super::space::find::Find;
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
 use crate::base::Pid;
@@ -81,6 +82,7 @@ pub struct OpenArchive {
     pub(super) hash: HashState,
     pub(super) contents: Contents,
     pub(super) find: Option<Find>,
+    pub(super) searches: Searches,
 }
 
 impl OpenArchive {
@@ -159,6 +161,11 @@ impl OpenArchive {
         self.find.as_ref()
     }
 
+    /// What was searched for in it.
+    pub fn searches(&self) -> &Searches {
+        &self.searches
+    }
+
     /// The digest of the evidence.
     pub fn hash(&self) -> &HashState {
         &self.hash
@@ -174,6 +181,7 @@ pub struct Model {
     pub(super) history: History<Place>,
     pub(super) jobs: Vec<JobRow>,
     pub(super) next_job: JobId,
+    pub(super) next_search: SearchId,
     pub(super) notifications: Notifications,
     pub(super) settings: Settings,
 }

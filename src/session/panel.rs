@@ -11,6 +11,8 @@ pub enum PanelKind {
     Process,
     /// The address space of the selected process, byte by byte.
     Memory,
+    /// Searches of memory, queues and files, and what they found.
+    Search,
     /// Open files of the whole container.
     Files,
     /// Sockets of the whole container.
@@ -33,11 +35,12 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel, in the order of the View menu.
-    pub const ALL: [PanelKind; 13] = [
+    pub const ALL: [PanelKind; 14] = [
         PanelKind::Overview,
         PanelKind::Processes,
         PanelKind::Process,
         PanelKind::Memory,
+        PanelKind::Search,
         PanelKind::Files,
         PanelKind::Sockets,
         PanelKind::Mounts,
@@ -56,6 +59,7 @@ impl PanelKind {
             PanelKind::Processes => "Processes",
             PanelKind::Process => "Process",
             PanelKind::Memory => "Memory",
+            PanelKind::Search => "Search",
             PanelKind::Files => "Open files",
             PanelKind::Sockets => "Sockets",
             PanelKind::Mounts => "Mounts",
@@ -75,6 +79,7 @@ impl PanelKind {
             PanelKind::Processes => "Every process that was frozen, as a tree or a list",
             PanelKind::Process => "All about the selected process",
             PanelKind::Memory => "The whole address space of the selected process, byte by byte",
+            PanelKind::Search => "Search memory, queues and files; what was found stays and can be walked with F4",
             PanelKind::Files => "Every open file description of the container, and who shares it",
             PanelKind::Sockets => "Every socket, with both ends and the bytes that nobody had read yet",
             PanelKind::Mounts => "The mounts of the container, as a tree",

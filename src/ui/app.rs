@@ -15,7 +15,7 @@ use super::palette::Palette;
 use super::panels::Panels;
 use super::tokens::{self, SPACE_S, Tokens};
 use super::{arriving, effects, icons, keys, menu, opening, start, status_bar, widgets};
-use crate::session::{ArchivesCommand, Command, Driver, Model, PanelKind, Settings, ViewCommand, apply};
+use crate::session::{ArchivesCommand, Command, Driver, Model, PanelKind, SearchCommand, Settings, ViewCommand, apply};
 
 /// The application: the model, the driver of its effects, and the state of what is drawn.
 #[derive(Debug)]
@@ -150,7 +150,14 @@ impl App {
     }
 
     pub(super) fn focus_filter(&mut self) {
-        self.panels.focus_filter(self.dock.front());
+        let front = self.dock.front();
+        if front == PanelKind::Memory {
+            // What can be found in memory, a search finds.
+            let pid = self.model.active().and_then(|archive| archive.selected_pid());
+            self.ask(SearchCommand::Ask { pid });
+        } else {
+            self.panels.focus_filter(front);
+        }
     }
 
     pub(super) fn show_panel(&mut self, kind: PanelKind) {

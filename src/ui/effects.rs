@@ -1,6 +1,6 @@
 //! Effects that need a window.
 
-use crate::session::{ArchivesCommand, Command, Effect, ExportCommand, FileChoice, JobId, Theme};
+use crate::session::{ArchivesCommand, Command, Effect, ExportCommand, FileChoice, JobId, SearchCommand, Theme};
 
 use super::App;
 use super::dialogs::Dialog;
@@ -22,6 +22,7 @@ pub(super) fn run(app: &mut App, ctx: &egui::Context, effect: Effect) {
         Effect::OpenAbout => app.dialog = Some(Dialog::About),
         Effect::FocusFilter => app.focus_filter(),
         Effect::FocusAddress => app.panels.focus_address(),
+        Effect::FocusSearch { pid } => app.panels.focus_search(pid),
         Effect::SetTheme(theme) => set_theme(ctx, theme),
         Effect::SetZoom(percent) => set_zoom(ctx, percent),
         Effect::ChooseFile(choice) => choose_file(app, choice),
@@ -58,6 +59,17 @@ fn choose_file(app: &mut App, choice: FileChoice) {
                 .set_title("Open a checkpoint directory")
                 .pick_folders()
                 .map(|paths| ArchivesCommand::Open(paths).into()),
+            FileChoice::OpenRules => dialog
+                .set_title("Choose YARA rules")
+                .add_filter("YARA rules", &["yar", "yara", "rule", "rules"])
+                .add_filter("All files", &["*"])
+                .pick_files()
+                .map(|paths| SearchCommand::UseRules(paths).into()),
+            FileChoice::SaveHits { file_name, hits } => dialog
+                .set_title("Save hits")
+                .set_file_name(file_name)
+                .save_file()
+                .map(|path| ExportCommand::WriteHits { path, hits }.into()),
             FileChoice::Save { file_name, bytes } => dialog
                 .set_title("Save")
                 .set_file_name(file_name)

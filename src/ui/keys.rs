@@ -43,7 +43,9 @@ pub(super) fn take(ctx: &egui::Context, model: &Model) -> Vec<Command> {
     });
     let mut commands = Vec::new();
     for (shortcut, action) in keyed {
-        if is_typing && shortcut.modifiers.is_none() {
+        // No letter comes of F4.
+        let is_function = shortcut.logical_key.name().strip_prefix('F').is_some_and(|nr| nr.parse::<u8>().is_ok());
+        if is_typing && shortcut.modifiers.is_none() && !is_function {
             continue;
         }
         if action.is_enabled(model) && ctx.input_mut(|input| input.consume_shortcut(&shortcut)) {

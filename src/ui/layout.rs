@@ -7,7 +7,7 @@ use crate::session::{Layout, Panel, PanelKind, Part};
 /// Deepest nesting that is kept.
 const MAX_DEPTH: usize = 12;
 
-/// Processes at the left, all else in tabs; jobs and messages below, closed until they are asked for.
+/// Processes at the left, all else in tabs; searches, jobs and messages below, closed until they are asked for.
 pub(super) fn default_tree() -> Tree<PanelKind> {
     let mut tiles = Tiles::default();
     let mut tabs = |kinds: &[PanelKind]| {
@@ -27,16 +27,16 @@ pub(super) fn default_tree() -> Tree<PanelKind> {
         PanelKind::Images,
         PanelKind::Issues,
     ]);
-    let below = tabs(&[PanelKind::Jobs, PanelKind::Notifications]);
+    let below = tabs(&[PanelKind::Search, PanelKind::Jobs, PanelKind::Notifications]);
     let mut right = Linear::new(LinearDir::Vertical, vec![main, below]);
-    right.shares.set_share(main, 0.78);
-    right.shares.set_share(below, 0.22);
+    right.shares.set_share(main, 0.54);
+    right.shares.set_share(below, 0.46);
     let right = tiles.insert_container(Container::Linear(right));
     let mut root = Linear::new(LinearDir::Horizontal, vec![left, right]);
     root.shares.set_share(left, 0.27);
     root.shares.set_share(right, 0.73);
     let root = tiles.insert_container(Container::Linear(root));
-    for closed in [PanelKind::Jobs, PanelKind::Notifications] {
+    for closed in [PanelKind::Search, PanelKind::Jobs, PanelKind::Notifications] {
         if let Some(tile) = tiles.find_pane(&closed) {
             tiles.set_visible(tile, false);
         }

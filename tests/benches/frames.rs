@@ -17,7 +17,8 @@ mod synth;
 use std::time::{Duration, Instant};
 
 use cryoscope::base::{Pid, VirtAddr};
-use cryoscope::session::{Command, PanelKind, ProcessTab, Settings, Target, ViewCommand};
+use cryoscope::session::search::{MAX_HITS, Query, QueryKind};
+use cryoscope::session::{Command, PanelKind, ProcessTab, SearchCommand, SearchRequest, Settings, Target, ViewCommand};
 use cryoscope::ui::App;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -104,6 +105,7 @@ fn main() {
     });
     check("typing into the filter".into(), typing);
     drop(harness);
+    hits(&check);
     huge(&dir.path().join("huge.tar"), check);
 }
 
@@ -169,6 +171,40 @@ fn memory(harness: &mut Harness<'_, App>, check: impl Fn(String, Duration)) {
         });
     });
     check("memory, selecting row by row".into(), extending);
+}
+
+/// Frames with as many hits as a search keeps: at rest, scrolled, walked.
+fn hits(check: &dyn Fn(String, Duration)) {
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/compromised-webapp.tar.zst");
+    let mut harness = window(&sample);
+    let query = Query::of(QueryKind::Regex, r"[\x01-\xff]");
+    harness.state_mut().ask(ViewCommand::ShowPanel(PanelKind::Search));
+    harness.state_mut().ask(SearchCommand::Start(SearchRequest { query, ..SearchRequest::default() }));
+    harness.run_steps(2);
+    let nr_hits = |harness: &Harness<'_, App>| {
+        let shown = harness.state().model().active().and_then(|archive| archive.searches().shown());
+        shown.map(|shown| (shown.id(), shown.hits().len())).unwrap()
+    };
+    check("hits arriving".into(), percentile(&mut harness, |_, _| {}));
+    let started = Instant::now();
+    while nr_hits(&harness).1 < MAX_HITS {
+        assert!(started.elapsed() < Duration::from_secs(120), "there are not so many hits");
+        harness.run_steps(1);
+    }
+    let (id, _) = nr_hits(&harness);
+    harness.state_mut().ask(SearchCommand::Stop(id));
+    harness.run_steps(60);
+    check("100,000 hits at rest".into(), percentile(&mut harness, |_, _| {}));
+    let walking = percentile(&mut harness, |harness, frame| {
+        let hit = frame * 7_919 % MAX_HITS;
+        harness.state_mut().ask(SearchCommand::Visit { id, hit, is_gone_to: false });
+    });
+    check("walking through 100,000 hits".into(), walking);
+    let filtering = percentile(&mut harness, |harness, frame| {
+        let text = if frame % 2 == 0 { "a" } else { "" };
+        harness.state_mut().ask(SearchCommand::Filter { id, text: text.into() });
+    });
+    check("filtering 100,000 hits".into(), filtering);
 }
 
 fn key(key: Key) -> egui::Event {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{navigate, save_settings, start_job};
 use crate::checkpoint::Checkpoint;
 use crate::session::content::Contents;
+use crate::session::search::Searches;
 use crate::session::{
     ArchiveId, ArchivesCommand, ContentKey, Effect, FileChoice, HashState, JobId, JobWork, Level, Loaded, Model,
     OpenArchive, PanelKind, ProcessTab, Requested, Target,
@@ -136,6 +137,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
             contents: Contents::default(),
             find: None,
+            searches: Searches::default(),
         });
     }
     let ids: Vec<ArchiveId> = fresh.iter().map(|archive| archive.id).collect();
@@ -207,6 +209,8 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
         effects.push(Effect::CancelJob(job));
     }
     effects.extend(closed.find.filter(|find| find.is_running()).map(|find| Effect::CancelJob(find.job())));
+    let searching = closed.searches.sessions().iter().filter(|session| session.is_running());
+    effects.extend(searching.map(|session| Effect::CancelJob(session.job())));
     // Whoever closes an early look does not want the rest.
     effects.extend(closed.arriving.map(Effect::CancelJob));
     effects

@@ -5,11 +5,7 @@ use crate::session::{Effect, HashState, JobEnd, JobId, JobsCommand, Level, Model
 pub(super) fn apply(model: &mut Model, command: JobsCommand) -> Vec<Effect> {
     match command {
         JobsCommand::Cancel(id) => {
-            let Some(job) = model.jobs.iter_mut().find(|job| job.id == id && job.is_running()) else {
-                return Vec::new();
-            };
-            job.is_stopping = true;
-            return vec![Effect::CancelJob(id)];
+            return cancel(model, id);
         }
         JobsCommand::Progressed { id, progress } => {
             if let Some(job) = model.jobs.iter_mut().find(|job| job.id == id) {
@@ -27,6 +23,15 @@ pub(super) fn apply(model: &mut Model, command: JobsCommand) -> Vec<Effect> {
         JobsCommand::ClearEnded => model.jobs.retain(|job| job.is_running()),
     }
     Vec::new()
+}
+
+/// Asks a job to stop.
+pub(super) fn cancel(model: &mut Model, id: JobId) -> Vec<Effect> {
+    let Some(job) = model.jobs.iter_mut().find(|job| job.id == id && job.is_running()) else {
+        return Vec::new();
+    };
+    job.is_stopping = true;
+    vec![Effect::CancelJob(id)]
 }
 
 fn ended(model: &mut Model, id: JobId, end: JobEnd) {
@@ -47,6 +52,7 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
     if end != JobEnd::Done && model.archives.iter_mut().any(|archive| archive.contents.job_ended(id, why)) {
         return;
     }
+    let is_search = super::search::job_ended(model, id, &end);
     let title = match model.jobs.iter_mut().find(|job| job.id == id) {
         Some(job) => {
             job.end = Some((end.clone(), job.started.elapsed()));
@@ -55,6 +61,10 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
         None if end == JobEnd::Done => return,
         None => "Background work".into(),
     };
+    // The panel of a search says itself how it ended.
+    if is_search {
+        return;
+    }
     match end {
         JobEnd::Done => {}
         JobEnd::Cancelled => {

@@ -5,6 +5,7 @@ mod find;
 mod jobs;
 mod navigate;
 mod rest;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub fn apply(model: &mut Model, command: Command) -> Vec<Effect> {
         Command::Notifications(command) => rest::apply_notifications(model, command),
         Command::Export(command) => rest::apply_export(model, command),
         Command::Find(command) => find::apply(model, command),
+        Command::Search(command) => search::apply(model, command),
         Command::Bookmarks(command) => rest::apply_bookmarks(model, command),
         Command::Quit => vec![Effect::Quit],
     }

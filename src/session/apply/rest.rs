@@ -74,6 +74,10 @@ pub(super) fn apply_export(model: &mut Model, command: ExportCommand) -> Vec<Eff
             let title = format!("Save {}", path.display());
             vec![start_job(model, title, JobWork::WriteFile { path, bytes }).1]
         }
+        ExportCommand::WriteHits { path, hits } => {
+            let title = format!("Save {}", path.display());
+            vec![start_job(model, title, JobWork::WriteHits { path, hits }).1]
+        }
         ExportCommand::Written { path, len_bytes } => {
             model.notifications.push(Level::Success, format!("Saved {}", path.display()), format!("{len_bytes} bytes"));
             Vec::new()

@@ -6,11 +6,14 @@ use std::sync::OnceLock;
 use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
+use crate::session::search::hits::tests::hit;
+use crate::session::search::{Query as SearchQuery, QueryKind, SearchState};
 use crate::session::space::find::Query;
 use crate::session::{
     ArchivesCommand, BookmarksCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, FindCommand, HashState,
     JobEnd, JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind,
-    ProcessTab, Requested, Target, Theme, ViewCommand, apply, sample,
+    ProcessTab, Requested, SearchCommand, SearchId, SearchNews, SearchRequest, Target, Theme, ViewCommand, apply,
+    sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -293,4 +296,85 @@ fn new_find_stops_the_one_before_and_late_hits_of_it_are_dropped() {
     assert_eq!((find.hits(), find.is_running(), find.failed()), (hits.as_slice(), false, Some("no room")));
     let _ = apply(&mut model, FindCommand::Close.into());
     assert!(model.active().unwrap().find().is_none());
+}
+
+/// Starts a search for a text; its name and that of its job.
+fn start_search(model: &mut Model, text: &str) -> (SearchId, JobId) {
+    let request = SearchRequest { query: SearchQuery::text(text), ..SearchRequest::default() };
+    let effects = apply(model, SearchCommand::Start(request).into());
+    match effects.last() {
+        Some(Effect::StartJob { id: job, work: JobWork::Search { id, .. }, .. }) => (*id, *job),
+        _ => panic!("{effects:?}"),
+    }
+}
+
+fn tell(model: &mut Model, id: SearchId, job: JobId, addrs: &[u64], total: u64) {
+    let archive = model.active().unwrap().id();
+    let hits = addrs.iter().map(|at| hit(1, 0x1000, *at)).collect();
+    let news = SearchNews { hits, total, ..SearchNews::default() };
+    let _ = apply(model, SearchCommand::Found { archive, id, job, news }.into());
+}
+
+#[test]
+fn hits_come_while_a_search_runs_and_stay_when_it_is_stopped() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let (id, job) = start_search(&mut model, "x");
+    tell(&mut model, id, job, &[0x1000, 0x1010], 2);
+    let effects = apply(&mut model, SearchCommand::Stop(id).into());
+    assert!(matches!(effects.as_slice(), [Effect::CancelJob(cancelled)] if *cancelled == job));
+    let _ = apply(&mut model, JobsCommand::Ended { id: job, end: JobEnd::Cancelled }.into());
+    // The last words of a job may come behind its end.
+    tell(&mut model, id, job, &[0x1020], 3);
+    let session = model.active().unwrap().searches().shown().unwrap();
+    assert_eq!((session.state(), session.hits().len(), session.total()), (&SearchState::Cancelled, 3, 3));
+    assert!(session.took().is_some() && session.first_hit().is_some());
+    assert!(model.notifications().is_empty(), "the panel says it");
+}
+
+#[test]
+fn same_search_begins_anew_and_what_the_old_job_says_is_dropped() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let (id, old) = start_search(&mut model, "x");
+    tell(&mut model, id, old, &[0x1000], 1);
+    let (again, job) = start_search(&mut model, "x");
+    assert_eq!(again, id);
+    tell(&mut model, id, old, &[0x1010], 2);
+    let session = model.active().unwrap().searches().get(id).unwrap();
+    assert_eq!((session.hits().len(), session.job()), (0, job));
+    let (other, _) = start_search(&mut model, "y");
+    assert_ne!(other, id);
+    let _ = apply(&mut model, SearchCommand::Close(other).into());
+    assert_eq!(model.active().unwrap().searches().shown().map(|shown| shown.id()), Some(id));
+}
+
+#[test]
+fn steps_go_to_the_hits_one_after_the_other_and_around() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let (id, job) = start_search(&mut model, "x");
+    tell(&mut model, id, job, &[0x1000, 0x1010], 2);
+    for addr in [0x1000, 0x1010, 0x1000] {
+        let effects = apply(&mut model, SearchCommand::Step { is_forward: true }.into());
+        assert!(matches!(effects.as_slice(), [Effect::ShowPanel(PanelKind::Memory)]));
+        assert_eq!(target(&model), Target::Address { pid: Pid(1), addr: VirtAddr(addr) });
+    }
+    let _ = apply(&mut model, SearchCommand::Step { is_forward: false }.into());
+    assert_eq!(model.active().unwrap().searches().shown().unwrap().current(), Some(1));
+    let effects = apply(&mut model, SearchCommand::Export(id).into());
+    assert!(matches!(effects.as_slice(), [Effect::ChooseFile(FileChoice::SaveHits { hits, .. })] if hits.len() == 2));
+}
+
+#[test]
+fn wrong_requests_start_nothing() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let request = SearchRequest { query: SearchQuery::of(QueryKind::Regex, "("), ..SearchRequest::default() };
+    assert!(apply(&mut model, SearchCommand::Start(request).into()).is_empty());
+    assert!(model.active().unwrap().searches().sessions().is_empty());
+}
+
+#[test]
+fn closing_the_archive_stops_its_searches() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let (_, job) = start_search(&mut model, "x");
+    let effects = apply(&mut model, ArchivesCommand::CloseActive.into());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::CancelJob(cancelled) if *cancelled == job)));
 }

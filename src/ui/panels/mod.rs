@@ -12,6 +12,7 @@ pub mod notifications;
 pub mod overview;
 pub mod process;
 pub mod processes;
+pub mod search;
 pub mod sockets;
 
 use egui::Ui;
@@ -26,6 +27,7 @@ pub struct Panels {
     processes: processes::ProcessesState,
     process: process::ProcessState,
     memory: memory::MemoryState,
+    search: search::SearchState,
     files: files::FilesState,
     sockets: sockets::SocketsState,
     mounts: mounts::MountsState,
@@ -52,6 +54,7 @@ impl Panels {
             PanelKind::Processes => processes::processes_ui(ui, archive, &mut self.processes),
             PanelKind::Process => process::process_ui(ui, archive, &mut self.process),
             PanelKind::Memory => memory::memory_ui(ui, archive, &model.settings().bookmarks, &mut self.memory),
+            PanelKind::Search => search::search_ui(ui, archive, model.jobs(), &mut self.search),
             PanelKind::Files => files::files_ui(ui, archive, &mut self.files),
             PanelKind::Sockets => sockets::sockets_ui(ui, archive, &mut self.sockets),
             PanelKind::Mounts => mounts::mounts_ui(ui, archive, &mut self.mounts),
@@ -68,7 +71,7 @@ impl Panels {
         match kind {
             PanelKind::Processes => self.processes.focus_filter(),
             PanelKind::Process => self.process.focus_filter(),
-            PanelKind::Memory => self.memory.focus_find(),
+            PanelKind::Search => self.search.focus_query(None),
             PanelKind::Files => self.files.focus_filter(),
             PanelKind::Sockets => self.sockets.focus_filter(),
             PanelKind::Mounts => self.mounts.focus_filter(),
@@ -76,8 +79,13 @@ impl Panels {
             PanelKind::Documents => self.documents.focus_filter(),
             PanelKind::Images => self.images.focus_filter(),
             PanelKind::Issues => self.issues.focus_filter(),
-            PanelKind::Overview | PanelKind::Jobs | PanelKind::Notifications => {}
+            PanelKind::Overview | PanelKind::Memory | PanelKind::Jobs | PanelKind::Notifications => {}
         }
+    }
+
+    /// Puts the cursor into the field of what to search for, in the memory of a process if one is named.
+    pub fn focus_search(&mut self, pid: Option<crate::base::Pid>) {
+        self.search.focus_query(pid);
     }
 
     /// Puts the cursor into the address field of the memory panel.
@@ -92,6 +100,7 @@ impl Panels {
             PanelKind::Processes => self.processes = Default::default(),
             PanelKind::Process => self.process = Default::default(),
             PanelKind::Memory => self.memory = Default::default(),
+            PanelKind::Search => self.search = Default::default(),
             PanelKind::Files => self.files = Default::default(),
             PanelKind::Sockets => self.sockets = Default::default(),
             PanelKind::Mounts => self.mounts = Default::default(),

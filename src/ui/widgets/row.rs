@@ -145,6 +145,12 @@ impl<'a> ListRow<'a> {
         self
     }
 
+    /// So many points high.
+    pub fn height(mut self, height: f32) -> Self {
+        self.height = height;
+        self
+    }
+
     /// Draws it over the whole width.
     pub fn show(self, ui: &mut Ui) -> RowResponse {
         let tokens = Tokens::get(ui);

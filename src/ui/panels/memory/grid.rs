@@ -12,6 +12,7 @@ use crate::base::VirtAddr;
 use crate::checkpoint::Vma;
 use crate::checkpoint::memory_map::VmaKind;
 use crate::memory::{Origin, Segment};
+use crate::report::search::KeptHit;
 use crate::session::space::rows::{ROW_BYTES, Row, Zeros};
 use crate::session::space::shape::Source;
 use crate::session::space::{self, SpaceId, cursor};
@@ -332,9 +333,15 @@ impl Drawing<'_> {
         self.marks(row, base, range, selected.as_ref());
         let is_cursor_row = self.view.cursor.is_some_and(|cursor| range.contains(&cursor));
         self.address(row, base, if is_cursor_row { tokens.strong } else { tokens.muted });
+        let mut hit_columns = 0u32;
+        for (_, hit) in self.hits(range) {
+            let (from, to) = (hit.offset, hit.offset.saturating_add(hit.len_bytes));
+            let is_in = |column: &u64| (from..to).contains(&base.0.saturating_add(*column));
+            hit_columns |= (0..ROW_BYTES).filter(is_in).fold(0, |all, column| all | 1 << column);
+        }
         let color = |column: usize, byte: u8| {
             let is_selected = selected.as_ref().is_some_and(|selected| selected.contains(&(column as u64)));
-            if is_selected { tokens.strong } else { tokens.bytes.of(byte) }
+            if is_selected || hit_columns & 1 << column != 0 { tokens.strong } else { tokens.bytes.of(byte) }
         };
         let mut hex = Line::default();
         let mut text = Line::default();
@@ -383,6 +390,17 @@ impl Drawing<'_> {
             }
         }
         let column = |addr: VirtAddr| range.contains(&addr).then(|| addr.0.saturating_sub(base.0));
+        for (is_current, hit) in self.hits(range) {
+            let start = VirtAddr(hit.offset).max(range.start);
+            let end = VirtAddr(hit.offset.saturating_add(hit.len_bytes)).min(range.end);
+            for rect in both(start.0 - base.0, end.0 - base.0) {
+                self.painter.rect_filled(rect, 2.0, tokens.highlight);
+                if is_current {
+                    let stroke = Stroke::new(1.0, tokens.warning);
+                    self.painter.rect_stroke(rect, 2.0, stroke, StrokeKind::Inside);
+                }
+            }
+        }
         for bookmark in self.shown.bookmarks.iter().filter(|known| known.pid == self.shown.pid.0) {
             if let Some(column) = column(VirtAddr(bookmark.addr)) {
                 for rect in both(column, column + 1) {
@@ -402,6 +420,15 @@ impl Drawing<'_> {
                 self.painter.rect_stroke(rect.shrink2(egui::vec2(0.0, 1.0)), 2.0, stroke, StrokeKind::Inside);
             }
         }
+    }
+
+    /// Hits of the search that is shown which reach into a row, each with whether the analyst is at it.
+    fn hits(&self, range: &Range<VirtAddr>) -> impl Iterator<Item = (bool, &KeptHit)> {
+        let session = self.shown.archive.searches().shown();
+        session.into_iter().flat_map(move |session| {
+            let hits = session.hits().in_memory(self.shown.pid, range.clone());
+            hits.map(move |(nr, hit)| (session.current() == Some(nr), hit))
+        })
     }
 
     /// Underlines aligned words that lead into mapped memory.
@@ -430,6 +457,8 @@ impl Drawing<'_> {
             .map(|known| if known.note.is_empty() { "bookmark" } else { known.note.as_str() })
             .collect();
         let x = self.metrics.note + SPACE_XS;
+        let rules = self.hits(range).filter_map(|(_, hit)| hit.label.as_ref()).map(|label| label.rule.as_str());
+        let notes: Vec<&str> = notes.into_iter().chain(rules).collect();
         if !notes.is_empty() {
             self.put_words(x, row, &notes.join(" · "), self.tokens.warning);
         } else if let Some(segment) = segment.filter(|segment| is_first || range.contains(&segment.range.start)) {

@@ -2,13 +2,13 @@
 //!
 //! | file | draws |
 //! |---|---|
-//! | [`grid`] | the rows in view |
-//! | [`input`] | what keys and pointer do there |
-//! | [`strip`] | scroll bar and minimap |
-//! | [`side`] | inspector and bookmarks |
-//! | [`bar`] | address field, buttons; the line below that says where the cursor is |
-//! | [`find`] | finding text and bytes |
-//! | [`copy`] | the menu of formats |
+//! | `grid` | the rows in view |
+//! | `input` | what keys and pointer do there |
+//! | `strip` | scroll bar and minimap |
+//! | `side` | inspector and bookmarks |
+//! | `bar` | address field, buttons; the line below that says where the cursor is |
+//! | `find` | finding text and bytes |
+//! | `copy` | the menu of formats |
 //!
 //! Only rows in view are read. Positions are row numbers and addresses, never points from the top: the scroll may be
 //! terabytes long.
@@ -97,7 +97,12 @@ impl MemoryState {
         match archive.target() {
             Target::Address { pid, addr } if *pid == id.pid => {
                 self.view.go(*addr);
-                self.view.wants_focus = true;
+                let hit = archive.searches().current_in(id.pid).filter(|hit| hit.vaddr == Some(*addr));
+                if let Some(hit) = hit {
+                    self.view.anchor = Some(VirtAddr(addr.0.saturating_add(hit.len_bytes.max(1) - 1)));
+                }
+                // Who walks hits keeps the keyboard where it is.
+                self.view.wants_focus = hit.is_none();
             }
             Target::Vma { pid, start } if *pid == id.pid => self.view.go(*start),
             _ => {}

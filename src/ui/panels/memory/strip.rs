@@ -17,6 +17,8 @@ pub(super) const WIDTH: f32 = 54.0;
 const BAR: f32 = 10.0;
 const SOURCES: f32 = 24.0;
 const ENTROPY: f32 = 14.0;
+/// Most hits that are marked.
+const MAX_MARKS: usize = 4096;
 /// Least height of the handle.
 const MIN_HANDLE: f32 = 24.0;
 
@@ -87,6 +89,17 @@ fn map_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, state: &mut MemoryState) {
         );
         ui.painter().rect_filled(frame, 0.0, tokens.strong.gamma_multiply(0.16));
         ui.painter().rect_stroke(frame, 1.0, Stroke::new(1.0, tokens.strong), StrokeKind::Inside);
+    }
+    // A line for every hit would be more than there are pixels.
+    let mut marked = f32::NEG_INFINITY;
+    for (_, hit) in shown.archive.searches().shown().into_iter().flat_map(|session| {
+        session.hits().in_memory(shown.pid, crate::base::VirtAddr(0)..crate::base::VirtAddr(u64::MAX)).take(MAX_MARKS)
+    }) {
+        let y = y_of(part_of(crate::base::VirtAddr(hit.offset)) as f32);
+        if y >= marked + 1.0 {
+            ui.painter().hline(right..=right + ENTROPY, y, Stroke::new(1.5, tokens.warning));
+            marked = y;
+        }
     }
     for bookmark in shown.bookmarks.iter().filter(|known| known.pid == shown.pid.0) {
         let y = y_of(part_of(crate::base::VirtAddr(bookmark.addr)) as f32);

@@ -7,14 +7,15 @@ use crate::memory::search::{Skipped, Source, WhySkipped};
 use crate::report::text::{bytes, plural};
 
 /// Sums of what was skipped.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
     missing: BTreeMap<Missing, u64>,
     unreadable: BTreeMap<Source, (usize, String)>,
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, skipped: &Skipped<'_>) {
+    /// Takes in what a search has skipped.
+    pub fn add(&mut self, skipped: &Skipped<'_>) {
         match skipped.why {
             WhySkipped::Missing(why) => self.add_missing(why, skipped.range.end.saturating_sub(skipped.range.start)),
             WhySkipped::Unreadable(why) => {
@@ -24,21 +25,27 @@ impl Tally {
         }
     }
 
-    pub(super) fn add_missing(&mut self, why: Missing, len_bytes: u64) {
+    /// Takes in so many bytes that are not there.
+    pub fn add_missing(&mut self, why: Missing, len_bytes: u64) {
         let sum = self.missing.entry(why).or_default();
         *sum = sum.saturating_add(len_bytes);
     }
 
     /// `2.1 MiB clean page of a file: not in the checkpoint; …`, or nothing.
-    pub(super) fn line(&self) -> Option<String> {
+    pub fn line(&self) -> Option<String> {
+        let all = self.parts();
+        if all.is_empty() { None } else { Some(all.join("; ")) }
+    }
+
+    /// Each reason by itself.
+    pub fn parts(&self) -> Vec<String> {
         let missing = self.missing.iter().map(|(why, len)| format!("{} {}", bytes(*len), words(*why)));
         let unreadable = self.unreadable.iter().map(|(source, (count, first))| {
             let what = plural(*count, "part", "parts");
             let more = if *count > 1 { " and others" } else { "" };
             format!("{what} of {source} that cannot be read ({first}{more})")
         });
-        let all: Vec<String> = missing.chain(unreadable).collect();
-        if all.is_empty() { None } else { Some(all.join("; ")) }
+        missing.chain(unreadable).collect()
     }
 }
 
