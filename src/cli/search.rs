@@ -72,7 +72,7 @@ pub(super) fn run(args: &SearchArgs, context: &mut Context<'_>) -> anyhow::Resul
 enum What {
     Patterns(Matcher),
     #[cfg(feature = "yara")]
-    Rules(yara::YaraRules),
+    Rules(Box<yara::YaraRules>),
 }
 
 impl What {
@@ -84,7 +84,7 @@ impl What {
             for warning in rules.warnings() {
                 context.note(warning)?;
             }
-            return Ok(What::Rules(rules));
+            return Ok(What::Rules(Box::new(rules)));
         }
         let patterns = patterns(args, checkpoint)?;
         Ok(What::Patterns(Matcher::new(&patterns).map_err(|why| refused(args, &why))?))
