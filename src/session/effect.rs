@@ -107,7 +107,7 @@ pub enum JobWork {
         /// Where to search.
         memory: Arc<Memory>,
         /// What, and where in it.
-        request: SearchRequest,
+        request: Box<SearchRequest>,
     },
     /// Write hits, one line of JSON each.
     WriteHits {

@@ -344,8 +344,8 @@ mod tests {
     fn every_panel_has_its_place_and_comes_back_after_closing() {
         let mut dock = Dock::new(None);
         for kind in PanelKind::ALL {
-            // Jobs and messages are closed until they are asked for.
-            let starts_closed = matches!(kind, PanelKind::Jobs | PanelKind::Notifications);
+            // Searches, jobs and messages are closed until they are asked for.
+            let starts_closed = matches!(kind, PanelKind::Search | PanelKind::Jobs | PanelKind::Notifications);
             assert_eq!(dock.is_open(kind), !starts_closed, "{kind:?}");
             let tile = dock.tree.tiles.find_pane(&kind).unwrap();
             dock.tree.set_visible(tile, false);

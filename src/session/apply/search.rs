@@ -88,7 +88,7 @@ fn start(model: &mut Model, request: SearchRequest) -> Vec<Effect> {
             model.next_search
         }
     };
-    let work = JobWork::Search { archive, id, memory, request: request.clone() };
+    let work = JobWork::Search { archive, id, memory, request: Box::new(request.clone()) };
     let (job, effect) = start_job(model, format!("Search {}", request.query.title()), work);
     effects.push(effect);
     if let Some(active) = model.active_mut() {

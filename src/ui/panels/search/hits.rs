@@ -28,10 +28,10 @@ pub(super) fn hits_ui(
     tree: &mut HitTree,
     commands: &mut Vec<Command>,
 ) {
-    if session.current() != tree.shown_hit {
-        if let Some(hit) = session.current() {
-            tree.reveal(session, hit);
-        }
+    if session.current() != tree.shown_hit
+        && let Some(hit) = session.current()
+    {
+        tree.reveal(session, hit);
     }
     if !tree.update(archive.id(), session) {
         ui.ctx().request_repaint();
