@@ -15,9 +15,12 @@ use cryoscope::memory::search::yara::{RuleFile, YaraHit, YaraRules, YaraSink, sc
 use cryoscope::memory::search::{Scope, Skipped, Source};
 use rebuild::Parts;
 
+/// Rule, pattern, source, pid, address, name of the map or file.
+type Row = (String, Option<String>, Source, Option<u32>, Option<u64>, String);
+
 #[derive(Debug, Default)]
 struct Found {
-    hits: Vec<(String, Option<String>, Source, Option<u32>, Option<u64>, String)>,
+    hits: Vec<Row>,
     max: Option<usize>,
 }
 
