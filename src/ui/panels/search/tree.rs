@@ -10,9 +10,9 @@ use crate::session::search::SearchSession;
 use crate::session::{ArchiveId, SearchId};
 
 /// How long a frame may make rows.
-const SLICE: Duration = Duration::from_millis(4);
+const SLICE: Duration = Duration::from_millis(2);
 /// How many hits are looked at between two looks at the clock.
-const STEPS: usize = 128;
+const STEPS: usize = 32;
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
