@@ -2,10 +2,10 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`query`] | what may be asked, and what is wrong with it |
-//! | [`hits`] | hits in order, grouped by process and map or by file |
-//! | [`run`] | the job: hits come in batches while it runs |
-//! | [`rules`] | reading files of YARA rules |
+//! | `query` | what may be asked, and what is wrong with it |
+//! | `hits` | hits in order, grouped by process and map or by file |
+//! | `run` | the job: hits come in batches while it runs |
+//! | `rules` | reading files of YARA rules |
 //!
 //! # Bounds
 //! Of a search [`MAX_HITS`] hits and [`MAX_HIT_BYTES`] bytes of them are kept, the rest is counted; of an archive

@@ -2,10 +2,10 @@
 //!
 //! | file | draws |
 //! |---|---|
-//! | [`form`] | what to search for, and where |
-//! | [`sessions`] | the searches so far; how far the one that is shown is |
-//! | [`tree`] | which rows there are: hits under process and map, or under files |
-//! | [`hits`] | the rows in view |
+//! | `form` | what to search for, and where |
+//! | `sessions` | the searches so far; how far the one that is shown is |
+//! | `tree` | which rows there are: hits under process and map, or under files |
+//! | `hits` | the rows in view |
 
 mod form;
 mod hits;
