@@ -104,7 +104,7 @@ fn memory_map() {
 fn memory() {
     let mut results = SnapshotResults::new();
     for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
-        let mut harness = window(theme);
+        let mut harness = window(theme, WHOLE);
         open_sample(&mut harness);
         let process = harness.state().model().active().unwrap().checkpoint().process(Pid(1)).unwrap();
         let sp = VirtAddr(process.threads[0].registers.known().unwrap().sp);
