@@ -21,6 +21,9 @@ use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
 /// How long the end of the program waits for settings that are being written.
 const SAVING: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// So much of what jobs say is taken in at once: a frame has to fit around it.
+const MAX_SAID: usize = 48;
+
 /// Owns the running jobs. Jobs answer with a command, which is applied when they have ended; some have a word to say
 /// before.
 pub struct Driver {
@@ -119,7 +122,12 @@ impl Driver {
 
     /// What has happened since the last call. Never waits.
     pub fn poll(&mut self) -> Vec<Command> {
-        let mut commands: Vec<Command> = self.said.1.try_iter().collect();
+        let mut commands: Vec<Command> = self.said.1.try_iter().take(MAX_SAID).collect();
+        if commands.len() == MAX_SAID {
+            // There may be more, and what a job has said comes before its end.
+            (self.wake)();
+            return commands;
+        }
         self.running.retain_mut(|job| {
             if let Some(outcome) = job.handle.try_take() {
                 let end = match outcome {
