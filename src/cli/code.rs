@@ -89,6 +89,9 @@ pub(super) fn stacks(memory: &Memory, space: &AddressSpace<'_>, context: &mut Co
         }
         let end = match stack.end {
             StackEnd::Outermost => continue,
+            StackEnd::Lost if stack.frames.last().is_some_and(|frame| frame.has_tables) => {
+                "the next frame cannot be found"
+            }
             StackEnd::Lost => "the next frame cannot be found; with --rootfs IMAGE it may be",
             StackEnd::TooMany => "more frames are not shown",
         };
