@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::base::{Pid, Progress, escape, escape_controls};
@@ -118,7 +119,7 @@ impl<'a> Context<'a> {
     pub(super) fn memory(&mut self, checkpoint: Arc<Checkpoint>, base: &Base) -> anyhow::Result<Memory> {
         let Some(path) = &base.rootfs else { return Ok(Memory::new(checkpoint)) };
         let bar = self.progress();
-        let image = BaseImage::open(path, &self.options, &bar)?;
+        let image = BaseImage::open(path, &self.options, &bar).context("--rootfs")?;
         bar.stage("comparing mapped files with the base image");
         let memory = Memory::with_base(checkpoint, &image);
         drop(bar);

@@ -94,9 +94,9 @@ impl YaraRules {
         for file in files {
             compiler.new_namespace(&file.name);
             let source = SourceCode::from(file.source.as_slice()).with_origin(file.name.as_str());
-            compiler.add_source(source).map_err(|error| RulesError(error.to_string()))?;
+            compiler.add_source(source).map_err(|error| RulesError(in_a_line(error.title(), error.labels())))?;
         }
-        let warnings = compiler.warnings().iter().map(ToString::to_string).collect();
+        let warnings = compiler.warnings().iter().map(|it| in_a_line(it.title(), it.labels())).collect();
         let rules = compiler.build();
         let infos: Vec<RuleInfo> = rules
             .iter()
@@ -119,6 +119,16 @@ impl YaraRules {
     /// What the compiler had to say.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+}
+
+/// What the compiler says, as `rules.yar:1:21: unknown identifier: this identifier has not been declared`.
+fn in_a_line(title: &str, mut labels: impl Iterator<Item = impl serde::Serialize>) -> String {
+    let label = labels.next().and_then(|label| serde_json::to_value(label).ok()).unwrap_or_default();
+    let (origin, text) = (label["code_origin"].as_str(), label["text"].as_str());
+    match (origin, label["line"].as_u64(), label["column"].as_u64(), text) {
+        (Some(origin), Some(line), Some(column), Some(text)) => format!("{origin}:{line}:{column}: {title}: {text}"),
+        _ => title.to_owned(),
     }
 }
 
