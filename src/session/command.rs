@@ -1,11 +1,9 @@
 //! What can be asked. Split by area; `apply/` has a file for each.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::space::find::{Query, Summary};
 use super::{
     ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, SearchId,
     SearchNews, SearchRequest, Target, Theme,
@@ -31,8 +29,6 @@ pub enum Command {
     Export(ExportCommand),
     /// Bookmarks in memory.
     Bookmarks(BookmarksCommand),
-    /// Finding in memory.
-    Find(FindCommand),
     /// Searches.
     Search(SearchCommand),
     /// End the program.
@@ -261,34 +257,6 @@ pub enum BookmarksCommand {
     },
 }
 
-/// About finding text or bytes in the memory of a process of the active archive.
-#[derive(Clone, Debug)]
-pub enum FindCommand {
-    /// Look for something, instead of what was looked for before.
-    Start {
-        /// Whose memory.
-        pid: Pid,
-        /// What.
-        query: Query,
-    },
-    /// The job has found something, behind all that it found before.
-    Found {
-        /// The job.
-        job: JobId,
-        /// Where.
-        hits: Vec<Range<VirtAddr>>,
-    },
-    /// The job has searched everything.
-    Summed {
-        /// The job.
-        job: JobId,
-        /// What there is to say.
-        summary: Summary,
-    },
-    /// Forget what was found.
-    Close,
-}
-
 /// About searches of the active archive.
 #[derive(Clone, Debug)]
 pub enum SearchCommand {
@@ -396,12 +364,6 @@ impl From<JobsCommand> for Command {
 impl From<NotificationsCommand> for Command {
     fn from(command: NotificationsCommand) -> Command {
         Command::Notifications(command)
-    }
-}
-
-impl From<FindCommand> for Command {
-    fn from(command: FindCommand) -> Command {
-        Command::Find(command)
     }
 }
 

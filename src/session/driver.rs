@@ -6,9 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use anyhow::Context as _;
 use bytes::Bytes;
 
-use super::FindCommand;
 use super::arrival::SharedArrival;
-use super::space::find;
 use super::{
     ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SearchCommand,
     content, early, sample, search,
@@ -200,11 +198,6 @@ fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> any
         JobWork::ReadContent { archive, checkpoint, memory, key } => {
             let content = content::read(&checkpoint, &memory, &key, ctx)?;
             Ok(Some(ArchivesCommand::HasRead { archive, key, content }.into()))
-        }
-        JobWork::Find { memory, pid, query } => {
-            let job = say.job;
-            let summary = find::run(&memory, pid, &query, |hits| say.say(FindCommand::Found { job, hits }), ctx)?;
-            Ok(Some(FindCommand::Summed { job, summary }.into()))
         }
         JobWork::WriteFile { path, bytes } => {
             write_file(&path, &bytes)?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::space::find::Query;
 use super::{ArchiveId, ContentKey, JobId, PanelKind, SearchId, SearchRequest, Settings, Theme};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
@@ -81,15 +80,6 @@ pub enum JobWork {
         memory: Arc<Memory>,
         /// What to read.
         key: ContentKey,
-    },
-    /// Find something in the memory of a process.
-    Find {
-        /// The memory.
-        memory: Arc<Memory>,
-        /// Of which process.
-        pid: Pid,
-        /// What.
-        query: Query,
     },
     /// Write a file the analyst has asked for.
     WriteFile {

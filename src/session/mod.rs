@@ -42,8 +42,8 @@ mod target;
 pub use apply::apply;
 pub use arrival::Arrival;
 pub use command::{
-    ArchivesCommand, BookmarksCommand, Command, ExportCommand, FindCommand, JobsCommand, NavigateCommand,
-    NotificationsCommand, SearchCommand, ViewCommand,
+    ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand,
+    SearchCommand, ViewCommand,
 };
 pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;

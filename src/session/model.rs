@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::content::{ContentKey, Contents, Requested};
 use super::filesystem::FileList;
 use super::search::{SearchId, Searches};
-use super::space::find::Find;
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
@@ -81,7 +80,6 @@ pub struct OpenArchive {
     pub(super) tab: ProcessTab,
     pub(super) hash: HashState,
     pub(super) contents: Contents,
-    pub(super) find: Option<Find>,
     pub(super) searches: Searches,
 }
 
@@ -154,11 +152,6 @@ impl OpenArchive {
     /// A content that was asked for by `ArchivesCommand::Read`; `None` when nobody did.
     pub fn content(&self, key: &ContentKey) -> Option<&Requested> {
         self.contents.get(key)
-    }
-
-    /// What is looked for in the memory of a process, and what was found.
-    pub fn find(&self) -> Option<&Find> {
-        self.find.as_ref()
     }
 
     /// What was searched for in it.

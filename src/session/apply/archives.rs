@@ -136,7 +136,6 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
             contents: Contents::default(),
-            find: None,
             searches: Searches::default(),
         });
     }
@@ -208,7 +207,6 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
     if let HashState::Running(job) = closed.hash {
         effects.push(Effect::CancelJob(job));
     }
-    effects.extend(closed.find.filter(|find| find.is_running()).map(|find| Effect::CancelJob(find.job())));
     let searching = closed.searches.sessions().iter().filter(|session| session.is_running());
     effects.extend(searching.map(|session| Effect::CancelJob(session.job())));
     // Whoever closes an early look does not want the rest.

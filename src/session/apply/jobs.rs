@@ -10,8 +10,6 @@ pub(super) fn apply(model: &mut Model, command: JobsCommand) -> Vec<Effect> {
         JobsCommand::Progressed { id, progress } => {
             if let Some(job) = model.jobs.iter_mut().find(|job| job.id == id) {
                 job.progress = progress;
-            } else if let Some(find) = super::find::find_mut(model, id) {
-                find.progress = progress;
             }
         }
         JobsCommand::Arrived { id, arrival } => {
@@ -41,9 +39,6 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
         }
     }
     super::archives::close_arriving(model, id);
-    if super::find::ended(model, id, &end) {
-        return;
-    }
     let why = match &end {
         JobEnd::Failed(why) => Some(why.as_str()),
         JobEnd::Done | JobEnd::Cancelled => None,

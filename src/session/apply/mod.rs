@@ -1,7 +1,6 @@
 //! The only writer of the model.
 
 mod archives;
-mod find;
 mod jobs;
 mod navigate;
 mod rest;
@@ -22,7 +21,6 @@ pub fn apply(model: &mut Model, command: Command) -> Vec<Effect> {
         Command::Jobs(command) => jobs::apply(model, command),
         Command::Notifications(command) => rest::apply_notifications(model, command),
         Command::Export(command) => rest::apply_export(model, command),
-        Command::Find(command) => find::apply(model, command),
         Command::Search(command) => search::apply(model, command),
         Command::Bookmarks(command) => rest::apply_bookmarks(model, command),
         Command::Quit => vec![Effect::Quit],

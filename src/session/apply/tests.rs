@@ -7,13 +7,11 @@ use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::session::search::hits::tests::hit;
-use crate::session::search::{Query as SearchQuery, QueryKind, SearchState};
-use crate::session::space::find::Query;
+use crate::session::search::{Query, QueryKind, SearchState};
 use crate::session::{
-    ArchivesCommand, BookmarksCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, FindCommand, HashState,
-    JobEnd, JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind,
-    ProcessTab, Requested, SearchCommand, SearchId, SearchNews, SearchRequest, Target, Theme, ViewCommand, apply,
-    sample,
+    ArchivesCommand, BookmarksCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd,
+    JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab,
+    Requested, SearchCommand, SearchId, SearchNews, SearchRequest, Target, Theme, ViewCommand, apply, sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -270,37 +268,9 @@ fn bookmarks_are_kept_under_the_name_of_the_evidence() {
     assert!(model.settings().bookmarks.is_empty());
 }
 
-#[test]
-fn new_find_stops_the_one_before_and_late_hits_of_it_are_dropped() {
-    let mut model = model_with(&["/e/a.tar"]);
-    let start = |text: &str| {
-        let query = Query { text: text.into(), is_any_case: false };
-        Command::from(FindCommand::Start { pid: Pid(1), query })
-    };
-    let effects = apply(&mut model, start("one"));
-    let [Effect::StartJob { id: first, work: JobWork::Find { .. }, .. }] = effects.as_slice() else {
-        panic!("{effects:?}");
-    };
-    let effects = apply(&mut model, start("two"));
-    let [Effect::CancelJob(stopped), Effect::StartJob { id: second, .. }] = effects.as_slice() else {
-        panic!("{effects:?}");
-    };
-    assert_eq!(stopped, first);
-    let hits = vec![VirtAddr(0x10)..VirtAddr(0x13)];
-    let _ = apply(&mut model, FindCommand::Found { job: *first, hits: hits.clone() }.into());
-    let _ = apply(&mut model, JobsCommand::Ended { id: *first, end: JobEnd::Cancelled }.into());
-    assert!(model.active().unwrap().find().unwrap().hits().is_empty());
-    let _ = apply(&mut model, FindCommand::Found { job: *second, hits: hits.clone() }.into());
-    let _ = apply(&mut model, JobsCommand::Ended { id: *second, end: JobEnd::Failed("no room".into()) }.into());
-    let find = model.active().unwrap().find().unwrap();
-    assert_eq!((find.hits(), find.is_running(), find.failed()), (hits.as_slice(), false, Some("no room")));
-    let _ = apply(&mut model, FindCommand::Close.into());
-    assert!(model.active().unwrap().find().is_none());
-}
-
 /// Starts a search for a text; its name and that of its job.
 fn start_search(model: &mut Model, text: &str) -> (SearchId, JobId) {
-    let request = SearchRequest { query: SearchQuery::text(text), ..SearchRequest::default() };
+    let request = SearchRequest { query: Query::text(text), ..SearchRequest::default() };
     let effects = apply(model, SearchCommand::Start(request).into());
     match effects.last() {
         Some(Effect::StartJob { id: job, work: JobWork::Search { id, .. }, .. }) => (*id, *job),
@@ -366,7 +336,7 @@ fn steps_go_to_the_hits_one_after_the_other_and_around() {
 #[test]
 fn wrong_requests_start_nothing() {
     let mut model = model_with(&["/e/a.tar"]);
-    let request = SearchRequest { query: SearchQuery::of(QueryKind::Regex, "("), ..SearchRequest::default() };
+    let request = SearchRequest { query: Query::of(QueryKind::Regex, "("), ..SearchRequest::default() };
     assert!(apply(&mut model, SearchCommand::Start(request).into()).is_empty());
     assert!(model.active().unwrap().searches().sessions().is_empty());
 }

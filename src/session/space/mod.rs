@@ -7,7 +7,6 @@
 //! | [`readings`] | what the bytes at an address may mean |
 //! | [`cursor`] | moving through rows; pointers |
 //! | [`copy`] | bytes as C, Rust, Python, YARA and so on |
-//! | [`find`] | text and bytes in the memory of one process |
 //! | [`shape`] | the whole space squeezed into a strip: origins and entropy |
 //! | [`bookmarks`] | places with a note, kept with the settings |
 //!
@@ -17,7 +16,6 @@ pub mod address;
 pub mod bookmarks;
 pub mod copy;
 pub mod cursor;
-pub mod find;
 pub mod readings;
 pub mod rows;
 pub mod shape;

@@ -6,7 +6,7 @@ use super::view::View;
 use super::{MemoryState, Shown, copy, input};
 use crate::session::space::rows::Zeros;
 use crate::session::space::{address, name_of};
-use crate::session::{Command, Target};
+use crate::session::{Command, SearchCommand, Target};
 use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
 use crate::ui::widgets::{icon_button, mono_text, target_link, toggle_button};
 use crate::ui::{icons, text};
@@ -97,11 +97,8 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
                 let zeros = if is_open { Zeros::Folded } else { Zeros::Open };
                 state.view.set_zeros(&shown.space, &shown.rows, zeros);
             }
-            if toggle_button(ui, icons::SEARCH, "Find in this memory (Ctrl+F)", state.find.is_open).clicked() {
-                match state.find.is_open {
-                    true => commands.extend(state.find.close()),
-                    false => state.find.focus(),
-                }
+            if icon_button(ui, icons::SEARCH, "Search this memory (Ctrl+F)").clicked() {
+                commands.push(SearchCommand::Ask { pid: Some(shown.pid) }.into());
             }
             ui.add_enabled_ui(can_mark, |ui| {
                 let icon = RichText::new(icons::COPY).font(tokens::icon_font(15.0)).color(tokens.muted);

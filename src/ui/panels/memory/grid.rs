@@ -378,12 +378,6 @@ impl Drawing<'_> {
     fn marks(&self, row: Rect, base: VirtAddr, range: &Range<VirtAddr>, selected: Option<&Range<u64>>) {
         let tokens = self.tokens;
         let both = |from: u64, to: u64| [self.metrics.hex_rect(row, from, to), self.metrics.text_rect(row, from, to)];
-        for hit in self.shown.find().into_iter().flat_map(|find| find.hits_in(range)) {
-            let (from, to) = (hit.start.max(range.start).0 - base.0, hit.end.min(range.end).0 - base.0);
-            for rect in both(from, to) {
-                self.painter.rect_filled(rect, 0.0, tokens.highlight);
-            }
-        }
         if let Some(selected) = selected {
             for rect in both(selected.start, selected.end) {
                 self.painter.rect_filled(rect, 0.0, tokens.selected);

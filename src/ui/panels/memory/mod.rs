@@ -7,7 +7,6 @@
 //! | `strip` | scroll bar and minimap |
 //! | `side` | inspector and bookmarks |
 //! | `bar` | address field, buttons; the line below that says where the cursor is |
-//! | `find` | finding text and bytes |
 //! | `copy` | the menu of formats |
 //!
 //! Only rows in view are read. Positions are row numbers and addresses, never points from the top: the scroll may be
@@ -15,7 +14,6 @@
 
 mod bar;
 mod copy;
-mod find;
 mod grid;
 mod input;
 mod side;
@@ -30,7 +28,6 @@ use crate::base::{ByteOrder, Pid, VirtAddr};
 use crate::checkpoint::Process;
 use crate::memory::AddressSpace;
 use crate::session::space::bookmarks::{self, Bookmark};
-use crate::session::space::find::Find;
 use crate::session::space::rows::Rows;
 use crate::session::space::shape::Shape;
 use crate::session::space::{self, SpaceId};
@@ -40,7 +37,6 @@ use crate::ui::tokens::Tokens;
 use crate::ui::widgets::{Loading, empty_state};
 use bar::AddressField;
 use copy::CopyMenu;
-use find::FindBar;
 use side::SideState;
 use view::{Places, View};
 
@@ -65,18 +61,12 @@ pub struct MemoryState {
     /// The frame it was drawn in last.
     drawn: u64,
     pages: grid::PageCache,
-    find: FindBar,
 }
 
 impl MemoryState {
     /// Puts the cursor into the address field.
     pub fn focus_address(&mut self) {
         self.address.wants_focus = true;
-    }
-
-    /// Puts the cursor into the field of what to find.
-    pub fn focus_find(&mut self) {
-        self.find.focus();
     }
 
     /// Takes in which space is shown and where the analyst has gone.
@@ -134,11 +124,6 @@ impl Shown<'_> {
     fn jump(&self, view: &View, addr: VirtAddr) -> Vec<Command> {
         let left = view.cursor.map(|cursor| Command::select(self.target(cursor)));
         left.into_iter().chain([Command::go(self.target(addr))]).collect()
-    }
-
-    /// What is looked for in this space.
-    fn find(&self) -> Option<&Find> {
-        self.archive.find().filter(|find| find.pid() == self.pid)
     }
 
     fn bookmark_at(&self, addr: VirtAddr) -> Option<&Bookmark> {
@@ -223,10 +208,6 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
     }
     ui.spacing_mut().item_spacing.y = 0.0;
     bar::bar_ui(ui, shown, state, commands);
-    if state.find.is_open {
-        find::bar_ui(ui, shown, &mut state.find, &mut state.view, commands);
-    }
-    find::keys(ui, shown, &mut state.find, &mut state.view);
     let surface = Tokens::get(ui).surface;
     Panel::bottom(ui.scope_id().with("where"))
         .exact_size(24.0)

@@ -105,11 +105,6 @@ fn map_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, state: &mut MemoryState) {
         let y = y_of(part_of(crate::base::VirtAddr(bookmark.addr)) as f32);
         ui.painter().hline(rect.left()..=right + ENTROPY, y, Stroke::new(2.0, tokens.warning));
     }
-    for part in state.find.marks(ui, shown, shape.part_bytes) {
-        let y = y_of(*part as f32 + 0.5);
-        let mark = Rect::from_min_max(Pos2::new(right, y - 1.0), Pos2::new(rect.right(), y + 1.0));
-        ui.painter().rect_filled(mark, 0.0, tokens.error);
-    }
     let view = &mut state.view;
     let part_at = |pos: Pos2| (f64::from(pos.y - rect.top()) / f64::from(rect.height()) * count as f64).max(0.0);
     if let Some(pos) = response.interact_pointer_pos().filter(|_| response.is_pointer_button_down_on()) {
