@@ -238,13 +238,22 @@ impl<'s> Scan<'s> {
     fn whole(&self, space: &Space<'_>, size: u64) -> Result<Found, Cancelled> {
         self.step(size)?;
         let mut found = Found::default();
-        let runs = gather(space, 0..size, &(0..size), &mut found.absent);
-        for (start, bytes) in runs {
+        let scan = |start, bytes: &[u8], found: &mut Found| {
             let mut scanner = yara_x::Scanner::new(&self.rules.rules);
             scanner.set_timeout(TIMEOUT).max_matches_per_pattern(MAX_MATCHES);
-            match scanner.scan(&bytes) {
-                Ok(results) => self.collect(&results, start, space, &mut found),
+            match scanner.scan(bytes) {
+                Ok(results) => self.collect(&results, start, space, found),
                 Err(error) => found.failure = Some(failure(&error)),
+            }
+        };
+        match space {
+            // Most files lie in one piece; only the others are copied together.
+            Space::Pieces { pieces, .. } if matches!(&pieces[..], [(0, bytes, _)] if bytes.len() as u64 == size) => {
+                pieces.iter().for_each(|(_, bytes, _)| scan(0, bytes, &mut found));
+            }
+            _ => {
+                let runs = gather(space, 0..size, &(0..size), &mut found.absent);
+                runs.iter().for_each(|(start, bytes)| scan(*start, bytes, &mut found));
             }
         }
         found.hits.sort();
