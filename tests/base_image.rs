@@ -17,7 +17,7 @@ use cryoscope::checkpoint::{self, Checkpoint};
 use cryoscope::decode::schema::FileEntry;
 use cryoscope::evidence::{BaseImage, Evidence, OpenOptions};
 use cryoscope::memory::disassembly::{Isa, disassemble};
-use cryoscope::memory::stack::{StackEnd, stacks};
+use cryoscope::memory::stack::{StackEnd, Stacks};
 use cryoscope::memory::{Content, Memory, Missing, Origin, Symbols, write_core};
 use rebuild::Parts;
 use sha2::{Digest, Sha256};
@@ -95,10 +95,11 @@ fn stacks_are_those_that_gdb_sees() {
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&ran.stdout).into_owned();
-    let stacks = stacks(&memory, &space);
-    assert_eq!(stacks.len(), 7);
-    for (tid, stack) in stacks {
-        let stack = stack.unwrap();
+    let stacks = Stacks::new(&memory, &space);
+    assert_eq!(process.threads.len(), 7);
+    for thread in &process.threads {
+        let tid = thread.tid;
+        let stack = stacks.unwind(thread.registers.known().unwrap()).unwrap();
         assert_eq!(stack.end, StackEnd::Outermost);
         assert!(stack.frames.iter().all(|frame| frame.has_tables));
         let thread = told.split("\nThread ").skip(1).find(|part| part.contains(&format!("LWP {tid})"))).unwrap();
@@ -124,8 +125,9 @@ fn stacks_are_those_that_gdb_sees() {
 fn without_tables_a_stack_says_that_it_is_lost() {
     let memory = Memory::new(load(&Parts::of("process-zoo.tar.zst")));
     let space = memory.space(Pid(16)).unwrap();
-    for (_, stack) in stacks(&memory, &space) {
-        let stack = stack.unwrap();
+    let stacks = Stacks::new(&memory, &space);
+    for thread in &memory.checkpoint().process(Pid(16)).unwrap().threads {
+        let stack = stacks.unwind(thread.registers.known().unwrap()).unwrap();
         assert_eq!(stack.end, StackEnd::Lost);
         assert!(!stack.frames[0].has_tables);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cryoscope::base::{Pid, Silent, VirtAddr};
 use cryoscope::checkpoint::{self, Checkpoint};
-use cryoscope::decode::schema::{MmEntry, VmaEntry};
+use cryoscope::decode::schema::{FileEntry, MmEntry, VmaEntry};
 use cryoscope::evidence::{Evidence, OpenOptions};
 use cryoscope::memory::{Content, CoreSummary, Memory, write_core};
 use rebuild::Parts;
@@ -127,6 +127,38 @@ fn more_segments_than_the_header_can_count() {
     assert!(head.contains("65535 (70001)"), "{head}");
     let segments = output("readelf", &["-lW", core.to_str().unwrap()]);
     assert_eq!(segments.matches("LOAD").count(), 70_000);
+}
+
+#[test]
+fn endless_names_of_mapped_files_do_not_make_an_endless_note() {
+    let mut parts = Parts::of("compressed.tar");
+    let mut files = parts.records::<FileEntry>("files.img");
+    let file = files.iter_mut().find(|file| file.reg.is_some()).unwrap();
+    file.reg.as_mut().unwrap().name = vec![b'n'; 1 << 20].into();
+    let id = file.id;
+    parts.set_records("files.img", &files);
+    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
+    let base = 0x1000_0000_0000;
+    mm.vmas = (0..8000)
+        .map(|nr| VmaEntry {
+            start: base + nr * 0x2000,
+            end: base + nr * 0x2000 + 0x1000,
+            prot: 1,
+            flags: 2,
+            // A private map of a file.
+            status: 1 | 1 << 6,
+            shmid: id.into(),
+            fd: -1,
+            ..VmaEntry::default()
+        })
+        .collect();
+    parts.set_records("mm-1.img", &[mm]);
+    let checkpoint = load(&parts);
+    let dir = tempfile::tempdir().unwrap();
+    let summary = export(&checkpoint, Pid(1), &dir.path().join("core"));
+    // The model has cut the name; that of each map makes twice of what the note may hold.
+    assert!((3500..4500).contains(&summary.files_left_out), "{summary:?}");
+    assert!(summary.file_bytes < 20 << 20, "{summary:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::base::VirtAddr;
 use crate::memory::disassembly::{Isa, disassemble};
-use crate::memory::stack::{self, StackEnd};
+use crate::memory::stack::{StackEnd, Stacks};
 use crate::memory::{AddressSpace, Memory, Symbols};
 use crate::report::code::{CodeLine, StackLine};
 use crate::report::text::Tone;
@@ -61,13 +61,16 @@ pub(super) fn disassembly(
 }
 
 pub(super) fn stacks(memory: &Memory, space: &AddressSpace<'_>, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let process = memory.checkpoint().process(space.pid());
-    let comm = |tid| {
-        let thread = process.and_then(|process| process.threads.iter().find(|thread| thread.tid == tid));
-        thread.and_then(|thread| thread.comm.known()).map_or_else(|| "?".into(), |comm| comm.label())
-    };
+    use crate::base::Progress as _;
+    let Some(process) = memory.checkpoint().process(space.pid()) else { return Ok(()) };
+    let bar = context.progress_while_printing();
+    bar.stage("reading symbols");
+    let stacks = Stacks::new(memory, space);
     let style = context.style;
-    for (nr, (tid, stack)) in stack::stacks(memory, space).into_iter().enumerate() {
+    for (nr, thread) in process.threads.iter().enumerate() {
+        bar.step(0, None)?;
+        let tid = thread.tid;
+        let stack = thread.registers.known().and_then(|registers| stacks.unwind(registers));
         if context.json {
             context.write_json_line(&StackLine::new(space.pid(), tid, stack.as_ref()))?;
             continue;
@@ -75,7 +78,8 @@ pub(super) fn stacks(memory: &Memory, space: &AddressSpace<'_>, context: &mut Co
         if nr > 0 {
             writeln!(context.out)?;
         }
-        writeln!(context.out, "{} {}", style.paint(Tone::Id, &tid.to_string()), style.paint(Tone::Strong, &comm(tid)))?;
+        let comm = thread.comm.known().map_or_else(|| "?".into(), |comm| comm.label());
+        writeln!(context.out, "{} {}", style.paint(Tone::Id, &tid.to_string()), style.paint(Tone::Strong, &comm))?;
         let Some(stack) = stack else {
             writeln!(context.out, "  no registers, or of an architecture whose stacks are not unwound")?;
             continue;

@@ -96,15 +96,26 @@ fn core(
     let bar = context.progress();
     let summary = write_core(process, space, &mut BufWriter::with_capacity(1 << 20, file), &bar);
     drop(bar);
-    let CoreSummary { threads, segments, memory_bytes, absent_bytes, file_bytes } =
+    let CoreSummary { threads, segments, memory_bytes, absent_bytes, file_bytes, files_left_out } =
         summary.with_context(|| path.display().to_string())?;
     if context.json {
-        return context.write_json(&CoreReport { threads, segments, memory_bytes, absent_bytes, file_bytes });
+        return context.write_json(&CoreReport {
+            threads,
+            segments,
+            memory_bytes,
+            absent_bytes,
+            file_bytes,
+            files_left_out,
+        });
     }
     let absent = match absent_bytes {
         0 => String::new(),
         absent => format!("; {} are not in the checkpoint, give gdb the program and its libraries", bytes(absent)),
     };
+    if files_left_out > 0 {
+        context
+            .note(&format!("{files_left_out} maps of files are not named in it: their names are too long together"))?;
+    }
     let threads = plural(threads, "thread", "threads");
     Ok(writeln!(context.out, "{threads}, {} of memory in {segments} segments{absent}", bytes(memory_bytes))?)
 }

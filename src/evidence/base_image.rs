@@ -136,13 +136,15 @@ impl BaseImage {
     }
 
     fn json(&mut self, evidence: &Evidence, member: &Member) -> Option<Value> {
-        let told = match evidence.read(member) {
-            Ok(bytes) if bytes.len() as u64 <= MAX_JSON_BYTES => match serde_json::from_slice(&bytes) {
-                Ok(value) => return Some(value),
-                Err(error) => format!("is not JSON: {error}"),
-            },
-            Ok(bytes) => format!("has {} bytes where JSON of at most {MAX_JSON_BYTES} was due", bytes.len()),
-            Err(error) => error.to_string(),
+        let len = member.available_bytes();
+        let told = if MAX_JSON_BYTES < len {
+            format!("has {len} bytes where JSON of at most {MAX_JSON_BYTES} was due")
+        } else {
+            match evidence.read(member).map(|bytes| serde_json::from_slice(&bytes)) {
+                Ok(Ok(value)) => return Some(value),
+                Ok(Err(error)) => format!("is not JSON: {error}"),
+                Err(error) => error.to_string(),
+            }
         };
         self.issues.push(Issue::new(member.place(), told));
         None

@@ -9,7 +9,7 @@
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 
-use crate::base::{Cancelled, Progress, VirtAddr};
+use crate::base::{Cancelled, Field, Pid, Progress, VirtAddr};
 use crate::checkpoint::process::{TaskState, Thread};
 use crate::checkpoint::registers::Registers;
 use crate::checkpoint::{Arch, Process, Vma};
@@ -44,7 +44,12 @@ pub struct CoreSummary {
     pub absent_bytes: u64,
     /// Size of the file, holes included.
     pub file_bytes: u64,
+    /// Maps of files that the note about these has no room for.
+    pub files_left_out: usize,
 }
+
+/// Most bytes of the note that names mapped files: as much as Linux writes at most.
+const MAX_FILES_BYTES: usize = 16 << 20;
 
 const EHDR_BYTES: u64 = 64;
 const PHDR_BYTES: u64 = 56;
@@ -74,7 +79,7 @@ pub fn write_core(
     progress: &dyn Progress,
 ) -> Result<CoreSummary, CoreError> {
     let machine = Machine::of(process)?;
-    let notes = notes(process, space, machine);
+    let (notes, files_left_out) = notes(process, space, machine);
     let loads = loads(space);
     let count = loads.len() + 1;
     let is_many = count >= PN_XNUM;
@@ -89,8 +94,12 @@ pub fn write_core(
     head.u16(EHDR_BYTES as u16).u16(PHDR_BYTES as u16).u16(if is_many { 0xffff } else { count as u16 });
     head.u16(SHDR_BYTES as u16).u16(u16::from(is_many)).u16(0);
     head.u32(PT_NOTE).u32(4).u64(notes_at).u64(0).u64(0).u64(notes.len() as u64).u64(0).u64(4);
-    let mut summary =
-        CoreSummary { threads: with_registers(process).count(), segments: loads.len(), ..CoreSummary::default() };
+    let mut summary = CoreSummary {
+        files_left_out,
+        threads: with_registers(process).count(),
+        segments: loads.len(),
+        ..CoreSummary::default()
+    };
     let mut at = memory_at;
     for load in &loads {
         let len = load.range.end.0 - load.range.start.0;
@@ -222,14 +231,17 @@ mod nt {
 }
 
 /// The notes in the order of the kernel: the first thread, the process, the other threads.
-fn notes(process: &Process, space: &AddressSpace<'_>, machine: Machine) -> Vec<u8> {
+fn notes(process: &Process, space: &AddressSpace<'_>, machine: Machine) -> (Vec<u8>, usize) {
     let mut notes = Record::default();
+    let mut left_out = 0;
     for (nr, (thread, registers)) in with_registers(process).enumerate() {
         notes.note(b"CORE\0", nt::PRSTATUS, &prstatus(process, thread, registers, machine));
         if nr == 0 {
             notes.note(b"CORE\0", nt::PRPSINFO, &prpsinfo(process));
             notes.note(b"CORE\0", nt::AUXV, &auxv(space));
-            notes.note(b"CORE\0", nt::FILE, &files(space));
+            let (files, more) = files(space);
+            left_out = more;
+            notes.note(b"CORE\0", nt::FILE, &files);
         }
         match machine {
             Machine::X86_64 => {
@@ -247,11 +259,14 @@ fn notes(process: &Process, space: &AddressSpace<'_>, machine: Machine) -> Vec<u
             }
         }
     }
-    notes.0
+    (notes.0, left_out)
+}
+
+fn number(pid: &Field<Pid>) -> u32 {
+    pid.known().map_or(0, |pid| pid.0)
 }
 
 fn prstatus(process: &Process, thread: &Thread, registers: &Registers, machine: Machine) -> Vec<u8> {
-    let number = |pid: &crate::base::Field<crate::base::Pid>| pid.known().map_or(0, |pid| pid.0);
     let signal = match process.state.known() {
         Some(TaskState::Stopped { signal }) => signal.unwrap_or_default(),
         _ => 0,
@@ -271,7 +286,6 @@ fn prstatus(process: &Process, thread: &Thread, registers: &Registers, machine: 
 }
 
 fn prpsinfo(process: &Process) -> Vec<u8> {
-    let number = |pid: &crate::base::Field<crate::base::Pid>| pid.known().map_or(0, |pid| pid.0);
     let is_stopped = matches!(process.state.known(), Some(TaskState::Stopped { .. }));
     let nice = process.threads.first().and_then(|leader| leader.sched.known()).map_or(0, |sched| sched.nice);
     let (uid, gid) = process.credentials().map_or((0, 0), |credentials| (credentials.uids[0], credentials.gids[0]));
@@ -295,11 +309,18 @@ fn auxv(space: &AddressSpace<'_>) -> Vec<u8> {
     out.0
 }
 
-/// Mapped files: from where to where, at which page of the file, under which name.
-fn files(space: &AddressSpace<'_>) -> Vec<u8> {
+/// Mapped files: from where to where, at which page of the file, under which name; and how many there is no room for.
+fn files(space: &AddressSpace<'_>) -> (Vec<u8>, usize) {
     let page = space.page_size().bytes();
     let is_of_file = |vma: &&Vma| vma.file.is_some() && !vma.path.as_bytes().is_empty();
-    let vmas: Vec<&Vma> = space.map().vmas.iter().filter(is_of_file).collect();
+    let mut vmas: Vec<&Vma> = space.map().vmas.iter().filter(is_of_file).collect();
+    let all = vmas.len();
+    let mut room = MAX_FILES_BYTES;
+    vmas.retain(|vma| {
+        let rest = room.checked_sub(vma.path.as_bytes().len().saturating_add(25));
+        room = rest.unwrap_or(room);
+        rest.is_some()
+    });
     let mut out = Record::default();
     out.u64(vmas.len() as u64).u64(page);
     for vma in &vmas {
@@ -308,7 +329,7 @@ fn files(space: &AddressSpace<'_>) -> Vec<u8> {
     for vma in &vmas {
         out.bytes(vma.path.as_bytes()).bytes(&[0]);
     }
-    out.0
+    (out.0, all - vmas.len())
 }
 
 /// Bytes of a vector or control register.

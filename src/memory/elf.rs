@@ -25,7 +25,8 @@ pub(super) struct Symbol {
     pub(super) addr: u64,
     /// 0 where it is not known.
     pub(super) size: u64,
-    pub(super) name: Box<str>,
+    /// Borrowed: many symbols may share the bytes of one long name.
+    pub(super) name: Bytes,
 }
 
 /// A section as it lies in the file.
@@ -58,10 +59,7 @@ impl Elf {
         });
         let section = |name: &str| {
             let section = file.section_by_name(name)?;
-            let data = section.data().ok()?;
-            // Compressed ones are copies; tables for unwinding never are.
-            let inside = content.as_ptr_range().contains(&data.as_ptr());
-            let bytes = if inside { content.slice_ref(data) } else { return None };
+            let bytes = borrowed(content, section.data().ok()?)?;
             Some(Section { range: section.address()..section.address().checked_add(section.size())?, bytes })
         };
         let is_told = |symbol: &object::Symbol<'_, '_>| {
@@ -74,8 +72,8 @@ impl Elf {
             .filter(is_told)
             .take(MAX_SYMBOLS)
             .filter_map(|symbol| {
-                let name = symbol.name().ok().filter(|name| !name.is_empty() && name.len() <= MAX_NAME_BYTES)?;
-                Some(Symbol { addr: symbol.address(), size: symbol.size(), name: name.into() })
+                let name = symbol.name_bytes().ok().filter(|name| !name.is_empty() && name.len() <= MAX_NAME_BYTES)?;
+                Some(Symbol { addr: symbol.address(), size: symbol.size(), name: borrowed(content, name)? })
             })
             .collect();
         // Of several names of one address the first in the file's own table stays, as nm lists them.
@@ -111,6 +109,13 @@ impl Elf {
 
     /// The address of a symbol in the file's own numbers.
     pub(super) fn address_of(&self, name: &str) -> Option<u64> {
-        self.symbols.iter().find(|symbol| &*symbol.name == name).map(|symbol| symbol.addr)
+        self.symbols.iter().find(|symbol| symbol.name == name.as_bytes()).map(|symbol| symbol.addr)
     }
+}
+
+/// A part of the content; `None` for what was copied, as compressed sections are.
+fn borrowed(content: &Bytes, part: &[u8]) -> Option<Bytes> {
+    let from = part.as_ptr().addr().checked_sub(content.as_ptr().addr())?;
+    let until = from.checked_add(part.len()).filter(|until| *until <= content.len())?;
+    Some(content.slice(from..until))
 }

@@ -232,6 +232,10 @@ fn in_base(checkpoint: &Checkpoint, base: &BaseImage, file: &OpenFile, issues: &
     let path = reg.name.as_bytes();
     let (layer, member) = base.get(path).filter(|(_, member)| !member.is_dir())?;
     let mut tell = |what: String| issues.push(Issue::new(Place::member(reg.name.label()), what));
+    if member.truncated.is_some() {
+        tell("is cut off in the base image: it is not used".into());
+        return None;
+    }
     let bytes = match layer.read(member) {
         Ok(bytes) => bytes,
         Err(error) => {

@@ -4,6 +4,7 @@
 //! does not hold unless they were changed or deleted; with a base image they are there. Where they are not, frame pointers
 //! are followed, which most programs do not keep: [`Frame::has_tables`] and [`Stack::end`] say what can be relied on.
 
+use bytes::Bytes;
 use framehop::aarch64::{CacheAarch64, UnwindRegsAarch64, UnwinderAarch64};
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module as Tables, Unwinder};
@@ -12,6 +13,7 @@ use crate::base::VirtAddr;
 use crate::checkpoint::Arch;
 use crate::checkpoint::registers::Registers;
 
+use super::elf::Section;
 use super::symbols::{AddressName, Module, Symbols};
 use super::{AddressSpace, Memory};
 
@@ -49,31 +51,56 @@ pub struct Stack {
     pub end: StackEnd,
 }
 
-impl Stack {
-    /// Unwinds the stack of a thread; `None` for an architecture whose stacks are not unwound.
-    pub fn of(space: &AddressSpace<'_>, symbols: &Symbols, registers: &Registers) -> Option<Stack> {
+/// Unwinds the stacks of a process, one at a time.
+pub struct Stacks<'a> {
+    space: &'a AddressSpace<'a>,
+    symbols: Symbols,
+    x86_64: UnwinderX86_64<Bytes>,
+    aarch64: UnwinderAarch64<Bytes>,
+}
+
+impl<'a> Stacks<'a> {
+    /// Reads the files that the process maps: work for a job.
+    pub fn new(memory: &Memory, space: &'a AddressSpace<'a>) -> Stacks<'a> {
+        let symbols = Symbols::new(memory, space);
+        let (mut x86_64, mut aarch64) = (UnwinderX86_64::new(), UnwinderAarch64::new());
+        for module in symbols.modules() {
+            if let Some(tables) = tables_of(module) {
+                x86_64.add_module(tables);
+            }
+            if let Some(tables) = tables_of(module) {
+                aarch64.add_module(tables);
+            }
+        }
+        Stacks { space, symbols, x86_64, aarch64 }
+    }
+
+    /// The stack of a thread; `None` for an architecture whose stacks are not unwound.
+    pub fn unwind(&self, registers: &Registers) -> Option<Stack> {
         let general = |name: &str| registers.general.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let mut read = |addr: u64| {
-            let bytes = space.bytes_at(VirtAddr(addr), 8);
+            let bytes = self.space.bytes_at(VirtAddr(addr), 8);
             <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).map_err(|_short| ())
         };
         match registers.arch {
             Arch::X86 if !registers.is_compat => {
                 let regs = UnwindRegsX86_64::new(registers.pc, registers.sp, general("bp")?);
-                let mut unwinder = UnwinderX86_64::new();
-                add_modules(&mut unwinder, symbols);
                 let mut cache = CacheX86_64::<_>::new();
-                Some(walk(symbols, unwinder.iter_frames(registers.pc, regs, &mut cache, &mut read)))
+                Some(walk(&self.symbols, self.x86_64.iter_frames(registers.pc, regs, &mut cache, &mut read)))
             }
             Arch::Aarch64 => {
                 let regs = UnwindRegsAarch64::new(general("x30")?, registers.sp, general("x29")?);
-                let mut unwinder = UnwinderAarch64::new();
-                add_modules(&mut unwinder, symbols);
                 let mut cache = CacheAarch64::<_>::new();
-                Some(walk(symbols, unwinder.iter_frames(registers.pc, regs, &mut cache, &mut read)))
+                Some(walk(&self.symbols, self.aarch64.iter_frames(registers.pc, regs, &mut cache, &mut read)))
             }
             _ => None,
         }
+    }
+}
+
+impl std::fmt::Debug for Stacks<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stacks").field("symbols", &self.symbols).finish_non_exhaustive()
     }
 }
 
@@ -110,32 +137,21 @@ fn has_tables(module: &Module) -> bool {
     module.elf.as_ref().is_some_and(|elf| elf.eh_frame.is_some())
 }
 
-fn add_modules<U: Unwinder<Module = Tables<bytes::Bytes>>>(unwinder: &mut U, symbols: &Symbols) {
-    for module in symbols.modules() {
-        let Some(elf) = &module.elf else { continue };
-        let bytes = |section: &Option<super::elf::Section>| section.as_ref().map(|it| it.bytes.clone());
-        let range = |section: &Option<super::elf::Section>| section.as_ref().map(|it| it.range.clone());
-        let info = ExplicitModuleSectionInfo {
-            base_svma: 0,
-            text_svma: range(&elf.text),
-            text: bytes(&elf.text),
-            eh_frame_svma: range(&elf.eh_frame),
-            eh_frame: bytes(&elf.eh_frame),
-            eh_frame_hdr_svma: range(&elf.eh_frame_hdr),
-            eh_frame_hdr: bytes(&elf.eh_frame_hdr),
-            ..ExplicitModuleSectionInfo::default()
-        };
-        let addresses = module.range.start.0..module.range.end.0;
-        unwinder.add_module(Tables::new(module.name(), addresses, module.bias, info));
-    }
-}
-
-/// The stacks of every thread of a process, by thread; `Memory` is read for the files that it maps.
-pub fn stacks(memory: &Memory, space: &AddressSpace<'_>) -> Vec<(crate::base::Pid, Option<Stack>)> {
-    let symbols = Symbols::new(memory, space);
-    let Some(process) = memory.checkpoint().process(space.pid()) else { return Vec::new() };
-    let of_thread = |thread: &crate::checkpoint::process::Thread| {
-        thread.registers.known().and_then(|registers| Stack::of(space, &symbols, registers))
+/// What framehop has to know of a file.
+fn tables_of(module: &Module) -> Option<Tables<Bytes>> {
+    let elf = module.elf.as_ref()?;
+    let bytes = |section: &Option<Section>| section.as_ref().map(|it| it.bytes.clone());
+    let range = |section: &Option<Section>| section.as_ref().map(|it| it.range.clone());
+    let info = ExplicitModuleSectionInfo {
+        base_svma: 0,
+        text_svma: range(&elf.text),
+        text: bytes(&elf.text),
+        eh_frame_svma: range(&elf.eh_frame),
+        eh_frame: bytes(&elf.eh_frame),
+        eh_frame_hdr_svma: range(&elf.eh_frame_hdr),
+        eh_frame_hdr: bytes(&elf.eh_frame_hdr),
+        ..ExplicitModuleSectionInfo::default()
     };
-    process.threads.iter().map(|thread| (thread.tid, of_thread(thread))).collect()
+    let addresses = module.range.start.0..module.range.end.0;
+    Some(Tables::new(module.name(), addresses, module.bias, info))
 }

@@ -1,5 +1,6 @@
 //! Names for addresses: the files that a process maps, and the symbols in those whose content is there.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -67,39 +68,39 @@ impl std::fmt::Display for AddressName {
 impl Symbols {
     /// Of one process. Reads the files that it maps; work for a job.
     pub fn new(memory: &Memory, space: &AddressSpace<'_>) -> Symbols {
-        let mut modules: Vec<(FileId, Module)> = Vec::new();
-        for vma in &space.map().vmas {
+        let vmas = &space.map().vmas;
+        let mut modules: Vec<(FileId, Range<usize>, Module)> = Vec::new();
+        for (nr, vma) in vmas.iter().enumerate() {
             let Some(file) = vma.file.filter(|_| !vma.path.as_bytes().is_empty()) else { continue };
             // Maps of one file belong together as long as no map of another file stands between them.
             match modules.last_mut() {
-                Some((last, module)) if *last == file => module.range.end = vma.end,
+                Some((last, numbers, module)) if *last == file => {
+                    numbers.end = nr + 1;
+                    module.range.end = vma.end;
+                }
                 _ => {
-                    let module =
-                        Module { path: vma.path.clone(), range: vma.start..vma.end, bias: vma.start.0, elf: None };
-                    modules.push((file, module));
+                    let range = vma.start..vma.end;
+                    let module = Module { path: vma.path.clone(), range, bias: vma.start.0, elf: None };
+                    modules.push((file, nr..nr + 1, module));
                 }
             }
         }
-        let mut known: Vec<(FileId, Option<Arc<Elf>>)> = Vec::new();
-        for (file, module) in &mut modules {
-            let elf = match known.iter().find(|(id, _)| id == file) {
-                Some((_, elf)) => elf.clone(),
-                None => {
-                    let content = memory.whole_file(*file).filter(|content| content.len() <= MAX_FILE_BYTES);
-                    let elf = content.and_then(|content| Elf::parse(&content)).map(Arc::new);
-                    known.push((*file, elf.clone()));
-                    elf
-                }
+        // By where the content lies: hard links have one content, and that is parsed once.
+        let mut parsed: HashMap<(usize, usize), Option<Arc<Elf>>> = HashMap::new();
+        for (file, numbers, module) in &mut modules {
+            let Some(content) = memory.whole_file(*file).filter(|content| content.len() <= MAX_FILE_BYTES) else {
+                continue;
             };
+            let parse = || Elf::parse(&content).map(Arc::new);
+            let elf = parsed.entry((content.as_ptr().addr(), content.len())).or_insert_with(parse);
             let Some(elf) = elf else { continue };
-            let inside = space.map().vmas.iter().filter(|vma| vma.file == Some(*file));
-            let inside = inside.filter(|vma| module.range.start <= vma.start && vma.end <= module.range.end);
-            if let Some(bias) = inside.filter_map(|vma| elf.bias(vma.pgoff, vma.start.0)).next() {
+            let own = vmas.get(numbers.clone()).unwrap_or_default().iter().filter(|vma| vma.file == Some(*file));
+            if let Some(bias) = own.filter_map(|vma| elf.bias(vma.pgoff, vma.start.0)).next() {
                 module.bias = bias;
-                module.elf = Some(elf);
+                module.elf = Some(Arc::clone(elf));
             }
         }
-        Symbols { modules: modules.into_iter().map(|(_, module)| module).collect() }
+        Symbols { modules: modules.into_iter().map(|(_, _, module)| module).collect() }
     }
 
     /// All mapped files, by address.
@@ -119,7 +120,10 @@ impl Symbols {
         let name = module.name();
         let own = addr.0.wrapping_sub(module.bias);
         match module.elf.as_ref().and_then(|elf| elf.symbol_at(own)) {
-            Some((symbol, offset)) => Some(AddressName { module: name, symbol: Some(symbol.name.to_string()), offset }),
+            Some((symbol, offset)) => {
+                let symbol = String::from_utf8_lossy(&symbol.name).into_owned();
+                Some(AddressName { module: name, symbol: Some(symbol), offset })
+            }
             None => Some(AddressName { module: name, symbol: None, offset: addr.0 - module.range.start.0 }),
         }
     }

@@ -285,4 +285,6 @@ pub struct CoreReport {
     pub absent_bytes: u64,
     /// Size of the file, holes included, in bytes.
     pub file_bytes: u64,
+    /// Maps of files that the note about these has no room for.
+    pub files_left_out: usize,
 }
