@@ -120,12 +120,7 @@ fn load_root(
     let mut nested = Nested {
         evidence: &evidence,
         base_dir: &base_dir,
-        options: OpenOptions {
-            max_spool_bytes: options.max_spool_bytes.min(MAX_NESTED_BYTES),
-            on_member: None,
-            unpacked: None,
-            ..options.clone()
-        },
+        options: OpenOptions { max_spool_bytes: options.max_spool_bytes.min(MAX_NESTED_BYTES), ..options.clone() },
         progress,
     };
     // The changes of the root file system before all else that may use up what there is.

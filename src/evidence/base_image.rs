@@ -12,12 +12,11 @@ use serde_json::Value;
 use crate::base::{Issue, Place, Progress, escape};
 
 use super::member::{MemberKind, join, normalise, parent};
+use super::oci::{self, MAX_JSON_BYTES};
 use super::{Evidence, Member, OpenError, OpenOptions};
 
 /// Most layers of an image.
 const MAX_LAYERS: usize = 512;
-/// Largest index, manifest or list of layers; registries take 4 MiB.
-const MAX_JSON_BYTES: u64 = 8 << 20;
 /// Most symbolic links on the way to a file, as in Linux.
 const MAX_LINKS: usize = 40;
 /// Deepest nesting of indexes.
@@ -56,9 +55,9 @@ impl BaseImage {
             image.layers.push(evidence);
             return Ok(image);
         };
-        let mut options = OpenOptions { on_member: None, ..options.clone() };
+        let mut options = options.clone();
         for path in paths.into_iter().take(MAX_LAYERS) {
-            let Some(member) = follow(&evidence, &path) else {
+            let Some(member) = oci::follow(&evidence, &path) else {
                 image.issues.push(Issue::new(Place::member(escape(&path)), "a layer of the image is missing"));
                 continue;
             };
@@ -169,20 +168,7 @@ fn hides(layer: &Evidence, path: &[u8]) -> bool {
 }
 
 fn blob_path(descriptor: &Value) -> Option<Vec<u8>> {
-    let (algorithm, hex) = descriptor.get("digest")?.as_str()?.split_once(':')?;
-    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    (is_plain(algorithm) && is_plain(hex)).then(|| format!("blobs/{algorithm}/{hex}").into_bytes())
-}
-
-/// The member of a path, also through the symbolic links of old docker archives.
-fn follow<'a>(evidence: &'a Evidence, path: &[u8]) -> Option<&'a Member> {
-    let (mut path, _) = normalise(path);
-    for _ in 0..MAX_LINKS {
-        let member = evidence.get(&path)?;
-        let MemberKind::Symlink { target } = &member.kind else { return Some(member) };
-        path = normalise(&join(member.parent(), target)).0;
-    }
-    None
+    oci::blob_path(descriptor.get("digest")?.as_str()?).map(String::into_bytes)
 }
 
 #[cfg(test)]

@@ -45,9 +45,6 @@ pub fn find_checkpoints(
     progress: &dyn Progress,
 ) -> Result<(Vec<CheckpointRoot>, Vec<Issue>), OpenError> {
     let mut search = Search { options: options.clone(), progress, issues: Vec::new(), failure: None, opened: 0 };
-    // Members of archives inside are not those that the caller waits for.
-    search.options.on_member = None;
-    search.options.unpacked = None;
     let found = search.search(evidence, true)?;
     match search.failure {
         Some(error) if found.is_empty() => Err(error),

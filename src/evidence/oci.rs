@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 4;
 /// Most descriptors that are looked at.
 const MAX_DESCRIPTORS: usize = 1024;
 /// Largest index, manifest or config; registries take 4 MiB.
-const MAX_JSON_BYTES: u64 = 8 << 20;
+pub(super) const MAX_JSON_BYTES: u64 = 8 << 20;
 /// Most JSON of all indexes, manifests and configs.
 const MAX_ALL_JSON_BYTES: u64 = 32 << 20;
 /// Most annotations that are taken of one object; engines write about twenty.
@@ -197,7 +197,8 @@ impl<'a> Images<'a> {
     fn docker(&mut self, search: &mut Search<'_>, member: &Member) -> Result<(), OpenError> {
         let Some((bytes, images)) = self.json(search, member) else { return Ok(()) };
         for entry in images.as_array().into_iter().flatten() {
-            let config = text(entry, "Config").and_then(|path| self.follow(path.as_bytes()));
+            let config =
+                text(entry, "Config").and_then(|path| follow(self.evidence, &join(&self.dir, path.as_bytes())));
             let image = OciImage {
                 reference: array(entry, "RepoTags").next().and_then(Value::as_str).map(str::to_owned),
                 manifest: Some(bytes.clone()),
@@ -207,7 +208,7 @@ impl<'a> Images<'a> {
             for path in array(entry, "Layers").filter_map(Value::as_str) {
                 let Some(left) = self.left.checked_sub(1) else { return Ok(()) };
                 self.left = left;
-                let Some(layer) = self.follow(path.as_bytes()) else {
+                let Some(layer) = follow(self.evidence, &join(&self.dir, path.as_bytes())) else {
                     search.issues.push(Issue::new(member.place(), format!("names the layer {path}, which is missing")));
                     continue;
                 };
@@ -218,34 +219,15 @@ impl<'a> Images<'a> {
         Ok(())
     }
 
-    /// The member of a path below the layout, also through symbolic links, which old docker archives have.
-    fn follow(&self, path: &[u8]) -> Option<&'a Member> {
-        let (mut path, _) = normalise(&join(&self.dir, path));
-        for _ in 0..MAX_LINKS {
-            let member = self.evidence.get(&path)?;
-            let MemberKind::Symlink { target } = &member.kind else { return Some(member) };
-            let (next, leaves) = normalise(&join(member.parent(), target));
-            if leaves {
-                return None;
-            }
-            path = next;
-        }
-        None
-    }
-
     /// The member that holds what a descriptor means.
     fn blob(&self, search: &mut Search<'_>, descriptor: &Value) -> Option<&'a Member> {
         let digest = text(descriptor, "digest").unwrap_or_default();
         let place = || Place::member(escape(&join(&self.dir, b"index.json")));
-        let Some((algorithm, hex)) = digest.split_once(':').filter(|(algorithm, hex)| {
-            [algorithm, hex]
-                .iter()
-                .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        }) else {
+        let Some(blob) = blob_path(&digest) else {
             search.issues.push(Issue::new(place(), format!("a descriptor has no usable digest: {digest:?}")));
             return None;
         };
-        let path = join(&self.dir, format!("blobs/{algorithm}/{hex}").as_bytes());
+        let path = join(&self.dir, blob.as_bytes());
         let member = self.evidence.get(&path);
         if member.is_none() {
             search.issues.push(Issue::new(Place::member(escape(&path)), "is named by the image and missing from it"));
@@ -279,6 +261,28 @@ impl<'a> Images<'a> {
             }
         }
     }
+}
+
+/// The member of a path, also through symbolic links, which old docker archives have.
+pub(super) fn follow<'a>(evidence: &'a Evidence, path: &[u8]) -> Option<&'a Member> {
+    let (mut path, _) = normalise(path);
+    for _ in 0..MAX_LINKS {
+        let member = evidence.get(&path)?;
+        let MemberKind::Symlink { target } = &member.kind else { return Some(member) };
+        let (next, leaves) = normalise(&join(member.parent(), target));
+        if leaves {
+            return None;
+        }
+        path = next;
+    }
+    None
+}
+
+/// Where a layout has the blob of a digest; `None` for what is no digest.
+pub(super) fn blob_path(digest: &str) -> Option<String> {
+    let (algorithm, hex) = digest.split_once(':')?;
+    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_plain(algorithm) && is_plain(hex)).then(|| format!("blobs/{algorithm}/{hex}"))
 }
 
 /// A blob is named by its digest; one that has another was changed.

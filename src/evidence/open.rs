@@ -118,7 +118,9 @@ impl Evidence {
     ) -> Result<Evidence, OpenError> {
         let bytes = self.read(member)?;
         let name = format!("{}!{}", self.name(), member.display_path());
-        Evidence::open_in_memory(&Origin { name: &name, path: None, is_nested: true }, bytes, options, progress)
+        // Members of archives inside are not those that the caller waits for.
+        let options = OpenOptions { on_member: None, unpacked: None, ..options.clone() };
+        Evidence::open_in_memory(&Origin { name: &name, path: None, is_nested: true }, bytes, &options, progress)
     }
 
     fn open_dir(

@@ -47,7 +47,7 @@ impl Passed {
     }
 
     /// The members so far as evidence of the name that the whole has.
-    pub fn evidence(&self, name: &str, compression: Compression, limits: &Limits) -> Evidence {
+    pub fn evidence(&self, name: &str, limits: &Limits) -> Evidence {
         let mut index = PathIndex::default();
         for count in 1..=self.members.len() {
             index.add_last(self.members.get(..count).unwrap_or_default());
@@ -56,7 +56,7 @@ impl Passed {
         Evidence(Arc::new(Inner {
             name: name.to_owned(),
             path: None,
-            compression,
+            compression: Compression::None,
             size_bytes: data.len() as u64,
             members: self.members.clone(),
             index,

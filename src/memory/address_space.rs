@@ -83,6 +83,21 @@ pub struct PackedRun<'a> {
     shift: u64,
 }
 
+impl Chunk {
+    /// Appends its bytes, zeros only until there are `max_len`; whether there are any.
+    fn append_to(&self, out: &mut Vec<u8>, max_len: usize) -> bool {
+        match &self.content {
+            Content::Bytes(bytes) => out.extend_from_slice(bytes),
+            Content::Zero => {
+                let len = usize::try_from(self.range.end.0 - self.range.start.0).unwrap_or(max_len);
+                out.resize(out.len().saturating_add(len).min(max_len), 0);
+            }
+            Content::Absent(_) => return false,
+        }
+        true
+    }
+}
+
 impl<'a> AddressSpace<'a> {
     pub(super) fn new(memory: &'a Memory, pid: Pid, map: &'a MemoryMap) -> AddressSpace<'a> {
         AddressSpace { pid, memory, map, guards: sorted(&map.guards), counted: OnceLock::new() }
@@ -201,13 +216,8 @@ impl<'a> AddressSpace<'a> {
         let end = VirtAddr(addr.0.saturating_add(max_len as u64));
         let mut out = Vec::new();
         for chunk in self.read(addr..end) {
-            match chunk.content {
-                Content::Bytes(bytes) => out.extend_from_slice(&bytes),
-                Content::Zero => {
-                    let len = usize::try_from(chunk.range.end.0 - chunk.range.start.0).unwrap_or(max_len);
-                    out.resize(out.len().saturating_add(len).min(max_len), 0);
-                }
-                Content::Absent(_) => break,
+            if !chunk.append_to(&mut out, max_len) {
+                break;
             }
         }
         out
@@ -218,13 +228,8 @@ impl<'a> AddressSpace<'a> {
         let start = VirtAddr(addr.0.saturating_sub(max_len as u64));
         let mut out = Vec::new();
         for chunk in self.read(start..addr) {
-            match chunk.content {
-                Content::Bytes(bytes) => out.extend_from_slice(&bytes),
-                Content::Zero => {
-                    let len = usize::try_from(chunk.range.end.0 - chunk.range.start.0).unwrap_or(max_len);
-                    out.resize(out.len().saturating_add(len).min(max_len), 0);
-                }
-                Content::Absent(_) => out.clear(),
+            if !chunk.append_to(&mut out, max_len) {
+                out.clear();
             }
         }
         out

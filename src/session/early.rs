@@ -11,7 +11,7 @@ use super::driver::Say;
 use super::{ArchivesCommand, Loaded};
 use crate::base::{Cancelled, Issue, Place, Progress};
 use crate::checkpoint;
-use crate::evidence::{Compression, Evidence, OpenError, OpenOptions, Passed};
+use crate::evidence::{Evidence, OpenError, OpenOptions, Passed};
 use crate::jobs::JobCtx;
 
 /// Until the first look. Each further one waits twice as long: what it decodes grows.
@@ -54,7 +54,6 @@ impl Look<'_> {
     fn until_over(&self, wait: &Receiver<()>) {
         let mut pause = FIRST_LOOK;
         let mut seen = 0;
-        let options = OpenOptions { on_member: None, ..self.options.clone() };
         while wait.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             pause = pause.saturating_mul(2);
             let evidence = {
@@ -63,10 +62,10 @@ impl Look<'_> {
                     continue;
                 }
                 seen = passed.members().len();
-                passed.evidence(&self.path.to_string_lossy(), Compression::None, &self.options.limits)
+                passed.evidence(&self.path.to_string_lossy(), &self.options.limits)
             };
             // Before inventory.img has passed there is nothing to see, and what is wrong is told when all is there.
-            let Ok(checkpoints) = checkpoint::load(&evidence, &options, &self.until) else { continue };
+            let Ok(checkpoints) = checkpoint::load(&evidence, self.options, &self.until) else { continue };
             let checkpoints = checkpoints.into_iter().map(|checkpoint| early(checkpoint, seen)).collect();
             if !self.until.is_over() {
                 let (job, path) = (self.say.job, self.path.to_owned());

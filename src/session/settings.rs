@@ -90,10 +90,7 @@ impl Settings {
     #[expect(clippy::disallowed_methods, reason = "settings are this module's own file")]
     fn load_from(path: &Path) -> (Settings, Option<String>) {
         let Ok(meta) = std::fs::metadata(path) else { return Default::default() };
-        let text = match std::fs::read(path) {
-            Ok(text) if meta.len() <= MAX_BYTES => text,
-            _ => Vec::new(),
-        };
+        let text = if meta.len() <= MAX_BYTES { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
         let (settings, problems) = Settings::parse(&text);
         if problems.is_empty() {
             return (settings, None);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::base::{Cancelled, Progress};
 use crate::memory::{Memory, Missing};
 
-use super::hit::{Hit, SearchSink, Skipped, WhySkipped};
+use super::hit::{Hit, SearchSink};
 use super::matcher::Matcher;
 use super::plan::{Planned, Planner, Unit, UnitBytes};
 use super::scope::Scope;
@@ -337,13 +337,11 @@ impl Emit<'_> {
     ) -> Result<ControlFlow<()>, Cancelled> {
         for (job, found) in jobs.into_iter().zip(found) {
             match job {
-                Job::Unreadable(Unreadable { source, pid, name, why }) => {
-                    sink.skipped(&Skipped { source, pid, range: 0..0, name: &name, why: WhySkipped::Unreadable(&why) });
-                }
-                Job::Skipped(target, range, why) => skipped(&target.1, range, why, sink),
+                Job::Unreadable(unreadable) => sink.skipped(&unreadable.skipped()),
+                Job::Skipped(target, range, why) => target.1.tell_missing(range, why, &mut |it| sink.skipped(it)),
                 Job::Scan { target, unit, .. } => {
                     for (range, why) in &found.absent {
-                        skipped(&target.1, range.clone(), *why, sink);
+                        target.1.tell_missing(range.clone(), *why, &mut |it| sink.skipped(it));
                     }
                     if target.0 != self.target {
                         self.target = target.0;
@@ -396,14 +394,5 @@ impl Emit<'_> {
             }
         }
         Ok(ControlFlow::Continue(()))
-    }
-}
-
-fn skipped(target: &Target<'_>, range: Range<u64>, why: Missing, sink: &mut dyn SearchSink) {
-    if why.is_loss() {
-        let name = target.name.label();
-        let skipped =
-            Skipped { source: target.source, pid: target.pid, range, name: &name, why: WhySkipped::Missing(why) };
-        sink.skipped(&skipped);
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that may be searched, in the order of the hits.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -9,9 +10,10 @@ use crate::checkpoint::files::FileDetail;
 use crate::checkpoint::recovered::{Content, RecoveredFile, Source as FileSource};
 use crate::checkpoint::sockets::Queue;
 use crate::checkpoint::{Checkpoint, OpenFile, Socket};
-use crate::memory::Memory;
 use crate::memory::mapped_file::place_of_piece;
+use crate::memory::{Memory, Missing};
 
+use super::hit::{Skipped, WhySkipped};
 use super::scope::{Scope, Source};
 use super::space::Space;
 
@@ -34,6 +36,25 @@ pub(super) struct Unreadable {
     pub(super) pid: Option<Pid>,
     pub(super) name: String,
     pub(super) why: String,
+}
+
+impl Target<'_> {
+    /// Tells of a range that is missing, if the process could have read there.
+    pub(super) fn tell_missing(&self, range: Range<u64>, why: Missing, tell: &mut dyn FnMut(&Skipped<'_>)) {
+        if why.is_loss() {
+            let name = self.name.label();
+            let why = WhySkipped::Missing(why);
+            tell(&Skipped { source: self.source, pid: self.pid, range, name: &name, why });
+        }
+    }
+}
+
+impl Unreadable {
+    /// For the sink.
+    pub(super) fn skipped(&self) -> Skipped<'_> {
+        let Unreadable { source, pid, name, why } = self;
+        Skipped { source: *source, pid: *pid, range: 0..0, name, why: WhySkipped::Unreadable(why) }
+    }
 }
 
 /// A stream is one run of bytes.

@@ -22,7 +22,7 @@ use crate::base::{Cancelled, Progress};
 use crate::memory::{Memory, Missing};
 
 use super::engine::gather;
-use super::hit::{Hit, Skipped, WhySkipped};
+use super::hit::{Hit, Skipped};
 use super::plan::{Planned, Planner, UnitBytes};
 use super::scope::{Scope, Source};
 use super::space::Space;
@@ -187,10 +187,7 @@ pub fn scan(
                         return Ok(());
                     }
                 }
-                Err(Unreadable { source, pid, name, why }) => {
-                    let why = WhySkipped::Unreadable(why);
-                    sink.skipped(&Skipped { source: *source, pid: *pid, range: 0..0, name, why });
-                }
+                Err(unreadable) => sink.skipped(&unreadable.skipped()),
             }
         }
     }
@@ -336,14 +333,12 @@ fn failure(error: &ScanError) -> String {
 }
 
 fn emit(rules: &YaraRules, target: &Target<'_>, found: &Found, sink: &mut dyn YaraSink) -> ControlFlow<()> {
-    let (source, pid) = (target.source, target.pid);
-    let name = target.name.label();
-    let mut skipped = |range, why| sink.skipped(&Skipped { source, pid, range, name: &name, why });
-    for (range, why) in found.absent.iter().filter(|(_, why)| why.is_loss()) {
-        skipped(range.clone(), WhySkipped::Missing(*why));
+    for (range, why) in &found.absent {
+        target.tell_missing(range.clone(), *why, &mut |it| sink.skipped(it));
     }
     if let Some(why) = &found.failure {
-        skipped(0..0, WhySkipped::Unreadable(why));
+        let (source, pid, name) = (target.source, target.pid, target.name.label());
+        sink.skipped(&Unreadable { source, pid, name, why: why.clone() }.skipped());
     }
     for (at, len, nr, pattern) in &found.hits {
         let Some(rule) = rules.infos.get(*nr) else { continue };
