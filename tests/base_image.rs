@@ -8,19 +8,17 @@
 
 mod rebuild;
 
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 
-use cryoscope::base::{Pid, Silent, VirtAddr, hex};
+use cryoscope::base::{Pid, Silent, VirtAddr};
 use cryoscope::checkpoint::{self, Checkpoint};
 use cryoscope::decode::schema::FileEntry;
 use cryoscope::evidence::{BaseImage, Evidence, OpenOptions};
 use cryoscope::memory::disassembly::{Isa, disassemble};
 use cryoscope::memory::stack::{StackEnd, Stacks};
-use cryoscope::memory::{Content, Memory, Missing, Origin, Symbols, write_core};
+use cryoscope::memory::{Memory, Missing, Origin, Symbols, write_core};
 use rebuild::Parts;
-use sha2::{Digest, Sha256};
 
 fn base() -> BaseImage {
     BaseImage::open("fixtures/base/image.tar.zst".as_ref(), &OpenOptions::default(), &Silent).unwrap()
@@ -30,49 +28,6 @@ fn load(parts: &Parts) -> Arc<Checkpoint> {
     let options = OpenOptions::default();
     let evidence = Evidence::open_bytes("base.tar", parts.tar(), &options, &Silent).unwrap();
     checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0)
-}
-
-#[derive(serde::Deserialize)]
-struct Mapping {
-    start: String,
-    end: String,
-    sha256: Option<String>,
-}
-
-#[test]
-fn with_the_base_image_every_mapping_equals_the_memory_of_the_process() {
-    let memory = Memory::with_base(load(&Parts::of("memory-zoo.tar.zst")), &base());
-    assert_eq!(memory.issues(), []);
-    let json = std::fs::read("fixtures/memory-zoo.mem.sha256.json").unwrap();
-    let recorded: BTreeMap<u32, Vec<Mapping>> = serde_json::from_slice(&json).unwrap();
-    let (mut of_program, mut absent) = (0, Vec::new());
-    for (pid, mappings) in &recorded {
-        let space = memory.space(Pid(*pid)).unwrap();
-        for mapping in mappings {
-            let address = |text: &str| VirtAddr(u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap());
-            let (start, end) = (address(&mapping.start), address(&mapping.end));
-            let Some(expected) = &mapping.sha256 else { continue };
-            let mut hasher = Sha256::new();
-            let mut missing = None;
-            for chunk in space.read(start..end) {
-                match chunk.content {
-                    Content::Bytes(bytes) => hasher.update(&bytes),
-                    Content::Zero => hasher.update(vec![0; (chunk.range.end.0 - chunk.range.start.0) as usize]),
-                    Content::Absent(why) => missing = Some(why),
-                }
-            }
-            if let Some(why) = missing {
-                absent.push(why);
-                continue;
-            }
-            assert_eq!(&hex(&hasher.finalize()), expected, "pid {pid} {start}-{end}");
-            let vma = space.map().vma_at(start).unwrap();
-            of_program += usize::from(vma.path.as_bytes() == b"/usr/local/bin/memory-zoo");
-        }
-    }
-    // Code, constants and data of the program, in both processes; only the kernel's own page is not there.
-    assert!(of_program >= 8, "{of_program}");
-    assert!(absent.iter().all(|why| *why == Missing::NotKept), "{absent:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use cryoscope::base::{Pid, Silent, VirtAddr, hex};
 use cryoscope::checkpoint;
-use cryoscope::evidence::{Evidence, OpenOptions};
+use cryoscope::evidence::{BaseImage, Evidence, OpenOptions};
 use cryoscope::memory::{AddressSpace, Content, Memory, Missing, Origin, SegmentIndex};
 use sha2::{Digest, Sha256};
 
@@ -32,9 +32,7 @@ fn every_mapping_that_the_images_hold_is_byte_equal() {
         let options = OpenOptions::default();
         let evidence = Evidence::open(&archive, &options, &Silent).unwrap();
         let memory = Memory::new(checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0));
-        let json = std::fs::read(format!("fixtures/{name}.mem.sha256.json")).unwrap();
-        let recorded: BTreeMap<u32, Vec<Mapping>> = serde_json::from_slice(&json).unwrap();
-        for (pid, mappings) in &recorded {
+        for (pid, mappings) in &recorded(&name) {
             let space = memory.space(Pid(*pid)).unwrap();
             check_segments(&space);
             for mapping in mappings {
@@ -59,6 +57,39 @@ fn every_mapping_that_the_images_hold_is_byte_equal() {
     assert!(compared.len() >= 10, "{compared:?}");
     assert!(compared.values().all(|count| *count >= 8), "{compared:?}");
     assert!(compared["memory-zoo"] >= 50, "{compared:?}");
+}
+
+#[test]
+fn with_the_base_image_every_mapping_equals_the_memory_of_the_process() {
+    let options = OpenOptions::default();
+    let evidence = Evidence::open("fixtures/memory-zoo.tar.zst".as_ref(), &options, &Silent).unwrap();
+    let base = BaseImage::open("fixtures/base/image.tar.zst".as_ref(), &options, &Silent).unwrap();
+    let memory = Memory::with_base(checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0), &base);
+    assert_eq!(memory.issues(), []);
+    let (mut of_program, mut absent) = (0, Vec::new());
+    for (pid, mappings) in &recorded("memory-zoo") {
+        let space = memory.space(Pid(*pid)).unwrap();
+        for mapping in mappings {
+            let (start, end) = (address(&mapping.start), address(&mapping.end));
+            let Some(expected) = &mapping.sha256 else { continue };
+            match hash(&space, start..end) {
+                Ok(found) => assert_eq!(&found, expected, "pid {pid} {start}-{end}"),
+                Err(why) => {
+                    absent.push(why);
+                    continue;
+                }
+            }
+            let vma = space.map().vma_at(start).unwrap();
+            of_program += usize::from(vma.path.as_bytes() == b"/usr/local/bin/memory-zoo");
+        }
+    }
+    // Code, constants and data of the program, in both processes; only the kernel's own page is not there.
+    assert!(of_program >= 8, "{of_program}");
+    assert!(absent.iter().all(|why| *why == Missing::NotKept), "{absent:?}");
+}
+
+fn recorded(name: &str) -> BTreeMap<u32, Vec<Mapping>> {
+    serde_json::from_slice(&std::fs::read(format!("fixtures/{name}.mem.sha256.json")).unwrap()).unwrap()
 }
 
 fn fixtures() -> Vec<(String, std::path::PathBuf)> {

@@ -3,13 +3,16 @@
 #![cfg(feature = "gui")]
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads its own files")]
 
+mod drive;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cryoscope::base::{Pid, VirtAddr};
 use cryoscope::session::search::{MAX_HITS, Query, QueryKind, SearchSession, SearchState};
-use cryoscope::session::{ArchivesCommand, ExportCommand, SearchCommand, SearchRequest, Settings, Target, Theme};
+use cryoscope::session::{ArchivesCommand, ExportCommand, SearchCommand, SearchRequest, Target};
 use cryoscope::ui::App;
+use drive::{run_until, until_open};
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -19,32 +22,10 @@ type Window = Harness<'static, App>;
 
 /// A window on the bundled sample.
 fn window() -> Window {
-    let settings = Settings { theme: Theme::Dark, ..Settings::default() };
-    let app = App::new(&egui::Context::default(), settings, Vec::new()).with_settings_unsaved();
-    let mut harness = Harness::builder()
-        .with_size([1400.0, 1000.0])
-        .with_max_steps(60)
-        .with_context_setup(cryoscope::ui::install)
-        .build_ui_state(
-            |ui, app: &mut App| {
-                app.tick(ui.ctx());
-                app.draw(ui);
-            },
-            app,
-        );
+    let mut harness = drive::window([1400.0, 1000.0], Vec::new());
     harness.state_mut().ask(ArchivesCommand::OpenSample);
-    run_until(&mut harness, |harness| harness.state().model().active().is_some());
+    until_open(&mut harness);
     harness
-}
-
-fn run_until(harness: &mut Window, is_done: impl Fn(&Window) -> bool) {
-    let started = Instant::now();
-    while !is_done(harness) {
-        assert!(started.elapsed() < Duration::from_secs(120), "it does not come about");
-        harness.run_steps(1);
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    harness.run_steps(4);
 }
 
 fn shown(harness: &Window) -> &SearchSession {

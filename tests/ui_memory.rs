@@ -3,13 +3,15 @@
 #![cfg(feature = "gui")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod drive;
+
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use cryoscope::base::{Pid, VirtAddr};
 use cryoscope::checkpoint::memory_map::VmaKind;
-use cryoscope::session::{Command, PanelKind, ProcessTab, Settings, Target, Theme, ViewCommand};
+use cryoscope::session::{Command, PanelKind, ProcessTab, Target, ViewCommand};
 use cryoscope::ui::App;
+use drive::{run_until, until_open};
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -18,21 +20,8 @@ use egui_kittest::kittest::{NodeT as _, Queryable as _};
 /// A window on a fixture, with its memory in front.
 fn window(name: &str) -> Harness<'static, App> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
-    let ctx = egui::Context::default();
-    let settings = Settings { theme: Theme::Dark, ..Settings::default() };
-    let app = App::new(&ctx, settings, vec![path]).with_settings_unsaved();
-    let mut harness = Harness::builder()
-        .with_size([1800.0, 1000.0])
-        .with_max_steps(60)
-        .with_context_setup(cryoscope::ui::install)
-        .build_ui_state(
-            |ui, app: &mut App| {
-                app.tick(ui.ctx());
-                app.draw(ui);
-            },
-            app,
-        );
-    run_until(&mut harness, |harness| harness.state().model().active().is_some());
+    let mut harness = drive::window([1800.0, 1000.0], vec![path]);
+    until_open(&mut harness);
     harness.state_mut().ask(ViewCommand::ShowPanel(PanelKind::Memory));
     harness
 }
@@ -43,16 +32,6 @@ fn window_at(name: &str, pid: u32, addr: u64) -> Harness<'static, App> {
     go(&mut harness, address(pid, addr));
     run_until(&mut harness, |harness| has_part(harness, "Memory of process"));
     harness
-}
-
-fn run_until(harness: &mut Harness<'_, App>, is_done: impl Fn(&Harness<'_, App>) -> bool) {
-    let started = Instant::now();
-    while !is_done(harness) {
-        assert!(started.elapsed() < Duration::from_secs(60), "it does not come about");
-        harness.run_steps(1);
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    harness.run_steps(4);
 }
 
 fn address(pid: u32, addr: u64) -> Target {

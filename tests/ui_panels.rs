@@ -3,15 +3,15 @@
 #![cfg(feature = "gui")]
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test makes its own archive")]
 
+mod drive;
+
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use cryoscope::base::{Fd, Pid};
 use cryoscope::checkpoint::Checkpoint;
-use cryoscope::session::{
-    Command, Content, ContentKey, PanelKind, RecordCount, Requested, Settings, Target, Theme, ViewCommand,
-};
+use cryoscope::session::{Command, Content, ContentKey, PanelKind, RecordCount, Requested, Target, ViewCommand};
 use cryoscope::ui::App;
+use drive::{run_until, until_open};
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -23,21 +23,8 @@ fn fixture(name: &str) -> PathBuf {
 
 /// A window with room for all columns, on `path`.
 fn window_on(path: &Path) -> Harness<'static, App> {
-    let ctx = egui::Context::default();
-    let settings = Settings { theme: Theme::Dark, ..Settings::default() };
-    let app = App::new(&ctx, settings, vec![path.to_path_buf()]).with_settings_unsaved();
-    let mut harness = Harness::builder()
-        .with_size([1800.0, 1400.0])
-        .with_max_steps(60)
-        .with_context_setup(cryoscope::ui::install)
-        .build_ui_state(
-            |ui, app: &mut App| {
-                app.tick(ui.ctx());
-                app.draw(ui);
-            },
-            app,
-        );
-    run_until(&mut harness, |harness| harness.state().model().active().is_some());
+    let mut harness = drive::window([1800.0, 1400.0], vec![path.to_path_buf()]);
+    until_open(&mut harness);
     harness
 }
 
@@ -46,17 +33,6 @@ fn window(name: &str, panel: PanelKind) -> Harness<'static, App> {
     harness.state_mut().ask(ViewCommand::ShowPanel(panel));
     harness.run_steps(4);
     harness
-}
-
-/// Runs frames until `is_done`, which jobs may take a while to bring about.
-fn run_until(harness: &mut Harness<'_, App>, is_done: impl Fn(&Harness<'_, App>) -> bool) {
-    let started = Instant::now();
-    while !is_done(harness) {
-        assert!(started.elapsed() < Duration::from_secs(60), "it does not come about");
-        harness.run_steps(1);
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    harness.run_steps(4);
 }
 
 fn go(harness: &mut Harness<'_, App>, target: Target) {

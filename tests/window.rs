@@ -2,46 +2,24 @@
 
 #![cfg(feature = "gui")]
 
-use std::time::{Duration, Instant};
+mod drive;
+
+use std::time::Duration;
 
 use cryoscope::base::Pid;
 use cryoscope::jobs::ProgressView;
 use cryoscope::session::{
-    ArchivesCommand, Arrival, Command, JobsCommand, Model, PanelKind, ProcessTab, Settings, Target, Theme, ViewCommand,
+    ArchivesCommand, Arrival, Command, JobsCommand, Model, PanelKind, ProcessTab, Settings, Target, ViewCommand,
 };
 use cryoscope::ui::App;
+use drive::{run_until, until_open};
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 
 /// A window of 1280 by 800 without an archive.
 fn window() -> Harness<'static, App> {
-    // Settings of whoever runs the tests stay as they are.
-    let ctx = egui::Context::default();
-    let app =
-        App::new(&ctx, Settings { theme: Theme::Dark, ..Settings::default() }, Vec::new()).with_settings_unsaved();
-    Harness::builder()
-        .with_size([1280.0, 800.0])
-        .with_max_steps(60)
-        .with_context_setup(cryoscope::ui::install)
-        .build_ui_state(
-            |ui, app: &mut App| {
-                app.tick(ui.ctx());
-                app.draw(ui);
-            },
-            app,
-        )
-}
-
-/// Runs frames until `is_done`, which jobs may take a while to bring about.
-fn run_until(harness: &mut Harness<'_, App>, is_done: impl Fn(&App) -> bool) {
-    let started = Instant::now();
-    while !is_done(harness.state()) {
-        assert!(started.elapsed() < Duration::from_secs(60), "it does not come about");
-        harness.run_steps(1);
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    settle(harness);
+    drive::window([1280.0, 800.0], Vec::new())
 }
 
 /// Draws until what was asked for is carried out; spinners never come to rest, so no waiting for that.
@@ -52,7 +30,7 @@ fn settle(harness: &mut Harness<'_, App>) {
 fn window_on_the_sample() -> Harness<'static, App> {
     let mut harness = window();
     harness.state_mut().ask(ArchivesCommand::OpenSample);
-    run_until(&mut harness, |app| app.model().active().is_some());
+    until_open(&mut harness);
     harness
 }
 
@@ -74,7 +52,7 @@ fn sample_opens_from_the_start_screen() {
     let mut harness = window();
     settle(&mut harness);
     harness.get_by_label("Open the bundled sample").click();
-    run_until(&mut harness, |app| app.model().active().is_some());
+    until_open(&mut harness);
     harness.get_by_label("8 Processes");
     harness.get_by_label("7 .cache");
 }
@@ -211,8 +189,12 @@ fn sheet_of_keys_opens_and_closes() {
 fn evidence_is_hashed_in_the_background() {
     let mut harness = window_on_the_sample();
     harness.get_by_label("not hashed").click();
-    run_until(&mut harness, |app| {
-        app.model().active().is_some_and(|archive| matches!(archive.hash(), cryoscope::session::HashState::Known(_)))
+    run_until(&mut harness, |harness| {
+        harness
+            .state()
+            .model()
+            .active()
+            .is_some_and(|archive| matches!(archive.hash(), cryoscope::session::HashState::Known(_)))
     });
     harness.get_by_label_contains("sha256 ");
 }
@@ -221,7 +203,7 @@ fn evidence_is_hashed_in_the_background() {
 fn file_that_is_no_checkpoint_is_a_message_and_no_crash() {
     let mut harness = window();
     harness.state_mut().ask(ArchivesCommand::Open(vec!["/nonexistent/a.tar".into()]));
-    run_until(&mut harness, |app| !app.model().notifications().is_empty());
+    run_until(&mut harness, |harness| !harness.state().model().notifications().is_empty());
     harness.get_by_label("Failed: Open a.tar");
     assert!(harness.state().model().active().is_none());
 }
@@ -239,7 +221,7 @@ fn panels_are_where_they_were_and_reset_puts_them_back() {
     let app = App::new(&egui::Context::default(), settings, Vec::new()).with_settings_unsaved();
     *harness.state_mut() = app;
     harness.state_mut().ask(ArchivesCommand::OpenSample);
-    run_until(&mut harness, |app| app.model().active().is_some());
+    until_open(&mut harness);
     assert!(harness.query_by_role_and_label(egui::Role::Tab, "Mounts").is_none());
     assert!(harness.query_by_role_and_label(egui::Role::Tab, "Images").is_some());
     harness.state_mut().ask(ViewCommand::ResetLayout);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use cryoscope::decode::schema::{MmEntry, PagemapEntry, PagemapHead, PstreeEntry, TaskKobjIdsEntry, VmaEntry};
+use cryoscope::decode::schema::{PagemapEntry, PagemapHead, PstreeEntry, TaskKobjIdsEntry};
 
 use crate::rebuild::{Parts, builder, header, push_record};
 
@@ -18,18 +18,7 @@ pub(crate) const ADDED_AT: u64 = 0x1000_0000_0000;
 /// A plain tar whose first process has `len` more bytes of anonymous memory, `needle` in every 64 MiB.
 pub(crate) fn big_memory(path: &Path, len: u64, needle: &[u8]) {
     let mut parts = Parts::of(SEED);
-    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
-    mm.vmas.push(VmaEntry {
-        start: ADDED_AT,
-        end: ADDED_AT + len,
-        prot: 3,
-        flags: 0x22,
-        status: 0x201,
-        fd: -1,
-        ..VmaEntry::default()
-    });
-    mm.vmas.sort_by_key(|vma| vma.start);
-    parts.set_records("mm-1.img", &[mm]);
+    parts.add_vma(ADDED_AT..ADDED_AT + len);
 
     // Runs stand in ascending order, and so do their bytes in the pages file.
     let mut entries = parts.records::<PagemapEntry>("pagemap-1.img");
@@ -67,18 +56,7 @@ pub(crate) fn huge_space(path: &Path) {
     const LEN: u64 = 16 << 40;
     const EVERY: usize = 128 << 20;
     let mut parts = Parts::of(SEED);
-    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
-    mm.vmas.push(VmaEntry {
-        start: ADDED_AT,
-        end: ADDED_AT + LEN,
-        prot: 3,
-        flags: 0x22,
-        status: 0x201,
-        fd: -1,
-        ..VmaEntry::default()
-    });
-    mm.vmas.sort_by_key(|vma| vma.start);
-    parts.set_records("mm-1.img", &[mm]);
+    parts.add_vma(ADDED_AT..ADDED_AT + LEN);
     let mut entries = parts.records::<PagemapEntry>("pagemap-1.img");
     let below = entries.partition_point(|entry| entry.vaddr < ADDED_AT);
     let lazy = (ADDED_AT..ADDED_AT + LEN).step_by(EVERY).map(|at| PagemapEntry {
