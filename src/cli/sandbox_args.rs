@@ -87,6 +87,12 @@ pub struct RunArgs {
     /// How long it may go on, once restored: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub time: Duration,
+    /// Once restored, connect to this address inside the container's network and send --send: 127.0.0.1:8088
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub connect: Option<std::net::SocketAddr>,
+    /// What --connect sends; \r, \n, \t and \\ are what they are in C
+    #[arg(long, value_name = "TEXT", requires = "connect", default_value = "", hide_default_value = true)]
+    pub send: String,
     /// Memory of the machine
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     pub memory: u64,
