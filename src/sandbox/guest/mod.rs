@@ -139,17 +139,21 @@ impl Agent {
     fn handle(&mut self, message: FromHost) -> Result<(), GuestError> {
         match message {
             FromHost::Restore { plan } => {
-                self.host.stage("preparing");
-                boot::late(&self.host)?;
                 let started = Instant::now();
-                match restore::restore(&plan, &self.host)? {
-                    restore::Outcome::Restored { pid } => {
+                self.host.stage("preparing");
+                let outcome = boot::late(&self.host).and_then(|()| restore::restore(&plan, &self.host));
+                match outcome {
+                    Ok(restore::Outcome::Restored { pid }) => {
                         let took_ms = millis(started.elapsed());
                         self.root_pid = Some(pid);
                         self.restored = Some(Instant::now());
                         self.host.say(&FromGuest::Restored { pid, took_ms });
                     }
-                    restore::Outcome::Failed { errors, log } => self.host.say(&FromGuest::Failed { errors, log }),
+                    Ok(restore::Outcome::Failed { errors, log }) => self.host.say(&FromGuest::Failed { errors, log }),
+                    Err(error) => {
+                        let errors = vec![protocol::cut(error.to_string())];
+                        self.host.say(&FromGuest::Failed { errors, log: Vec::new() });
+                    }
                 }
                 Ok(())
             }

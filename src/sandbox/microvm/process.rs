@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -74,6 +75,8 @@ impl Process {
         let mut command = Command::new(program);
         command.args(qemu::arguments(plan, acceleration, files.kernel, files.scratch.is_some()));
         command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl+C in a terminal is for this program, which then ends the machine.
+        command.process_group(0);
         sys::confine(&mut command, handed, FIRST_FD, bounds);
         let mut child = command.spawn().map_err(MachineError::io("start QEMU"))?;
         // The command holds the handed files, the guest's end of the channel among them.
@@ -109,11 +112,6 @@ impl Process {
     /// Last lines of the machine's console.
     pub(super) fn console(&self) -> String {
         joined(&self.console)
-    }
-
-    /// Whether QEMU still runs.
-    pub(super) fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
     }
 
     fn ended(&mut self) -> MachineError {

@@ -8,7 +8,7 @@ use crate::sandbox::plan::MachinePlan;
 use crate::sandbox::protocol::PORT;
 
 /// The emulator's name, and the package that has it.
-pub const PROGRAM: &str = "qemu-system-x86_64";
+const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
 /// Numbers of the files that are handed over, from this one on.
