@@ -78,6 +78,7 @@ pub(super) const MODULES: [(&str, &[&str]); 3] = [
         &[
             "veth",
             "nf_tables",
+            "nf_conntrack_netlink",
             "iptable_filter",
             "iptable_mangle",
             "iptable_nat",

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::plan::RestorePlan;
 use super::protocol::{self, FromGuest, FromHost, MAX_FROM_GUEST, MAX_FROM_HOST, VERSION};
 
 /// Directory of its loader and libraries in the machine; the linker is told in `src/build.rs`.
@@ -111,7 +112,7 @@ fn run() -> Result<(), GuestError> {
         }
     };
     std::thread::Builder::new().name("host".into()).spawn(listen).map_err(GuestError::file("start", "a thread"))?;
-    let mut agent = Agent { host, root_pid: None, restored: None, watch: watch::Watch::default() };
+    let mut agent = Agent { host, root_pid: None, plan: None, restored: None, watch: watch::Watch::default() };
     loop {
         match messages.recv_timeout(INTERVAL) {
             Ok(message) => {
@@ -131,6 +132,7 @@ fn run() -> Result<(), GuestError> {
 struct Agent {
     host: Host,
     root_pid: Option<u32>,
+    plan: Option<Box<RestorePlan>>,
     restored: Option<Instant>,
     watch: watch::Watch,
 }
@@ -146,6 +148,7 @@ impl Agent {
                     Ok(restore::Outcome::Restored { pid }) => {
                         let took_ms = millis(started.elapsed());
                         self.root_pid = Some(pid);
+                        self.plan = Some(plan);
                         self.restored = Some(Instant::now());
                         self.host.say(&FromGuest::Restored { pid, took_ms });
                     }
@@ -163,9 +166,9 @@ impl Agent {
                 connect::start(self.host.clone(), self.root_pid, id, address, send);
                 Ok(())
             }
-            FromHost::Freeze { leave_running } => match self.root_pid {
-                Some(pid) => freeze::freeze(pid, leave_running, &self.host),
-                None => Ok(()),
+            FromHost::Freeze { leave_running } => match (self.root_pid, &self.plan) {
+                (Some(pid), Some(plan)) => freeze::freeze(pid, leave_running, plan, &self.host),
+                _ => Ok(()),
             },
         }
     }

@@ -103,7 +103,8 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
 /// Errors of a log of criu, and its end.
 pub(super) fn log(name: &str) -> (Vec<String>, Vec<String>) {
     let text = read(&format!("{WORK}/{name}")).unwrap_or_default();
-    let is_error = |line: &&str| line.contains("Error (") || line.contains("Error:");
+    // Programs that criu runs say "Error:" of what does not matter.
+    let is_error = |line: &&str| line.contains("Error (");
     let errors = text.lines().filter(is_error).take(MAX_LOG_LINES).map(|line| cut(line.to_owned())).collect();
     let mut lines: Vec<String> = text.lines().rev().take(MAX_LOG_LINES).map(|line| cut(line.to_owned())).collect();
     lines.reverse();

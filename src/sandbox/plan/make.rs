@@ -31,7 +31,8 @@ pub struct Config {
 }
 
 /// Files that engines bind into every container.
-const USUAL_FILES: [&str; 5] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/.dockerenv"];
+const USUAL_FILES: [&str; 6] =
+    ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/.dockerenv", "/dev/termination-log"];
 /// What `/etc/hosts` says in the machine.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost\n";
 /// Podman's archive of `/dev/shm`.
