@@ -52,7 +52,6 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
         scratch: scratch.as_ref(),
         time: args.time,
         freeze_at_end: args.checkpoint_to.is_some(),
-        options: &options,
     };
     let why = microvm::run(&run, &mut printer, &Interrupt)?;
     let Printer { failed, frozen, .. } = printer;

@@ -14,6 +14,7 @@
 mod boot;
 mod connect;
 mod freeze;
+mod modules;
 mod output;
 mod restore;
 mod watch;
@@ -79,8 +80,12 @@ impl Host {
     }
 }
 
-/// Runs as the first process of the machine; it returns only where it is not that.
+/// Runs as the first process of the machine, or as its `modprobe`; it returns only where it is not the first.
 pub fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args.next().is_some_and(|name| Path::new(&name).file_name() == Some("modprobe".as_ref())) {
+        return modules::modprobe(args);
+    }
     if std::process::id() != 1 {
         let _ =
             writeln!(io::stderr(), "cryoscope-guest runs inside the sandbox's machine only; see `cryoscope sandbox`");

@@ -15,6 +15,7 @@
 
 mod error;
 mod initrd;
+mod kernel;
 mod process;
 mod qemu;
 
@@ -215,8 +216,6 @@ pub struct Run<'a> {
     pub time: Duration,
     /// Whether a new checkpoint is taken when that time is over; wants `scratch`.
     pub freeze_at_end: bool,
-    /// For the cache directory.
-    pub options: &'a OpenOptions,
 }
 
 /// A file without a name for [`Run::scratch`], as large as a new checkpoint may become; what is not written takes no place.
@@ -249,13 +248,12 @@ pub trait Watcher {
 /// The machine cannot be had, or misbehaves. That criu cannot restore is an event.
 pub fn run(run: &Run<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, MachineError> {
     let program = qemu::find()?;
-    let cache = run.options.cache_dir().map_err(super::disk::DiskError::from)?;
-    fs::create_dir_all(&cache).map_err(MachineError::io("make the cache directory"))?;
-    let initrd = initrd::write(run.bundle, &cache)?;
-    let files = Files { kernel: &run.bundle.kernel, initrd: &initrd, disk: &run.disk.file, scratch: run.scratch };
+    let (kernel, initrd) = (initrd::kernel(run.bundle)?, initrd::initrd(run.bundle)?);
+    let files = Files { kernel: &kernel, initrd: &initrd, disk: &run.disk.file, scratch: run.scratch };
     let mut session = Session { watcher, progress, started: Instant::now(), is_told: false };
-    let (mut process, kernel) = boot(run, &program, &files, &mut session)?;
-    let why = session.go(run, &mut process, kernel)?;
+    let (mut process, release) = boot(run, &program, &files, &mut session)?;
+    drop((kernel, initrd));
+    let why = session.go(run, &mut process, release)?;
     drop(process);
     let at_ms = session.at_ms();
     session.tell(Event::Stopped { at_ms, why });
