@@ -11,8 +11,8 @@ use crate::sandbox::protocol::PORT;
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
-/// Numbers of the files that are handed over, from this one on.
-pub(super) const FIRST_FD: RawFd = 10;
+/// Numbers of the files that are handed over, from this one on: above those that a process has open when it starts.
+pub(super) const FIRST_FD: RawFd = 100;
 const INITRD_FD: RawFd = FIRST_FD;
 const DISK_FD: RawFd = FIRST_FD + 1;
 const CONTROL_FD: RawFd = FIRST_FD + 2;
