@@ -95,6 +95,8 @@ pub enum Command {
     Search(SearchArgs),
     /// Printable strings of memory, with their addresses
     Strings(StringsArgs),
+    /// Let a checkpoint go on in a sealed virtual machine
+    Sandbox(super::sandbox_args::SandboxArgs),
     /// Completions for a shell, on standard output
     Completions(CompletionsArgs),
     /// Manual pages, into a directory
@@ -550,7 +552,7 @@ fn parse_kind(text: &str) -> Result<String, String> {
     if found { Ok(text.to_owned()) } else { Err(format!("{text}: not a kind of memory; there are {}", known())) }
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text}: not a size; give bytes, or a number with K, M, G or T");
     let text = text.trim().trim_end_matches("iB").trim_end_matches('B');
     let (digits, shift) = match text.char_indices().last() {

@@ -6,6 +6,7 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
+//! | `sandbox` | the bundle, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
@@ -32,6 +33,8 @@ mod json;
 mod list;
 mod memory;
 mod progress;
+mod sandbox;
+pub mod sandbox_args;
 mod search;
 mod show;
 mod strings;
@@ -157,6 +160,7 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             return Ok(if is_found { 0 } else { CODE_NOT_FOUND });
         }
         Command::Strings(args) => strings::run(&args, &mut context),
+        Command::Sandbox(args) => sandbox::run(&args, &mut context),
         Command::Completions(args) => generate::completions(&args, &mut context),
         Command::Man(args) => generate::man(&args, &mut context),
     }
