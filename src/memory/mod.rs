@@ -38,6 +38,8 @@ mod symbols;
 mod whole;
 
 pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
+pub(crate) use elf::build_id;
+
 pub use core_file::{CoreError, CoreSummary, write_core};
 pub use fuzz::fuzz_memory;
 pub use index::SegmentIndex;
