@@ -6,7 +6,7 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
-//! | `sandbox` | the bundle, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
+//! | `sandbox`, `sandbox_run` | the bundle, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
@@ -35,6 +35,8 @@ mod memory;
 mod progress;
 mod sandbox;
 pub mod sandbox_args;
+mod sandbox_plan;
+mod sandbox_run;
 mod search;
 mod show;
 mod strings;

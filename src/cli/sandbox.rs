@@ -1,18 +1,22 @@
 //! `cryoscope sandbox`: the bundle, and running a checkpoint in it.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::context::Context;
 use super::sandbox_args::{InstallArgs, SandboxAction, SandboxArgs};
 use crate::report::text::bytes as human_size;
 use crate::sandbox::bundle::{self, Bundle, BundleError, Manifest, Store};
+use crate::sandbox::microvm;
 
 pub(super) fn run(args: &SandboxArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     match &args.action {
         SandboxAction::Install(args) => install(args, context),
         SandboxAction::Status => status(context),
         SandboxAction::Remove => remove(context),
-        SandboxAction::Run(_args) => anyhow::bail!("not yet"),
+        SandboxAction::Plan(args) => super::sandbox_plan::run(args, context),
+        SandboxAction::Run(args) => super::sandbox_run::run(args, context),
     }
 }
 
@@ -52,6 +56,8 @@ struct Status<'a> {
     schema: &'static str,
     bundle: Option<&'a Manifest>,
     bundle_dir: String,
+    qemu: Option<String>,
+    guest: Option<String>,
     problems: Vec<String>,
 }
 
@@ -59,16 +65,23 @@ fn status(context: &mut Context<'_>) -> anyhow::Result<()> {
     let store = Store::new(&context.options)?;
     let opened = store.open();
     let mut problems = Vec::new();
-    if let Err(error) = &opened {
-        problems.push(error.to_string());
-    }
+    let (qemu, guest) = (microvm::find_qemu(), microvm::guest_program());
+    problems.extend(opened.as_ref().err().map(ToString::to_string));
+    problems.extend(qemu.as_ref().err().map(ToString::to_string));
+    problems.extend(guest.as_ref().err().map(ToString::to_string));
+    let path = |path: &PathBuf| path.display().to_string();
+    let (qemu, guest) = (qemu.ok().as_ref().map(path), guest.ok().as_ref().map(path));
     if context.json {
         let bundle = opened.as_ref().ok().map(|bundle| &bundle.manifest);
         let bundle_dir = store.bundle_dir().display().to_string();
-        return context.write_json(&Status { schema: "cryoscope.sandbox-status/1", bundle, bundle_dir, problems });
+        let schema = "cryoscope.sandbox-status/1";
+        return context.write_json(&Status { schema, bundle, bundle_dir, qemu, guest, problems });
     }
     if let Ok(bundle) = &opened {
         writeln!(context.out, "{}", line_of(bundle))?;
+    }
+    for line in [qemu, guest].into_iter().flatten() {
+        writeln!(context.out, "{line}")?;
     }
     for problem in problems {
         writeln!(context.out, "{problem}")?;

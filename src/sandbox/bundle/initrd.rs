@@ -10,8 +10,8 @@ use super::deb::{Node, Tree};
 use super::wanted::{ALTERNATIVES, DIRECTORIES, LOADED_LIBRARIES, MODULES, PROGRAMS};
 use crate::sandbox::elf;
 
-/// Where libraries lie in Debian's packages.
-const LIBRARY_DIRS: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib"];
+/// Where libraries lie in Debian's packages; the loader's own name first, since that is where programs look for it.
+const LIBRARY_DIRS: [&str; 3] = ["usr/lib64", "usr/lib/x86_64-linux-gnu", "usr/lib"];
 /// Where the kernel's modules lie, before the version.
 const MODULES_DIR: &str = "usr/lib/modules/";
 /// Most bytes that one module may unpack to.

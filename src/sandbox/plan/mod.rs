@@ -6,6 +6,7 @@
 
 mod files;
 mod lint;
+mod make;
 mod outlook;
 mod review;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use files::{FileProblem, NeededFiles, Problem, needed_files};
 pub use lint::{Danger, Dangers, Isolation, Rule, lint};
+pub use make::{Config, make};
 pub use outlook::{Concern, Processor, Weight, concerns};
 pub use review::{Review, review};
 
@@ -75,8 +77,10 @@ pub struct RestorePlan {
     pub cgroups: Cgroups,
     /// Files that are put into a directory before the restore.
     pub fills: Vec<Fill>,
-    /// Whether the processes have a network namespace of their own; else they get the machine's.
-    pub has_netns: bool,
+    /// The network that the processes had.
+    pub netns: Netns,
+    /// Interfaces that are made in an external network namespace, without a way out of the machine.
+    pub interfaces: Vec<Interface>,
     /// Whether processes hold file locks (`--file-locks`).
     pub file_locks: bool,
     /// Whether the root task is in a session or group of the shell that started it (`--shell-job`).
@@ -150,6 +154,31 @@ pub enum Tcp {
     Established,
     /// The peers are not there: the sockets come back closed (`--tcp-close`).
     Close,
+}
+
+/// Network namespace of the processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Netns {
+    /// The machine's own: the processes had that of their host.
+    #[default]
+    Machine,
+    /// In the images: criu makes it again, with its interfaces.
+    InImages,
+    /// The engine made it and handed it in (`--inherit-fd fd[N]:KEY`); the guest makes an empty one.
+    External {
+        /// The dump's name for it.
+        key: String,
+    },
+}
+
+/// A network interface that leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Addresses with their prefix length, as `10.88.0.2/16`.
+    pub addresses: Vec<String>,
 }
 
 /// `--manage-cgroups`.
