@@ -15,7 +15,8 @@ use cryoscope::decode::Arch;
 use cryoscope::decode::schema::MntEntry;
 use cryoscope::evidence::{BaseImage, Evidence, OpenOptions};
 use cryoscope::sandbox::plan::{
-    Danger, Dangers, Isolation, Problem, Processor, Rule, Weight, lint, needed_files, review,
+    Config, Danger, Dangers, Isolation, NetworkMode, Plan, Problem, Processor, Rule, Weight, lint, make, needed_files,
+    review,
 };
 use rebuild::{Parts, builder, header};
 use serde_json::json;
@@ -61,6 +62,11 @@ fn raw<W: std::io::Write>(tar: &mut Builder<W>, name: &[u8], kind: EntryType, li
     header.set_device_minor(device.1).unwrap();
     header.set_cksum();
     tar.append(&header, &[][..]).unwrap();
+}
+
+fn plan_of(checkpoint: &Checkpoint) -> Plan {
+    let config = Config { rootfs: None, memory_mib: 256, cpus: 1, max_seconds: 60, network: NetworkMode::None };
+    make(checkpoint, None, &config)
 }
 
 fn ids(dangers: &Dangers) -> Vec<&str> {
@@ -247,7 +253,7 @@ fn files_are_compared_with_the_base_image() {
     assert_eq!(all_there.problems, []);
     assert!(all_there.total > 2 && all_there.in_base + all_there.in_diff == all_there.total, "{all_there:?}");
 
-    let nothing = review(&checkpoint, None, Processor::Emulated, Arch::X86);
+    let nothing = review(&plan_of(&checkpoint), &checkpoint, None, Processor::Emulated, Arch::X86);
     assert_eq!(nothing.files.problems.len(), all_there.in_base);
     let exe = nothing.files.problems.iter().find(|file| file.path == "/usr/local/bin/memory-zoo").unwrap();
     assert_eq!(exe.problem, Problem::Missing);
@@ -265,7 +271,7 @@ fn files_are_compared_with_the_base_image() {
 #[test]
 fn a_machine_of_another_kind_is_told() {
     let checkpoint = open(&fixtures().join("memory-zoo.tar.zst")).remove(0);
-    let review = review(&checkpoint, None, Processor::Emulated, Arch::Aarch64);
+    let review = review(&plan_of(&checkpoint), &checkpoint, None, Processor::Emulated, Arch::Aarch64);
     assert!(
         review.concerns.iter().any(|concern| concern.what == "the container ran on x86_64, and the machine is aarch64")
     );

@@ -116,6 +116,9 @@ pub struct RunArgs {
     /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
     #[arg(long, value_name = "IMAGE")]
     pub rootfs: Option<PathBuf>,
+    /// Restore although of this danger, by the id that `sandbox plan` shows; can be given again
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<String>,
     /// How long it may go on, once restored: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub time: Duration,

@@ -10,7 +10,7 @@ use crate::decode::Arch;
 use crate::evidence::BaseImage;
 use crate::report::text::{Align, Cell, Columns, Style, Tone, bytes, plural};
 use crate::sandbox::plan::{
-    self, Config, Dangers, Isolation, NeededFiles, NetworkMode, Plan, Processor, Review, StandIn, Stream, Tcp, Weight,
+    self, Config, Dangers, Isolation, NeededFiles, NetworkMode, Plan, Processor, Review, StandIn, Stream, Weight,
 };
 
 /// Seconds that a machine may run at most, unless told otherwise.
@@ -43,7 +43,7 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
         network: NetworkMode::None,
     };
     let plan = plan::make(&checkpoint, base.as_ref(), &config);
-    let review = review(&checkpoint, base.as_ref(), &args.allow)?;
+    let review = review(&plan, &checkpoint, base.as_ref(), &args.allow)?;
     let refused = review.dangers.is_refused(Isolation::Machine);
     if context.json {
         return context.write_json(&PlanReport {
@@ -92,8 +92,13 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
 ///
 /// # Errors
 /// An id that no danger has.
-pub(super) fn review(checkpoint: &Checkpoint, base: Option<&BaseImage>, allow: &[String]) -> anyhow::Result<Review> {
-    let mut review = plan::review(checkpoint, base, processor(), HOST);
+pub(super) fn review(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    base: Option<&BaseImage>,
+    allow: &[String],
+) -> anyhow::Result<Review> {
+    let mut review = plan::review(plan, checkpoint, base, processor(), HOST);
     review.dangers.allow(allow).map_err(|id| {
         anyhow::anyhow!("--allow {id}: there is no such danger; their ids are shown by: cryoscope sandbox plan")
     })?;
@@ -157,13 +162,7 @@ fn handed_in(plan: &Plan, style: Style, out: &mut dyn std::io::Write) -> anyhow:
         };
         table.row([Cell::from(&*escape_controls(&fd.key)), Cell::from(stream)]);
     }
-    table.write(out, style, 2)?;
-    let tcp = match restore.tcp {
-        Tcp::None => return Ok(()),
-        Tcp::Established => "kept within the machine",
-        Tcp::Close => "closed",
-    };
-    Ok(writeln!(out, "  TCP connections: {tcp}")?)
+    Ok(table.write(out, style, 2)?)
 }
 
 fn dangers(dangers: &Dangers, style: Style, out: &mut dyn std::io::Write) -> std::io::Result<()> {

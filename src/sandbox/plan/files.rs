@@ -133,8 +133,8 @@ pub fn needed_files(checkpoint: &Checkpoint, base: Option<&BaseImage>) -> Needed
 
 fn missing(base: Option<&BaseImage>) -> String {
     match base {
-        Some(base) => format!("is neither in {} nor among the changes of the container", base.name()),
-        None => "is not among the changes of the container, and there is no base image".into(),
+        Some(base) => format!("is not in {}", base.name()),
+        None => "comes from the image, which was not given".into(),
     }
 }
 

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::namespaces::NsKind;
-use crate::checkpoint::sockets::SocketAddress;
 use crate::checkpoint::{Checkpoint, Socket};
 use crate::decode::Arch;
 
+use super::Tcp;
 use super::files::NeededFiles;
 
 /// One thing to know before the restore.
@@ -45,7 +45,13 @@ pub enum Processor {
 }
 
 /// Everything to know, the worst first.
-pub fn concerns(checkpoint: &Checkpoint, files: &NeededFiles, processor: Processor, host: Arch) -> Vec<Concern> {
+pub fn concerns(
+    checkpoint: &Checkpoint,
+    files: &NeededFiles,
+    connections: Tcp,
+    processor: Processor,
+    host: Arch,
+) -> Vec<Concern> {
     let mut out = Vec::new();
     let mut add = |weight, what: String, hint: &str| out.push(Concern { weight, what, hint: hint.to_owned() });
     if checkpoint.processes.is_empty() {
@@ -82,7 +88,7 @@ pub fn concerns(checkpoint: &Checkpoint, files: &NeededFiles, processor: Process
         );
     }
     processor_concern(checkpoint, processor, &mut add);
-    tcp(checkpoint, &mut add);
+    tcp(checkpoint, connections, &mut add);
     for namespace in
         checkpoint.namespaces.iter().filter(|namespace| namespace.kind == NsKind::User && !namespace.is_host)
     {
@@ -119,33 +125,25 @@ fn processor_concern(checkpoint: &Checkpoint, processor: Processor, add: &mut dy
     }
 }
 
-fn tcp(checkpoint: &Checkpoint, add: &mut dyn FnMut(Weight, String, &str)) {
-    let (kept, closed) = established(checkpoint);
-    if kept > 0 {
-        add(Weight::Changed, format!("{kept} ends of TCP connections within the container are kept"), "");
-    }
-    if closed > 0 {
-        add(
+fn tcp(checkpoint: &Checkpoint, tcp: Tcp, add: &mut dyn FnMut(Weight, String, &str)) {
+    let ends = connected(checkpoint).count();
+    let alone = connected(checkpoint).filter(|socket| socket.peer_file.is_none()).count();
+    match tcp {
+        Tcp::None => {}
+        Tcp::Established => {
+            add(Weight::Changed, format!("{ends} ends of TCP connections within the container are kept"), "");
+        }
+        Tcp::Close => add(
             Weight::Changed,
-            format!("{closed} TCP connections to elsewhere come back closed: their peers are not in the machine"),
+            format!("{ends} TCP connections come back closed: the peers of {alone} are not in the machine"),
             "",
-        );
+        ),
     }
 }
 
-/// Ends of established connections whose other end is in the checkpoint too, and those whose is not.
-fn established(checkpoint: &Checkpoint) -> (usize, usize) {
-    let is_tcp = |socket: &&Socket| {
-        socket.proto.starts_with("tcp") && socket.state.is_some_and(|state| state.0 != "LISTEN" && state.0 != "CLOSE")
-    };
-    let ends: Vec<(&SocketAddress, &SocketAddress)> = checkpoint
-        .sockets
-        .iter()
-        .filter(is_tcp)
-        .filter_map(|socket| socket.local.as_ref().zip(socket.peer.as_ref()))
-        .collect();
-    let known: std::collections::HashSet<(String, String)> =
-        ends.iter().map(|(local, peer)| (local.to_string(), peer.to_string())).collect();
-    let kept = ends.iter().filter(|(local, peer)| known.contains(&(peer.to_string(), local.to_string()))).count();
-    (kept, ends.len() - kept)
+/// TCP sockets with a peer.
+pub(super) fn connected(checkpoint: &Checkpoint) -> impl Iterator<Item = &Socket> {
+    let has_peer = |state: &str| !matches!(state, "LISTEN" | "CLOSE" | "UNCONN");
+    let tcp = checkpoint.sockets.iter().filter(|socket| socket.proto.starts_with("tcp"));
+    tcp.filter(move |socket| socket.state.is_some_and(|state| has_peer(state.0)))
 }

@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::decode::Arch;
 use crate::evidence::BaseImage;
 
-use super::{Concern, Dangers, NeededFiles, Processor, concerns, lint, needed_files};
+use super::{Concern, Dangers, NeededFiles, Plan, Processor, concerns, lint, needed_files};
 
 /// What attacks a restorer, what is missing, and what will be other than it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,9 +19,15 @@ pub struct Review {
     pub concerns: Vec<Concern>,
 }
 
-/// Looks through a checkpoint and the image it started from, for a machine of the architecture `host`.
-pub fn review(checkpoint: &Checkpoint, base: Option<&BaseImage>, processor: Processor, host: Arch) -> Review {
+/// Looks through a checkpoint and the image it started from, for a plan and a machine of the architecture `host`.
+pub fn review(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    base: Option<&BaseImage>,
+    processor: Processor,
+    host: Arch,
+) -> Review {
     let files = needed_files(checkpoint, base);
-    let concerns = concerns(checkpoint, &files, processor, host);
+    let concerns = concerns(checkpoint, &files, plan.restore.tcp, processor, host);
     Review { dangers: lint(checkpoint), files, concerns }
 }
