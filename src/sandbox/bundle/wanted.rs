@@ -1,7 +1,7 @@
 //! What the machine is made of: packages, the files of them, and kernel modules.
 
 /// Packages that are asked for; what they depend on comes with them.
-pub(super) const PACKAGES: [&str; 9] = [
+pub(super) const PACKAGES: [&str; 10] = [
     // The kernel, and the tool that all is about.
     "linux-image-cloud-amd64",
     "criu",
@@ -11,6 +11,8 @@ pub(super) const PACKAGES: [&str; 9] = [
     "nftables",
     "tar",
     "gzip",
+    // It runs some of them through `sh`.
+    "dash",
     // For the container backend, which loads criu as a library.
     "crun",
     "libcriu2",
@@ -30,7 +32,7 @@ pub(super) const SKIPPED: [&str; 9] = [
 ];
 
 /// Programs, by path; the libraries they are linked to come with them.
-pub(super) const PROGRAMS: [&str; 13] = [
+pub(super) const PROGRAMS: [&str; 14] = [
     "usr/sbin/criu",
     "usr/bin/crun",
     "usr/bin/ip",
@@ -44,6 +46,7 @@ pub(super) const PROGRAMS: [&str; 13] = [
     "usr/sbin/nft",
     "usr/bin/tar",
     "usr/bin/gzip",
+    "usr/bin/dash",
 ];
 
 /// Libraries that are loaded by name while programs run.
@@ -53,7 +56,8 @@ pub(super) const LOADED_LIBRARIES: [&str; 1] = ["libcriu.so.2"];
 pub(super) const DIRECTORIES: [&str; 1] = ["usr/lib/x86_64-linux-gnu/xtables/"];
 
 /// Names that Debian's alternatives would give: what stands there, and what it leads to.
-pub(super) const ALTERNATIVES: [(&str, &str); 6] = [
+pub(super) const ALTERNATIVES: [(&str, &str); 7] = [
+    ("usr/bin/sh", "dash"),
     ("usr/sbin/iptables", "iptables-legacy"),
     ("usr/sbin/iptables-restore", "iptables-legacy-restore"),
     ("usr/sbin/iptables-save", "iptables-legacy-save"),

@@ -88,7 +88,9 @@ fn ext_mounts(checkpoint: &Checkpoint, base: Option<&BaseImage>) -> Vec<ExtMount
 fn stand_in(checkpoint: &Checkpoint, mount: &Mount, base: Option<&BaseImage>) -> StandIn {
     let mountpoint = mount.mountpoint.as_bytes();
     let fstype = mount.fstype.as_ref().map(Text::as_bytes).unwrap_or_default();
-    if fstype == b"devtmpfs" && mount.root.as_bytes() == b"/null" {
+    let key = mount.external_key.as_ref().map(Text::as_bytes).unwrap_or_default();
+    // What masks files of /proc: named by its own path, or the file of a host's /dev.
+    if key == b"/dev/null" || (matches!(fstype, b"devtmpfs" | b"tmpfs") && mount.root.as_bytes() == b"/null") {
         return StandIn::DevNull;
     }
     if mountpoint == b"/etc/hosts" {
