@@ -145,7 +145,9 @@ Examples:
   cryoscope inspect checkpoint.tar --pid 7 --files --env
       what process 7 had open, and its environment
   cryoscope inspect checkpoint.tar --json | jq '.sockets[] | select(.state == \"ESTABLISHED\")'
-      every connection")]
+      every connection
+  cryoscope inspect 3.tar --parent 2.tar --parent 1.tar
+      a checkpoint that holds only what changed since the one before")]
 pub struct InspectArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
@@ -153,6 +155,9 @@ pub struct InspectArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// Only this process, by its number inside the container
     #[arg(long, value_name = "N")]
     pub pid: Option<u32>,
@@ -193,6 +198,15 @@ pub struct Which {
     pub checkpoint: Option<String>,
 }
 
+/// Checkpoints that this one was taken on top of.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Parents {
+    /// An earlier checkpoint (archive or directory) that this one was taken on top of, where the archive does not hold
+    /// it; of a chain, give the nearest first
+    #[arg(long, value_name = "PATH")]
+    pub parent: Vec<PathBuf>,
+}
+
 /// `images`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -231,6 +245,9 @@ pub struct FilesArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// What to do with the files; without it they are listed.
     #[command(subcommand)]
     pub action: Option<FilesAction>,
@@ -320,7 +337,9 @@ Examples:
       all of it with the registers of every thread, for a debugger
   cryoscope memory checkpoint.tar --pid 1 --stacks --rootfs image.tar
       where every thread stands, and who called
-  cryoscope memory checkpoint.tar --pid 8 --disassemble --range 0x401000+80")]
+  cryoscope memory checkpoint.tar --pid 8 --disassemble --range 0x401000+80
+  cryoscope memory checkpoint.tar --parent pre-checkpoint.tar --pid 1 --map '[heap]'
+      with the pages that had not changed since the pre-dump")]
 pub struct MemoryArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
@@ -328,6 +347,9 @@ pub struct MemoryArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// The process, by its number inside the container
     #[arg(long, value_name = "N")]
     pub pid: u32,
@@ -404,6 +426,9 @@ pub struct SearchArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// What to find
     #[arg(value_name = "PATTERN", required_unless_present_any = PATTERNLESS, conflicts_with = "secrets", allow_hyphen_values = true)]
     pub pattern: Option<OsString>,
@@ -474,6 +499,9 @@ pub struct StringsArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// Only this process, by its number inside the container
     #[arg(long, value_name = "N")]
     pub pid: Option<u32>,

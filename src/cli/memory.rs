@@ -28,7 +28,7 @@ const JSON_CHUNK_BYTES: u64 = 4096;
 const STEP_BYTES: u64 = 1 << 20;
 
 pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     context.process(&checkpoint, args.pid)?;
     let archive = checkpoint.outer.name().to_owned();
     let evidence = checkpoint.outer.path().and_then(|path| fs::canonicalize(path).ok());
