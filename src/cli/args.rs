@@ -338,6 +338,10 @@ Examples:
   cryoscope memory checkpoint.tar --pid 1 --stacks --rootfs image.tar
       where every thread stands, and who called
   cryoscope memory checkpoint.tar --pid 8 --disassemble --range 0x401000+80
+  cryoscope memory checkpoint.tar --pid 8 --carve
+      programs and libraries in its memory
+  cryoscope memory checkpoint.tar --pid 8 --carve --kind memfd,anon-private -o carved && readelf -lW carved/*
+      rebuilds those that no file on disk backs; carved/carved.jsonl tells what is missing in each
   cryoscope memory checkpoint.tar --parent pre-checkpoint.tar --pid 1 --map '[heap]'
       with the pages that had not changed since the pre-dump")]
 pub struct MemoryArgs {
@@ -374,7 +378,10 @@ pub struct MemoryArgs {
     /// The stack of every thread (x86-64 and AArch64)
     #[arg(long, conflicts_with_all = ["raw", "core", "disassemble", "range", "map", "perms", "kind", "output"])]
     pub stacks: bool,
-    /// File to write; with --raw a sparse one
+    /// The programs and libraries that lie in memory, wherever they do: lists them, and with -o DIR rebuilds their files
+    #[arg(long, conflicts_with_all = ["raw", "core", "disassemble", "stacks"])]
+    pub carve: bool,
+    /// File to write; with --raw a sparse one; with --carve a directory
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Replace a file that exists

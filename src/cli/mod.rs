@@ -6,6 +6,7 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
+//! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
@@ -18,6 +19,7 @@
 //! A reader that closed the pipe is no error. Partial evidence is none either: issues are printed.
 
 pub mod args;
+mod carve;
 mod code;
 
 mod content;
