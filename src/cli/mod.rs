@@ -6,7 +6,8 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
-//! | `sandbox`, `sandbox_run` | the bundle, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
+//! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
+//! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
@@ -19,6 +20,7 @@
 //! A reader that closed the pipe is no error. Partial evidence is none either: issues are printed.
 
 pub mod args;
+mod carve;
 mod code;
 
 mod content;

@@ -15,6 +15,7 @@
 //! | [`SegmentIndex`] | segments in order with the bytes before each, for a view that scrolls through all |
 //! | [`Symbols`], [`stack`], [`disassembly`] | names of addresses, stacks of threads, instructions |
 //! | [`write_core`] | a core file for debuggers |
+//! | [`carve`] | programs and libraries in memory, as files |
 //! | [`search`] | patterns, and scanning memory, queues, files |
 //!
 //! # Invariants
@@ -25,6 +26,7 @@
 //!   shared objects.
 
 mod address_space;
+pub mod carve;
 mod core_file;
 pub mod disassembly;
 mod elf;
