@@ -7,8 +7,10 @@ use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 
 use super::JobId;
+use super::space::code::Code;
 use super::space::rows::Rows;
 use super::space::shape::Shape;
+use super::space::stacks::ThreadStacks;
 use crate::base::{Issue, Limits, Pid, Progress};
 use crate::checkpoint::Checkpoint;
 use crate::decode::{self, Ctx, Img, RawImg};
@@ -16,7 +18,7 @@ use crate::jobs::JobCtx;
 use crate::memory::Memory;
 
 /// Most contents that are kept of one archive.
-const MAX_KEPT: usize = 24;
+const MAX_KEPT: usize = 32;
 
 /// Largest recovered file that is read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -36,6 +38,10 @@ pub enum ContentKey {
     Rows(Pid),
     /// Origins and entropy of the address space of a process.
     Shape(Pid),
+    /// Stacks of the threads of a process.
+    Stacks(Pid),
+    /// Names and areas of the code of a process.
+    Code(Pid),
 }
 
 /// What was read.
@@ -59,6 +65,10 @@ pub enum Content {
     Rows(Arc<Rows>),
     /// Origins and entropy of an address space.
     Shape(Arc<Shape>),
+    /// Stacks of the threads of a process.
+    Stacks(Arc<ThreadStacks>),
+    /// Names and areas of the code of a process.
+    Code(Arc<Code>),
 }
 
 /// How many records an image file has.
@@ -146,6 +156,14 @@ pub(super) fn read(
         ContentKey::Shape(pid) => {
             let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
             Ok(Content::Shape(Arc::new(Shape::new(&space, ctx)?)))
+        }
+        ContentKey::Code(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            Ok(Content::Code(Arc::new(Code::new(memory, &space, ctx)?)))
+        }
+        ContentKey::Stacks(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            Ok(Content::Stacks(Arc::new(ThreadStacks::new(memory, &space, ctx)?)))
         }
     }
 }
