@@ -203,6 +203,12 @@ pub static ACTIONS: &[Action] = &[
     panel(PanelKind::Process, "Process detail", "All about the selected process", Some("Ctrl+3")),
     panel(PanelKind::Memory, "Memory", "The address space of the selected process, byte by byte", Some("Ctrl+M")),
     panel(
+        PanelKind::Disassembly,
+        "Disassembly",
+        "The code of the selected process, instruction by instruction",
+        Some("Ctrl+Shift+D"),
+    ),
+    panel(
         PanelKind::Search,
         "Search…",
         "Search memory, queues and files for text, expressions, bytes, values, secrets, rules, strings",

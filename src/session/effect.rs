@@ -41,7 +41,7 @@ pub enum Effect {
     OpenAbout,
     /// Window: put the cursor into the filter box of the panel in front.
     FocusFilter,
-    /// Window: ask for an address in the memory panel.
+    /// Window: ask for an address in the panel of memory that the analyst is in, else in the hex view.
     FocusAddress,
     /// Window: put the cursor into the field of the search panel.
     FocusSearch {

@@ -160,6 +160,16 @@ impl App {
         }
     }
 
+    /// Asks for an address where the analyst looks at memory.
+    pub(super) fn focus_address(&mut self) {
+        let kind = match self.dock.front() {
+            PanelKind::Disassembly => PanelKind::Disassembly,
+            _ => PanelKind::Memory,
+        };
+        self.show_panel(kind);
+        self.panels.focus_address(kind);
+    }
+
     pub(super) fn show_panel(&mut self, kind: PanelKind) {
         if self.model.active().is_some() {
             self.dock.show(kind);

@@ -21,7 +21,7 @@ pub(super) fn run(app: &mut App, ctx: &egui::Context, effect: Effect) {
         Effect::OpenShortcuts => app.dialog = Some(Dialog::Shortcuts),
         Effect::OpenAbout => app.dialog = Some(Dialog::About),
         Effect::FocusFilter => app.focus_filter(),
-        Effect::FocusAddress => app.panels.focus_address(),
+        Effect::FocusAddress => app.focus_address(),
         Effect::FocusSearch { pid } => app.panels.focus_search(pid),
         Effect::SetTheme(theme) => set_theme(ctx, theme),
         Effect::SetZoom(percent) => set_zoom(ctx, percent),

@@ -100,6 +100,8 @@ pub struct Tokens {
     pub on_accent: Color32,
     /// Text of bytes.
     pub bytes: ByteTokens,
+    /// Words of instructions.
+    pub code: CodeTokens,
     /// Marks of where bytes come from.
     pub origins: OriginTokens,
 }
@@ -130,6 +132,21 @@ impl ByteTokens {
             _ => self.high,
         }
     }
+}
+
+/// Colours of the words of an instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeTokens {
+    /// What is done.
+    pub mnemonic: Color32,
+    /// Jumps, calls, returns, traps.
+    pub flow: Color32,
+    /// Registers.
+    pub register: Color32,
+    /// Numbers.
+    pub number: Color32,
+    /// Words about sizes and shifts, brackets and commas.
+    pub keyword: Color32,
 }
 
 /// Colours of where bytes come from. A word stands with them.
@@ -176,6 +193,13 @@ const DARK: Tokens = Tokens {
         high: Color32::from_rgb(0xb8, 0xb0, 0xf6),
         ones: Color32::from_rgb(0xef, 0x8f, 0xbd),
     },
+    code: CodeTokens {
+        mnemonic: Color32::from_rgb(0xf3, 0xf5, 0xf8),
+        flow: Color32::from_rgb(0xe8, 0xb1, 0x6a),
+        register: Color32::from_rgb(0x86, 0xd8, 0xb0),
+        number: Color32::from_rgb(0xb8, 0xb0, 0xf6),
+        keyword: Color32::from_rgb(0x9a, 0xa3, 0xb0),
+    },
     origins: OriginTokens {
         dump: Color32::from_rgb(0x5c, 0xbc, 0xef),
         parent: Color32::from_rgb(0xb8, 0xb0, 0xf6),
@@ -212,6 +236,13 @@ const LIGHT: Tokens = Tokens {
         control: Color32::from_rgb(0x8f, 0x52, 0x00),
         high: Color32::from_rgb(0x5a, 0x3f, 0xb5),
         ones: Color32::from_rgb(0xa8, 0x24, 0x6b),
+    },
+    code: CodeTokens {
+        mnemonic: Color32::from_rgb(0x0c, 0x11, 0x18),
+        flow: Color32::from_rgb(0x8f, 0x52, 0x00),
+        register: Color32::from_rgb(0x12, 0x6a, 0x3d),
+        number: Color32::from_rgb(0x5a, 0x3f, 0xb5),
+        keyword: Color32::from_rgb(0x56, 0x60, 0x6d),
     },
     origins: OriginTokens {
         dump: Color32::from_rgb(0x1b, 0x7c, 0xb4),
@@ -397,6 +428,13 @@ mod tests {
                 for background in [tokens.surface, tokens.well, tokens.stripe] {
                     let contrast = contrast(byte, background);
                     assert!(contrast >= 4.5, "{theme}: byte {byte:?} has {contrast:.2}");
+                }
+            }
+            let code = &tokens.code;
+            for word in [code.mnemonic, code.flow, code.register, code.number, code.keyword] {
+                for background in [tokens.surface, tokens.stripe, tokens.selected] {
+                    let contrast = contrast(word, background);
+                    assert!(contrast >= 4.5, "{theme}: word {word:?} has {contrast:.2}");
                 }
             }
             let origins = &tokens.origins;

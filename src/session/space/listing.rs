@@ -157,6 +157,18 @@ impl<'a> Listing<'a> {
         }
     }
 
+    /// An address near another at which an instruction may begin: for a place that nobody has chosen, as that of a scroll
+    /// bar.
+    pub fn nearest(&self, addr: VirtAddr) -> VirtAddr {
+        let start = self.start_of(addr);
+        let Some(vma) = self.space.map().vma_at(addr).filter(|_| start == addr) else { return start };
+        let lowest = VirtAddr(addr.0.saturating_sub(64)).max(vma.start);
+        let there = self.space.bytes_before(addr, usize::try_from(addr.0 - lowest.0).unwrap_or_default());
+        let from = VirtAddr(addr.0.saturating_sub(there.len() as u64) / 4 * 4).max(vma.start);
+        let ends = (0..16).filter_map(|nr| addr.checked_add(nr)).filter(|end| *end < vma.end);
+        ends.into_iter().find(|end| starts_until(self.space, self.isa, from, *end).is_some()).unwrap_or(addr)
+    }
+
     /// Up to `max` rows from one on, each with its place.
     pub fn rows_from(&self, spot: Spot, max: usize) -> Vec<(Spot, Row<'a>)> {
         let mut out = Vec::with_capacity(max);

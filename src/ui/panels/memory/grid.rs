@@ -515,7 +515,7 @@ fn origin_label(origin: Origin) -> String {
 }
 
 /// Where bytes come from, in a sentence's half.
-pub(super) fn origin_words(origin: Origin) -> String {
+pub(in crate::ui::panels) fn origin_words(origin: Origin) -> String {
     match origin {
         Origin::Dump => "in this checkpoint".to_owned(),
         Origin::Parent { depth: 1 } => "in the parent checkpoint".to_owned(),

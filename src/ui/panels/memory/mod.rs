@@ -20,10 +20,13 @@ mod side;
 mod strip;
 mod view;
 
+pub(super) use grid::origin_words;
+
 use std::sync::Arc;
 
 use egui::{Frame, Panel, Rect, Ui};
 
+use super::address_field::AddressField;
 use crate::base::{ByteOrder, Pid, VirtAddr};
 use crate::checkpoint::Process;
 use crate::memory::AddressSpace;
@@ -35,7 +38,6 @@ use crate::session::{ArchiveId, ArchivesCommand, Command, Content, ContentKey, O
 use crate::ui::icons;
 use crate::ui::tokens::Tokens;
 use crate::ui::widgets::{Loading, empty_state};
-use bar::AddressField;
 use copy::CopyMenu;
 use side::SideState;
 use view::{Places, View};
@@ -66,7 +68,7 @@ pub struct MemoryState {
 impl MemoryState {
     /// Puts the cursor into the address field.
     pub fn focus_address(&mut self) {
-        self.address.wants_focus = true;
+        self.address.focus();
     }
 
     /// Takes in which space is shown and where the analyst has gone.

@@ -146,7 +146,15 @@ fn frame_ui(
     let number = egui::pos2(rect.left() + 22.0, rect.top() + 10.5);
     ui.painter().text(number, egui::Align2::RIGHT_CENTER, nr.to_string(), tokens::mono_font(), tokens.muted);
     let vma = shown.process.memory.known().and_then(|memory| memory.vma_at(frame.addr));
-    let right = rect.right() - 30.0;
+    let right = rect.right() - 34.0;
+    if vma.is_some() {
+        let button = Rect::from_min_size(egui::pos2(right + 6.0, rect.top() + 6.0), egui::vec2(24.0, 24.0));
+        ui.scope_builder(UiBuilder::new().max_rect(button), |ui| {
+            if icon_button(ui, icons::CODE, &format!("Disassemble at {}", frame.addr)).clicked() {
+                commands.push(Command::go(Target::Code { pid, addr: frame.addr }));
+            }
+        });
+    }
     ui.scope_builder(UiBuilder::new().max_rect(line(32.0, rect.left() + NAME, 2.0)), |ui| {
         let label = format!("{:012x}", frame.addr.0);
         if vma.is_some() {
