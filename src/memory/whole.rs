@@ -66,6 +66,11 @@ impl Memory {
         &self.issues
     }
 
+    /// Mapped files that are read from the base image.
+    pub fn nr_files_of_base(&self) -> usize {
+        self.files.nr_of_base()
+    }
+
     /// The checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint

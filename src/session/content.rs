@@ -44,6 +44,18 @@ pub enum ContentKey {
     Code(Pid),
 }
 
+impl ContentKey {
+    /// Whether it changes with the base image.
+    pub(super) fn is_of_memory(&self) -> bool {
+        match self {
+            ContentKey::Rows(_) | ContentKey::Shape(_) | ContentKey::Stacks(_) | ContentKey::Code(_) => true,
+            ContentKey::Image(_) | ContentKey::RecordCounts | ContentKey::RootfsEntry(_) | ContentKey::Recovered(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// What was read.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -108,6 +120,11 @@ impl Contents {
             self.0.remove(at);
         }
         self.0.push((key, requested));
+    }
+
+    /// Drops what was made of memory: it is read anew.
+    pub(super) fn forget_memory(&mut self) {
+        self.0.retain(|(key, _)| !key.is_of_memory());
     }
 
     /// Whether the job was reading for us; `why` it gave up, or `None` when it was cancelled.

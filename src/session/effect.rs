@@ -27,6 +27,8 @@ pub enum Effect {
     CancelJob(JobId),
     /// Window: ask the analyst for files.
     ChooseFile(FileChoice),
+    /// Window: ask for a base image.
+    AskForBase,
     /// Window: put text on the clipboard.
     CopyText(String),
     /// Window: bring a panel to the front.
@@ -78,8 +80,19 @@ pub enum JobWork {
         checkpoint: Arc<Checkpoint>,
         /// Its memory.
         memory: Arc<Memory>,
+        /// Which of its memories that is.
+        version: u32,
         /// What to read.
         key: ContentKey,
+    },
+    /// Open a base image and make the memory that is read with it.
+    AttachBase {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// Where the image lies.
+        path: PathBuf,
     },
     /// Write a file the analyst has asked for.
     WriteFile {
@@ -117,6 +130,13 @@ pub enum FileChoice {
     OpenFiles,
     /// A directory to open.
     OpenDirectory,
+    /// The base image of an archive.
+    OpenBase {
+        /// Which archive.
+        archive: ArchiveId,
+        /// A directory, else a file.
+        is_directory: bool,
+    },
     /// Files of YARA rules.
     OpenRules,
     /// Where to write hits.

@@ -133,8 +133,8 @@ impl App {
                 self.palette = None;
             }
         }
-        if let Some(dialog) = self.dialog
-            && dialog.ui(&ctx)
+        if let Some(dialog) = &mut self.dialog
+            && dialog.ui(&ctx, &self.model, &mut commands)
         {
             self.dialog = None;
         }

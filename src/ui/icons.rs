@@ -117,6 +117,8 @@ pub fn of_action(id: ActionId) -> Icon {
         ActionId::OpenDirectory => FOLDER,
         ActionId::OpenSample => SAMPLE,
         ActionId::CloseArchive | ActionId::Quit => CLOSE,
+        ActionId::AttachBase => IMAGES,
+        ActionId::DetachBase => MINUS,
         ActionId::NextArchive | ActionId::PreviousArchive => ARCHIVE,
         ActionId::HashEvidence => HASH,
         ActionId::Back => BACK,

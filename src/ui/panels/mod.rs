@@ -1,6 +1,7 @@
 //! One file per panel: its state and one function that draws it.
 
 mod address_field;
+mod base;
 pub mod disassembly;
 pub mod documents;
 pub mod files;

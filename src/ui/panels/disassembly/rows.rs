@@ -5,19 +5,21 @@ use egui::{Align2, Color32, CursorIcon, Painter, Pos2, Rect, Role, Sense, Stroke
 
 use super::view::{ROW, View};
 use super::{Shown, input};
-use crate::base::{VirtAddr, escape_controls, hex};
+use crate::base::{Pid, VirtAddr, escape_controls, hex};
 use crate::checkpoint::Vma;
-use crate::memory::Origin;
 use crate::memory::disassembly::Line;
+use crate::memory::{Missing, Origin};
 use crate::session::space;
 use crate::session::space::code::is_code;
 use crate::session::space::listing::Row;
 use crate::session::space::operands::{self, Word};
 use crate::session::{Command, Target};
 use crate::ui::icons;
+use crate::ui::panels::base::attach_base_at;
 use crate::ui::panels::memory::origin_words;
 use crate::ui::text;
 use crate::ui::tokens::{self, CodeTokens, SPACE_S, Tokens};
+use crate::ui::widgets::link_at;
 
 /// Bytes of an instruction that are shown; most have fewer.
 const MAX_BYTES: usize = 8;
@@ -97,12 +99,18 @@ pub(super) fn rows_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut Vie
             Row::Data(vma) => {
                 let words = draw.data(row_rect, vma);
                 let at = Rect::from_min_max(Pos2::new(words, visible.top()), visible.right_bottom());
-                if link_at(ui, at, id.with("open"), "Decode it all the same") {
+                if link_at(ui, at, id.with("open"), "Decode it all the same").clicked() {
                     opened = Some(vma.start);
                 }
             }
             Row::Code(line) => draw.code(ui, row_rect, visible, line, commands),
-            Row::Gap(_) | Row::Absent(..) | Row::Zeros(_) | Row::Label(..) | Row::Cut(..) => draw.other(row_rect, row),
+            Row::Gap(_) | Row::Absent(..) | Row::Zeros(_) | Row::Label(..) | Row::Cut(..) => {
+                let words = draw.other(row_rect, row);
+                if matches!(row, Row::Absent(_, Missing::FilePage)) {
+                    let at = Rect::from_min_max(Pos2::new(words, visible.top()), visible.right_bottom());
+                    attach_base_at(ui, at, id.with("base"), shown.archive, commands);
+                }
+            }
         }
         let name = draw.name(row);
         let label = ui.interact(visible, id, Sense::hover());
@@ -122,20 +130,6 @@ pub(super) fn rows_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut Vie
         view.open(start);
     }
     input::menu(&response, shown, view, commands);
-}
-
-/// Words that can be pressed, at a place; whether they were.
-fn link_at(ui: &mut Ui, rect: Rect, id: egui::Id, text: &str) -> bool {
-    let accent = Tokens::get(ui).accent;
-    let galley = ui.painter().layout_no_wrap(text.to_owned(), tokens::small_font(), accent);
-    let at = Rect::from_min_size(Pos2::new(rect.left(), rect.center().y - galley.size().y / 2.0), galley.size());
-    let response = ui.interact(at.intersect(rect), id, Sense::click());
-    response.widget_info(|| WidgetInfo::labeled(Role::Link, true, text));
-    ui.painter_at(rect).galley(at.min, galley, accent);
-    if response.hovered() || response.has_focus() {
-        ui.painter().hline(at.x_range(), at.bottom(), Stroke::new(1.0, accent));
-    }
-    response.on_hover_cursor(CursorIcon::PointingHand).clicked()
 }
 
 struct Drawing<'a> {
@@ -214,7 +208,8 @@ impl Drawing<'_> {
         self.put_words(self.columns.text, row, &words_of(&Row::Data(vma)), color) + 2.0 * SPACE_S
     }
 
-    fn other(&self, row: Rect, what: &Row<'_>) {
+    /// A row that is no instruction; where there is room behind its words.
+    fn other(&self, row: Rect, what: &Row<'_>) -> f32 {
         let tokens = self.tokens;
         let start = what.range().start;
         match what {
@@ -251,9 +246,10 @@ impl Drawing<'_> {
                 self.address(row, start, tokens.muted);
                 let color = if is_on { tokens.strong } else { tokens.muted };
                 let end = self.put_words(self.columns.text, row, &words_of(what), color);
-                self.threads(row, end + 2.0 * SPACE_S, self.shown.code.threads_in(what.range()));
+                return self.threads(row, end + 2.0 * SPACE_S, self.shown.code.threads_in(what.range()));
             }
         }
+        row.right()
     }
 
     fn bytes(&self, row: Rect, bytes: &[u8]) {
@@ -308,9 +304,9 @@ impl Drawing<'_> {
         self.threads(row, at, threads);
     }
 
-    /// Where threads stand: an arrow at the left, their numbers behind the text.
-    fn threads(&self, row: Rect, at: f32, threads: &[(VirtAddr, crate::base::Pid)]) {
-        let Some((_, first)) = threads.first() else { return };
+    /// Where threads stand: an arrow at the left, their numbers behind the text; where there is room behind these.
+    fn threads(&self, row: Rect, at: f32, threads: &[(VirtAddr, Pid)]) -> f32 {
+        let Some((_, first)) = threads.first() else { return at };
         let accent = self.tokens.accent;
         let arrow = Rect::from_min_size(Pos2::new(row.left() + 8.0, row.top()), egui::vec2(16.0, row.height()));
         self.painter.text(arrow.center(), Align2::CENTER_CENTER, icons::FORWARD, tokens::icon_font(14.0), accent);
@@ -325,6 +321,7 @@ impl Drawing<'_> {
         let chip = Rect::from_min_size(min, size);
         self.painter.rect_stroke(chip, 3.0, Stroke::new(1.0, accent), StrokeKind::Inside);
         self.painter.galley(chip.min + egui::vec2(5.0, 0.5), galley, accent);
+        chip.right() + 2.0 * SPACE_S
     }
 
     fn put_words_mono(&self, x: f32, row: Rect, text: &str, color: Color32) -> f32 {

@@ -11,12 +11,13 @@ use super::{MemoryState, Shown, input};
 use crate::base::VirtAddr;
 use crate::checkpoint::Vma;
 use crate::checkpoint::memory_map::VmaKind;
-use crate::memory::{Origin, Segment};
+use crate::memory::{Missing, Origin, Segment};
 use crate::report::search::KeptHit;
 use crate::session::space::rows::{ROW_BYTES, Row, Zeros};
 use crate::session::space::shape::Source;
 use crate::session::space::{self, SpaceId, cursor};
 use crate::session::{Command, Target};
+use crate::ui::panels::base::attach_base_at;
 use crate::ui::text;
 use crate::ui::tokens::{self, OriginTokens, SPACE_S, SPACE_XS, Tokens};
 
@@ -28,7 +29,7 @@ const MAX_PAGES: usize = 32;
 /// Bytes near what is in view, so that compressed pages are not unpacked for every row.
 #[derive(Debug, Default)]
 pub(super) struct PageCache {
-    of: Option<SpaceId>,
+    of: Option<(SpaceId, u32)>,
     pages: Vec<(u64, Vec<Option<u8>>)>,
 }
 
@@ -52,7 +53,7 @@ impl PageCache {
     }
 
     fn open(&mut self, shown: &Shown<'_>) {
-        let id = SpaceId { archive: shown.archive.id(), pid: shown.pid };
+        let id = (SpaceId { archive: shown.archive.id(), pid: shown.pid }, shown.archive.memory_version());
         if self.of != Some(id) {
             *self = PageCache { of: Some(id), pages: Vec::new() };
         }
@@ -178,7 +179,16 @@ pub(super) fn grid_ui(
                 border.on_hover_text(format!("{name}\nClick for its row in the memory map"));
                 continue;
             }
-            Row::Folded(segment) => drawing.folded(row_rect, segment),
+            Row::Folded(segment) => {
+                let (name, words) = drawing.folded(row_rect, segment);
+                if segment.origin == Origin::Absent(Missing::FilePage) {
+                    let visible = row_rect.intersect(rect);
+                    let at = Rect::from_min_max(Pos2::new(words, visible.top()), visible.right_bottom());
+                    let id = ui.scope_id().with(("base", segment.range.start.0));
+                    attach_base_at(ui, at, id, shown.archive, commands);
+                }
+                name
+            }
             Row::Bytes { base, range } => drawing.bytes(row_rect, *base, range, nr == 0),
         };
         let label = ui.interact(row_rect.intersect(rect), ui.scope_id().with(("row", nr)), Sense::hover());
@@ -217,16 +227,18 @@ impl Drawing<'_> {
         self.painter.text(at, Align2::LEFT_CENTER, text, tokens::mono_font(), color)
     }
 
-    /// Small words, cut at the right edge.
-    fn put_words(&self, x: f32, row: Rect, text: &str, color: Color32) {
+    /// Small words, cut at the right edge; where they end.
+    fn put_words(&self, x: f32, row: Rect, text: &str, color: Color32) -> f32 {
         let width = self.metrics.rect.right() - SPACE_S - x;
         if width < 24.0 {
-            return;
+            return x;
         }
         let mut job = LayoutJob::simple_singleline(text.to_owned(), tokens::small_font(), color);
         job.wrap.max_width = width;
         let galley = self.painter.layout_job(job);
+        let end = x + galley.size().x;
         self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, color);
+        end
     }
 
     fn address(&self, row: Rect, addr: VirtAddr, color: Color32) {
@@ -286,7 +298,8 @@ impl Drawing<'_> {
         self.painter.galley(Pos2::new(path_at, row.center().y - galley.size().y / 2.0), galley, tokens.strong);
     }
 
-    fn folded(&self, row: Rect, segment: &Segment<'_>) -> String {
+    /// A stretch in one row: its name, and where there is room behind its words.
+    fn folded(&self, row: Rect, segment: &Segment<'_>) -> (String, f32) {
         let tokens = self.tokens;
         let is_on = self.view.cursor.is_some_and(|cursor| segment.range.contains(&cursor));
         let is_selected = self.view.selection().is_some_and(|selection| {
@@ -299,8 +312,8 @@ impl Drawing<'_> {
         self.address(row, segment.range.start, tokens.muted);
         let label = format!("{}  {}", text::bytes(segment.len_bytes()), origin_words(segment.origin));
         let color = if is_on || is_selected { tokens.strong } else { tokens.muted };
-        self.put_words(self.metrics.hex, row, &label, color);
-        format!("{}: {label}", segment.range.start)
+        let words = self.put_words(self.metrics.hex, row, &label, color);
+        (format!("{}: {label}", segment.range.start), words + 2.0 * SPACE_S)
     }
 
     /// The mark at the left edge: where the bytes come from.

@@ -53,6 +53,9 @@ pub struct MemoryState {
     /// The selection that was taken in last.
     seen: Option<(ArchiveId, u64)>,
     shown: Option<SpaceId>,
+    /// Of the memory that is shown, and the address on top.
+    version: u32,
+    top: Option<VirtAddr>,
     view: View,
     /// Where the analyst was in other spaces.
     places: Places,
@@ -80,6 +83,12 @@ impl MemoryState {
             self.view = self.places.take(id);
             self.shown = Some(id);
             self.side.forget();
+        }
+        if self.version != archive.memory_version() {
+            self.version = archive.memory_version();
+            self.side.forget();
+            // Rows have other numbers now.
+            self.view.reveal = self.view.cursor.or(self.top).map(view::Reveal::Place);
         }
         let seen = (archive.id(), archive.arrivals());
         if self.seen == Some(seen) {
@@ -238,6 +247,7 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
         let beside = Rect::from_min_max(egui::pos2(split, rect.top()), rect.max);
         grid::grid_ui(ui, bytes, shown, state, commands);
         strip::strip_ui(ui, beside, shown, state);
+        state.top = shown.rows.get(&shown.space, state.view.top, state.view.zeros).map(|row| row.range().start);
         ui.advance_cursor_after_rect(rect);
     });
 }

@@ -21,8 +21,8 @@ use stack::Stacks;
 
 /// From this width on registers stand beside the stack, in points.
 const BESIDE: f32 = 760.0;
-/// Width of the registers beside a stack, in points.
-const REGISTERS_WIDTH: f32 = 420.0;
+/// Least and largest width of the registers beside a stack, in points.
+const REGISTERS_WIDTH: (f32, f32) = (400.0, 620.0);
 
 /// What the tab keeps.
 #[derive(Debug, Default)]
@@ -74,7 +74,8 @@ pub(super) fn threads_ui(ui: &mut Ui, shown: Shown<'_>, state: &mut ThreadsState
             });
         });
     } else {
-        let split = (below.right() - REGISTERS_WIDTH).max(below.center().x);
+        let width = (below.width() * 0.46).clamp(REGISTERS_WIDTH.0, REGISTERS_WIDTH.1);
+        let split = (below.right() - width).max(below.left() + 0.4 * below.width()).round();
         let left = Rect::from_min_max(below.min, egui::pos2(split, below.bottom()));
         let right = Rect::from_min_max(egui::pos2(split, below.top()), below.max);
         ui.painter().vline(split, below.y_range(), line);

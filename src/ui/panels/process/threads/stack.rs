@@ -12,6 +12,7 @@ use crate::memory::stack::{Frame, Stack};
 use crate::session::space::stacks::{self, FoundBy, ThreadStack, ThreadStacks};
 use crate::session::{ArchivesCommand, Command, Content, ContentKey, Requested, Target};
 use crate::ui::icons;
+use crate::ui::panels::base::attach_base_link;
 use crate::ui::tokens::{self, SPACE_S, SPACE_XS, Tokens};
 use crate::ui::widgets::{Loading, icon_button, link_mono, mono_text, paint_icon, section_header};
 
@@ -103,13 +104,12 @@ fn frames_ui(ui: &mut Ui, shown: Shown<'_>, title: &str, stack: &Stack, commands
         let (rect, _) = ui.allocate_exact_size(egui::vec2(ui.available_width(), ROW), Sense::hover());
         // Of many frames only those in view are laid out.
         if ui.is_rect_visible(rect) {
-            ui.scope_builder(UiBuilder::new().max_rect(rect).id_salt(("frame", nr)), |ui| {
-                frame_ui(ui, shown, rect, nr, frame, FoundBy::of(stack, nr), commands);
-            });
+            let mut row = ui.new_child(UiBuilder::new().max_rect(rect).id_salt(("frame", nr)));
+            frame_ui(&mut row, shown, rect, nr, frame, FoundBy::of(stack, nr), commands);
         }
     }
     let Some(space) = space else { return };
-    let end = stacks::end_reason(&space, stack, false);
+    let end = stacks::end_reason(&space, stack, shown.archive.has_base());
     let tokens = Tokens::get(ui);
     ui.add_space(SPACE_XS);
     ui.horizontal_top(|ui| {
@@ -120,6 +120,9 @@ fn frames_ui(ui: &mut Ui, shown: Shown<'_>, title: &str, stack: &Stack, commands
         ui.vertical(|ui| {
             let words = RichText::new(escape_controls(&end.text)).color(tokens.text);
             ui.add(egui::Label::new(words).wrap().selectable(true));
+            if end.wants_base {
+                attach_base_link(ui, shown.archive, commands);
+            }
         });
     });
     ui.add_space(SPACE_S);
