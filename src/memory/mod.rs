@@ -14,6 +14,7 @@
 //! | [`Chunk`] | bytes, zeros, or a typed absence ([`Missing`]) |
 //! | [`SegmentIndex`] | segments in order with the bytes before each, for a view that scrolls through all |
 //! | [`Symbols`], [`stack`], [`disassembly`] | names of addresses, stacks of threads, instructions |
+//! | [`overlay`] | named fields of structures that are recognised |
 //! | [`write_core`] | a core file for debuggers |
 //! | [`search`] | patterns, and scanning memory, queues, files |
 //!
@@ -31,6 +32,7 @@ mod elf;
 mod fuzz;
 mod index;
 mod mapped_file;
+pub mod overlay;
 pub mod search;
 mod segment;
 pub mod stack;

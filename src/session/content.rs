@@ -16,6 +16,7 @@ use crate::checkpoint::Checkpoint;
 use crate::decode::{self, Ctx, Img, RawImg};
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
+use crate::memory::overlay::Fields;
 
 /// Most contents that are kept of one archive.
 const MAX_KEPT: usize = 32;
@@ -42,13 +43,19 @@ pub enum ContentKey {
     Stacks(Pid),
     /// Names and areas of the code of a process.
     Code(Pid),
+    /// Fields of structures in the memory of a process.
+    Fields(Pid),
 }
 
 impl ContentKey {
     /// Whether it changes with the base image.
     pub(super) fn is_of_memory(&self) -> bool {
         match self {
-            ContentKey::Rows(_) | ContentKey::Shape(_) | ContentKey::Stacks(_) | ContentKey::Code(_) => true,
+            ContentKey::Rows(_)
+            | ContentKey::Shape(_)
+            | ContentKey::Stacks(_)
+            | ContentKey::Code(_)
+            | ContentKey::Fields(_) => true,
             ContentKey::Image(_) | ContentKey::RecordCounts | ContentKey::RootfsEntry(_) | ContentKey::Recovered(_) => {
                 false
             }
@@ -81,6 +88,8 @@ pub enum Content {
     Stacks(Arc<ThreadStacks>),
     /// Names and areas of the code of a process.
     Code(Arc<Code>),
+    /// Fields of structures in the memory of a process.
+    Fields(Arc<Fields>),
 }
 
 /// How many records an image file has.
@@ -173,6 +182,11 @@ pub(super) fn read(
         ContentKey::Shape(pid) => {
             let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
             Ok(Content::Shape(Arc::new(Shape::new(&space, ctx)?)))
+        }
+        ContentKey::Fields(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            let order = super::space::byte_order(checkpoint);
+            Ok(Content::Fields(Arc::new(Fields::of(&space, order, ctx)?)))
         }
         ContentKey::Code(pid) => {
             let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;

@@ -102,6 +102,8 @@ pub struct Tokens {
     pub bytes: ByteTokens,
     /// Words of instructions.
     pub code: CodeTokens,
+    /// Fields of structures.
+    pub structures: StructureTokens,
     /// Marks of where bytes come from.
     pub origins: OriginTokens,
 }
@@ -147,6 +149,24 @@ pub struct CodeTokens {
     pub number: Color32,
     /// Words about sizes and shifts, brackets and commas.
     pub keyword: Color32,
+}
+
+/// Colours of structures in memory: their fields stand on a tint of it, their names are in it.
+#[derive(Clone, Copy, Debug)]
+pub struct StructureTokens {
+    /// Heads of images.
+    pub image: Color32,
+    /// Program headers.
+    pub segment: Color32,
+    /// The list of the dynamic linker.
+    pub linker: Color32,
+    /// Addresses of sockets.
+    pub socket: Color32,
+}
+
+impl StructureTokens {
+    /// How much of the colour a tint has.
+    pub const TINT: f32 = 0.17;
 }
 
 /// Colours of where bytes come from. A word stands with them.
@@ -200,6 +220,12 @@ const DARK: Tokens = Tokens {
         number: Color32::from_rgb(0xb8, 0xb0, 0xf6),
         keyword: Color32::from_rgb(0x9a, 0xa3, 0xb0),
     },
+    structures: StructureTokens {
+        image: Color32::from_rgb(0xb8, 0xb0, 0xf6),
+        segment: Color32::from_rgb(0xe8, 0xb1, 0x6a),
+        linker: Color32::from_rgb(0x5c, 0xbc, 0xef),
+        socket: Color32::from_rgb(0xef, 0x8f, 0xbd),
+    },
     origins: OriginTokens {
         dump: Color32::from_rgb(0x5c, 0xbc, 0xef),
         parent: Color32::from_rgb(0xb8, 0xb0, 0xf6),
@@ -243,6 +269,12 @@ const LIGHT: Tokens = Tokens {
         register: Color32::from_rgb(0x12, 0x6a, 0x3d),
         number: Color32::from_rgb(0x5a, 0x3f, 0xb5),
         keyword: Color32::from_rgb(0x56, 0x60, 0x6d),
+    },
+    structures: StructureTokens {
+        image: Color32::from_rgb(0x5a, 0x3f, 0xb5),
+        segment: Color32::from_rgb(0x83, 0x55, 0x00),
+        linker: Color32::from_rgb(0x0a, 0x64, 0x96),
+        socket: Color32::from_rgb(0xa8, 0x24, 0x6b),
     },
     origins: OriginTokens {
         dump: Color32::from_rgb(0x1b, 0x7c, 0xb4),
@@ -435,6 +467,20 @@ mod tests {
                 for background in [tokens.surface, tokens.stripe, tokens.selected] {
                     let contrast = contrast(word, background);
                     assert!(contrast >= 4.5, "{theme}: word {word:?} has {contrast:.2}");
+                }
+            }
+            let structures = &tokens.structures;
+            for color in [structures.image, structures.segment, structures.linker, structures.socket] {
+                assert!(contrast(color, tokens.surface) >= 4.5, "{theme}: {color:?} as a name");
+                let tint = color.gamma_multiply(StructureTokens::TINT);
+                let over =
+                    |tint: u8, below: u8| tint.saturating_add((f32::from(below) * (1.0 - StructureTokens::TINT)) as u8);
+                let below = tokens.surface;
+                let tinted =
+                    Color32::from_rgb(over(tint.r(), below.r()), over(tint.g(), below.g()), over(tint.b(), below.b()));
+                for byte in [bytes.zero, bytes.printable, bytes.control, bytes.high, bytes.ones] {
+                    let contrast = contrast(byte, tinted);
+                    assert!(contrast >= 3.4, "{theme}: byte {byte:?} on a tint of {color:?} has {contrast:.2}");
                 }
             }
             let origins = &tokens.origins;

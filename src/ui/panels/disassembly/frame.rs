@@ -112,7 +112,10 @@ pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &m
                     }
                 }
             }
-            ui.add(egui::Label::new(small(crate::ui::panels::memory::origin_words(segment.origin))).truncate());
+            ui.add(
+                egui::Label::new(small(crate::ui::panels::memory::origin_words_in(shown.archive, segment.origin)))
+                    .truncate(),
+            );
         });
     });
 }

@@ -30,6 +30,10 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
                 commands.extend(input::toggle_bookmark(shown, &state.view));
                 state.side.is_open = true;
             }
+            let name = "Name the fields of structures: ELF headers, link_map, sockaddr";
+            if toggle_button(ui, icons::BRACES, name, !state.hides_fields).clicked() {
+                state.hides_fields = !state.hides_fields;
+            }
             let is_open = state.view.zeros == Zeros::Open;
             let name = if is_open { "Fold long stretches of zeros" } else { "Show zeros byte by byte" };
             if toggle_button(ui, icons::UNFOLD, name, is_open).clicked() {
@@ -106,7 +110,7 @@ pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &m
                     }
                 }
             }
-            ui.add(egui::Label::new(small(super::grid::origin_words(segment.origin))).truncate());
+            ui.add(egui::Label::new(small(super::grid::origin_words_in(shown.archive, segment.origin))).truncate());
         });
     });
 }

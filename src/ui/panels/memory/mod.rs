@@ -20,7 +20,7 @@ mod side;
 mod strip;
 mod view;
 
-pub(super) use grid::origin_words;
+pub(super) use grid::{origin_words, origin_words_in};
 
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ use super::address_field::AddressField;
 use crate::base::{ByteOrder, Pid, VirtAddr};
 use crate::checkpoint::Process;
 use crate::memory::AddressSpace;
+use crate::memory::overlay::Fields;
 use crate::session::space::bookmarks::{self, Bookmark};
 use crate::session::space::rows::Rows;
 use crate::session::space::shape::Shape;
@@ -66,6 +67,8 @@ pub struct MemoryState {
     /// The frame it was drawn in last.
     drawn: u64,
     pages: grid::PageCache,
+    /// Structures are not looked for.
+    hides_fields: bool,
 }
 
 impl MemoryState {
@@ -119,6 +122,8 @@ struct Shown<'a> {
     space: AddressSpace<'a>,
     rows: Arc<Rows>,
     shape: Option<Arc<Shape>>,
+    /// Of structures; `None` where they are not shown.
+    fields: Option<Arc<Fields>>,
     /// Of the dump.
     order: ByteOrder,
     pointer_len: u64,
@@ -193,6 +198,15 @@ pub fn memory_ui(ui: &mut Ui, archive: &OpenArchive, bookmarks: &[Bookmark], sta
         }
         Some(_) => None,
     };
+    let fields = match archive.content(&ContentKey::Fields(pid)) {
+        _ if state.hides_fields => None,
+        Some(Requested::Ready(Content::Fields(fields))) => Some(Arc::clone(fields)),
+        None => {
+            commands.push(ArchivesCommand::Read { archive: archive.id(), key: ContentKey::Fields(pid) }.into());
+            None
+        }
+        Some(_) => None,
+    };
     let evidence = bookmarks::evidence_name(archive.path());
     let shown = Shown {
         pid,
@@ -201,6 +215,7 @@ pub fn memory_ui(ui: &mut Ui, archive: &OpenArchive, bookmarks: &[Bookmark], sta
         space,
         rows,
         shape,
+        fields,
         order: space::byte_order(archive.checkpoint()),
         pointer_len: space::pointer_len(archive.checkpoint(), process),
         bookmarks: bookmarks.iter().filter(|known| known.evidence == evidence).collect(),
@@ -218,6 +233,7 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
         state.view.wants_focus = true;
     }
     ui.spacing_mut().item_spacing.y = 0.0;
+    state.pages.open(shown);
     bar::bar_ui(ui, shown, state, commands);
     let surface = Tokens::get(ui).surface;
     Panel::bottom(ui.scope_id().with("where"))
@@ -235,9 +251,10 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
             let panel = Panel::bottom(ui.scope_id().with("side below"));
             panel.default_size(size.y * 0.42).size_range(96.0..=(size.y - 110.0).max(96.0))
         };
+        let field = state.view.cursor.and_then(|at| state.pages.field_at(shown, at));
         panel.resizable(true).frame(Frame::NONE.fill(surface)).show(ui, |ui| {
             ui.set_min_size(ui.available_size());
-            side::side_ui(ui, shown, &mut state.side, &state.view, commands);
+            side::side_ui(ui, shown, &mut state.side, &state.view, field.as_ref(), commands);
         });
     }
     egui::CentralPanel::default().frame(Frame::NONE).show(ui, |ui| {
