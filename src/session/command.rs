@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::search::RulesState;
 use super::{
     ArchiveId, Arrival, AttachedBase, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind,
     SearchId, SearchNews, SearchRequest, Target, Theme,
@@ -348,6 +349,17 @@ pub enum SearchCommand {
     ChooseRules,
     /// Search by these files of rules from now on.
     UseRules(Vec<PathBuf>),
+    /// Look again whether the files of rules compile: they may have been edited.
+    CheckRules,
+    /// A job has looked.
+    RulesChecked {
+        /// For which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// What it found.
+        state: RulesState,
+    },
     /// Ask where to write all hits, as `search --json` does.
     Export(SearchId),
 }

@@ -214,6 +214,10 @@ fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> any
             let tell = |news| say.say(SearchCommand::Found { archive, id, job, news });
             search::run::run(&memory, &request, &tell, ctx).map(|()| None)
         }
+        JobWork::CheckRules { archive, paths } => {
+            let state = search::run::check_rules(&paths);
+            Ok(Some(SearchCommand::RulesChecked { archive, job: say.job, state }.into()))
+        }
         JobWork::WriteHits { path, hits } => {
             let len_bytes = search::run::write(&path, &hits, ctx)?;
             Ok(Some(ExportCommand::Written { path, len_bytes }.into()))

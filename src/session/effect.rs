@@ -112,6 +112,13 @@ pub enum JobWork {
         /// What, and where in it.
         request: Box<SearchRequest>,
     },
+    /// Compile files of rules to see whether they are right.
+    CheckRules {
+        /// For which archive.
+        archive: ArchiveId,
+        /// The files.
+        paths: Vec<PathBuf>,
+    },
     /// Write hits, one line of JSON each.
     WriteHits {
         /// Where.
