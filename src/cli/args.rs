@@ -36,6 +36,9 @@ pub struct Cli {
     /// Archives or directories to open in the window
     #[arg(value_name = "ARCHIVE")]
     pub archives: Vec<PathBuf>,
+    /// The image that the containers started from, for the window: a directory, a tar of it, an OCI or docker archive
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Option<PathBuf>,
     /// Open the sample that comes with the program in the window
     #[arg(long)]
     pub sample: bool,

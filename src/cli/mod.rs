@@ -146,7 +146,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -
 
 /// Returns the exit code.
 fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
-    let Some(command) = cli.command else { return window::open(&cli.archives, cli.sample).map(|()| 0) };
+    let Some(command) = cli.command else {
+        return window::open(&cli.archives, cli.rootfs.as_deref(), cli.sample).map(|()| 0);
+    };
+    anyhow::ensure!(
+        cli.rootfs.is_none(),
+        "--rootfs: before a command it is for the window; give it behind the command"
+    );
     anyhow::ensure!(!cli.sample, "--sample: is for the window; it goes without a command");
     if let [archive, ..] = &cli.archives[..] {
         anyhow::bail!("{}: stands before the command; put archives behind it", archive.display());

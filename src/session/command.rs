@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::search::RulesState;
 use super::{
-    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, SearchId,
-    SearchNews, SearchRequest, Target, Theme,
+    ArchiveId, Arrival, AttachedBase, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind,
+    SearchId, SearchNews, SearchRequest, Target, Theme,
 };
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
+use crate::memory::Memory;
 use crate::report::search::KeptHit;
 
 /// One thing asked, by the analyst or by a job that has ended.
@@ -97,9 +99,45 @@ pub enum ArchivesCommand {
         archive: ArchiveId,
         /// What.
         key: ContentKey,
+        /// Which of its memories it was read from; see [`OpenArchive::memory_version`](super::OpenArchive::memory_version).
+        version: u32,
         /// The content.
         content: Content,
     },
+    /// Open these with the image that their containers started from.
+    OpenWithBase {
+        /// Archives.
+        paths: Vec<PathBuf>,
+        /// The base image of each.
+        base: PathBuf,
+    },
+    /// Ask for the image that the container started from.
+    AskForBase,
+    /// Ask for it by the system's dialog.
+    ChooseBase {
+        /// A directory, else a file.
+        is_directory: bool,
+    },
+    /// Read clean pages of mapped files from this image.
+    AttachBase {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Where the image lies.
+        path: PathBuf,
+    },
+    /// A job has opened it.
+    BaseAttached {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// The image.
+        base: Arc<AttachedBase>,
+        /// Memory that is read with it.
+        memory: Arc<Memory>,
+    },
+    /// Read memory without it again.
+    DetachBase(ArchiveId),
     /// Drop a path from the list of recent archives.
     ForgetRecent(PathBuf),
 }
@@ -311,6 +349,17 @@ pub enum SearchCommand {
     ChooseRules,
     /// Search by these files of rules from now on.
     UseRules(Vec<PathBuf>),
+    /// Look again whether the files of rules compile: they may have been edited.
+    CheckRules,
+    /// A job has looked.
+    RulesChecked {
+        /// For which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// What it found.
+        state: RulesState,
+    },
     /// Ask where to write all hits, as `search --json` does.
     Export(SearchId),
 }

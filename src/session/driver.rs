@@ -1,6 +1,7 @@
 //! Runs effects: starts jobs, and turns what they find into commands.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 
 use super::arrival::SharedArrival;
 use super::{
-    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SearchCommand,
+    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SearchCommand, base,
     content, early, sample, search,
 };
 use crate::base::Progress;
@@ -195,9 +196,14 @@ fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> any
             let sha256 = crate::base::hex(&checkpoint.outer.sha256(ctx)?);
             Ok(Some(ArchivesCommand::Hashed { archive, sha256 }.into()))
         }
-        JobWork::ReadContent { archive, checkpoint, memory, key } => {
+        JobWork::ReadContent { archive, checkpoint, memory, version, key } => {
             let content = content::read(&checkpoint, &memory, &key, ctx)?;
-            Ok(Some(ArchivesCommand::HasRead { archive, key, content }.into()))
+            Ok(Some(ArchivesCommand::HasRead { archive, key, version, content }.into()))
+        }
+        JobWork::AttachBase { archive, checkpoint, path } => {
+            let (base, memory) = base::attach(&checkpoint, &path, ctx)?;
+            let (base, memory) = (Arc::new(base), Arc::new(memory));
+            Ok(Some(ArchivesCommand::BaseAttached { archive, job: say.job, base, memory }.into()))
         }
         JobWork::WriteFile { path, bytes } => {
             write_file(&path, &bytes)?;
@@ -207,6 +213,10 @@ fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> any
             let job = say.job;
             let tell = |news| say.say(SearchCommand::Found { archive, id, job, news });
             search::run::run(&memory, &request, &tell, ctx).map(|()| None)
+        }
+        JobWork::CheckRules { archive, paths } => {
+            let state = search::run::check_rules(&paths);
+            Ok(Some(SearchCommand::RulesChecked { archive, job: say.job, state }.into()))
         }
         JobWork::WriteHits { path, hits } => {
             let len_bytes = search::run::write(&path, &hits, ctx)?;

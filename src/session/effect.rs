@@ -27,6 +27,8 @@ pub enum Effect {
     CancelJob(JobId),
     /// Window: ask the analyst for files.
     ChooseFile(FileChoice),
+    /// Window: ask for a base image.
+    AskForBase,
     /// Window: put text on the clipboard.
     CopyText(String),
     /// Window: bring a panel to the front.
@@ -41,7 +43,7 @@ pub enum Effect {
     OpenAbout,
     /// Window: put the cursor into the filter box of the panel in front.
     FocusFilter,
-    /// Window: ask for an address in the memory panel.
+    /// Window: ask for an address in the panel of memory that the analyst is in, else in the hex view.
     FocusAddress,
     /// Window: put the cursor into the field of the search panel.
     FocusSearch {
@@ -78,8 +80,19 @@ pub enum JobWork {
         checkpoint: Arc<Checkpoint>,
         /// Its memory.
         memory: Arc<Memory>,
+        /// Which of its memories that is.
+        version: u32,
         /// What to read.
         key: ContentKey,
+    },
+    /// Open a base image and make the memory that is read with it.
+    AttachBase {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// Where the image lies.
+        path: PathBuf,
     },
     /// Write a file the analyst has asked for.
     WriteFile {
@@ -99,6 +112,13 @@ pub enum JobWork {
         /// What, and where in it.
         request: Box<SearchRequest>,
     },
+    /// Compile files of rules to see whether they are right.
+    CheckRules {
+        /// For which archive.
+        archive: ArchiveId,
+        /// The files.
+        paths: Vec<PathBuf>,
+    },
     /// Write hits, one line of JSON each.
     WriteHits {
         /// Where.
@@ -117,6 +137,13 @@ pub enum FileChoice {
     OpenFiles,
     /// A directory to open.
     OpenDirectory,
+    /// The base image of an archive.
+    OpenBase {
+        /// Which archive.
+        archive: ArchiveId,
+        /// A directory, else a file.
+        is_directory: bool,
+    },
     /// Files of YARA rules.
     OpenRules,
     /// Where to write hits.

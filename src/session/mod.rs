@@ -18,6 +18,7 @@
 pub mod actions;
 mod apply;
 mod arrival;
+mod base;
 mod command;
 mod content;
 mod driver;
@@ -41,6 +42,7 @@ mod target;
 
 pub use apply::apply;
 pub use arrival::Arrival;
+pub use base::{AttachedBase, BaseState};
 pub use command::{
     ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand,
     SearchCommand, ViewCommand,

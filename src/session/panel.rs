@@ -11,6 +11,8 @@ pub enum PanelKind {
     Process,
     /// The address space of the selected process, byte by byte.
     Memory,
+    /// The code of the selected process, instruction by instruction.
+    Disassembly,
     /// Searches of memory, queues and files, and what they found.
     Search,
     /// Open files of the whole container.
@@ -35,11 +37,12 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel, in the order of the View menu.
-    pub const ALL: [PanelKind; 14] = [
+    pub const ALL: [PanelKind; 15] = [
         PanelKind::Overview,
         PanelKind::Processes,
         PanelKind::Process,
         PanelKind::Memory,
+        PanelKind::Disassembly,
         PanelKind::Search,
         PanelKind::Files,
         PanelKind::Sockets,
@@ -59,6 +62,7 @@ impl PanelKind {
             PanelKind::Processes => "Processes",
             PanelKind::Process => "Process",
             PanelKind::Memory => "Memory",
+            PanelKind::Disassembly => "Disassembly",
             PanelKind::Search => "Search",
             PanelKind::Files => "Open files",
             PanelKind::Sockets => "Sockets",
@@ -79,6 +83,7 @@ impl PanelKind {
             PanelKind::Processes => "Every process that was frozen, as a tree or a list",
             PanelKind::Process => "All about the selected process",
             PanelKind::Memory => "The whole address space of the selected process, byte by byte",
+            PanelKind::Disassembly => "The code of the selected process, instruction by instruction",
             PanelKind::Search => "Search memory, queues and files; what was found stays and can be walked with F4",
             PanelKind::Files => "Every open file description of the container, and who shares it",
             PanelKind::Sockets => "Every socket, with both ends and the bytes that nobody had read yet",

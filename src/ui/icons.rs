@@ -30,6 +30,7 @@ icons! {
     CHECK = "\u{e182}", "On.";
     CLOCK = "\u{e19a}", "Time, recent.";
     CLOSE = "\u{e4f6}", "Close, clear.";
+    CODE = "\u{e1bc}", "Instructions.";
     CONTAINER = "\u{e1da}", "The container.";
     COPY = "\u{e1ca}", "Copy.";
     CPU = "\u{e610}", "Thread, registers.";
@@ -95,6 +96,7 @@ pub fn of_panel(kind: PanelKind) -> Icon {
         PanelKind::Processes => TREE,
         PanelKind::Process => PROCESS,
         PanelKind::Memory => MEMORY,
+        PanelKind::Disassembly => CODE,
         PanelKind::Search => SEARCH,
         PanelKind::Files => FILES,
         PanelKind::Sockets => SOCKET,
@@ -115,6 +117,8 @@ pub fn of_action(id: ActionId) -> Icon {
         ActionId::OpenDirectory => FOLDER,
         ActionId::OpenSample => SAMPLE,
         ActionId::CloseArchive | ActionId::Quit => CLOSE,
+        ActionId::AttachBase => IMAGES,
+        ActionId::DetachBase => MINUS,
         ActionId::NextArchive | ActionId::PreviousArchive => ARCHIVE,
         ActionId::HashEvidence => HASH,
         ActionId::Back => BACK,

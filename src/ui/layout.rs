@@ -19,6 +19,7 @@ pub(super) fn default_tree() -> Tree<PanelKind> {
         PanelKind::Overview,
         PanelKind::Process,
         PanelKind::Memory,
+        PanelKind::Disassembly,
         PanelKind::Files,
         PanelKind::Sockets,
         PanelKind::Mounts,

@@ -47,6 +47,7 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
     if end != JobEnd::Done && model.archives.iter_mut().any(|archive| archive.contents.job_ended(id, why)) {
         return;
     }
+    super::base_image::job_ended(model, id, &end);
     let is_search = super::search::job_ended(model, id, &end);
     let title = match model.jobs.iter_mut().find(|job| job.id == id) {
         Some(job) => {

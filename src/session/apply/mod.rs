@@ -1,6 +1,7 @@
 //! The only writer of the model.
 
 mod archives;
+mod base_image;
 mod jobs;
 mod navigate;
 mod rest;
