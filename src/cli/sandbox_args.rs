@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::args::{Which, parse_size};
+use super::args::{Parents, Which, parse_size};
 
 /// `sandbox`
 #[derive(Debug, Args)]
@@ -84,6 +84,9 @@ pub struct PlanArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Checkpoints before this one.
+    #[command(flatten)]
+    pub parents: Parents,
     /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
     #[arg(long, value_name = "IMAGE")]
     pub rootfs: Option<PathBuf>,
@@ -113,6 +116,9 @@ pub struct RunArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Checkpoints before this one.
+    #[command(flatten)]
+    pub parents: Parents,
     /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
     #[arg(long, value_name = "IMAGE")]
     pub rootfs: Option<PathBuf>,

@@ -31,7 +31,7 @@ struct PlanReport<'a> {
 }
 
 pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     let bar = context.progress();
     let base = args.rootfs.as_ref().map(|path| BaseImage::open(path, &context.options, &bar)).transpose()?;
     drop(bar);

@@ -23,7 +23,7 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     microvm::find_qemu()?;
     microvm::guest_program()?;
     let bundle = Store::new(&context.options)?.open()?;
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     let bar = context.progress();
     let base = args.rootfs.as_ref().map(|path| BaseImage::open(path, &context.options, &bar)).transpose()?;
     let seconds = args.time.as_secs().saturating_add(EXTRA_SECONDS);
