@@ -6,7 +6,8 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
-//! | `sandbox`, `sandbox_run` | the bundle, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
+//! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
+//! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
@@ -19,6 +20,7 @@
 //! A reader that closed the pipe is no error. Partial evidence is none either: issues are printed.
 
 pub mod args;
+mod carve;
 mod code;
 
 mod content;
@@ -35,6 +37,7 @@ mod memory;
 mod progress;
 mod sandbox;
 pub mod sandbox_args;
+mod sandbox_plan;
 mod sandbox_run;
 mod search;
 mod show;
@@ -143,7 +146,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -
 
 /// Returns the exit code.
 fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
-    let Some(command) = cli.command else { return window::open(&cli.archives, cli.sample).map(|()| 0) };
+    let Some(command) = cli.command else {
+        return window::open(&cli.archives, cli.rootfs.as_deref(), cli.sample).map(|()| 0);
+    };
+    anyhow::ensure!(
+        cli.rootfs.is_none(),
+        "--rootfs: before a command it is for the window; give it behind the command"
+    );
     anyhow::ensure!(!cli.sample, "--sample: is for the window; it goes without a command");
     if let [archive, ..] = &cli.archives[..] {
         anyhow::bail!("{}: stands before the command; put archives behind it", archive.display());

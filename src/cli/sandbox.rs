@@ -15,6 +15,7 @@ pub(super) fn run(args: &SandboxArgs, context: &mut Context<'_>) -> anyhow::Resu
         SandboxAction::Install(args) => install(args, context),
         SandboxAction::Status => status(context),
         SandboxAction::Remove => remove(context),
+        SandboxAction::Plan(args) => super::sandbox_plan::run(args, context),
         SandboxAction::Run(args) => super::sandbox_run::run(args, context),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::args::{Which, parse_size};
+use super::args::{Parents, Which, parse_size};
 
 /// `sandbox`
 #[derive(Debug, Args)]
@@ -18,6 +18,8 @@ Examples:
       once, about 50 MB from a Debian mirror
   cryoscope sandbox status
       what is there, and what is missing
+  cryoscope sandbox plan checkpoint.tar --rootfs image.tar
+      what would run, what is missing, what attacks whoever restores it
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --json")]
 pub struct SandboxArgs {
     /// What to do.
@@ -41,6 +43,8 @@ Examples:
 Examples:
   cryoscope sandbox remove")]
     Remove,
+    /// What a restore would do, and what speaks against it; runs nothing
+    Plan(PlanArgs),
     /// Let a checkpoint go on, and watch it
     Run(RunArgs),
 }
@@ -66,6 +70,37 @@ pub struct InstallArgs {
     pub export: Option<PathBuf>,
 }
 
+/// `sandbox plan`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cryoscope sandbox plan checkpoint.tar --rootfs image.tar
+  cryoscope sandbox plan checkpoint.tar --json | jq -r '.files.problems[] | \"\\(.build_id) \\(.path)\"'
+      without the image: which files are missing")]
+pub struct PlanArgs {
+    /// Archive or directory; - is standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
+    /// Checkpoints before this one.
+    #[command(flatten)]
+    pub parents: Parents,
+    /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Option<PathBuf>,
+    /// Restore although of this danger, by the id that the plan shows; can be given again
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<String>,
+    /// Memory of the machine
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    pub memory: u64,
+    /// Processors of the machine
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+}
+
 /// `sandbox run`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -83,9 +118,15 @@ pub struct RunArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Checkpoints before this one.
+    #[command(flatten)]
+    pub parents: Parents,
     /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
     #[arg(long, value_name = "IMAGE")]
     pub rootfs: Option<PathBuf>,
+    /// Restore although of this danger, by the id that `sandbox plan` shows; can be given again
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<String>,
     /// How long it may go on, once restored: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub time: Duration,

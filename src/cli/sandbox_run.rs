@@ -11,7 +11,7 @@ use crate::base::{Cancelled, Progress, escape_controls};
 use crate::evidence::BaseImage;
 use crate::sandbox::bundle::Store;
 use crate::sandbox::microvm::{self, Acceleration, Event, Order, Run, Watcher, Why};
-use crate::sandbox::plan::{self, NetworkMode, Stream};
+use crate::sandbox::plan::{self, Isolation, NetworkMode, Stream};
 use crate::sandbox::protocol::ProcessLine;
 use crate::sandbox::{disk, refrozen};
 
@@ -23,7 +23,7 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     microvm::find_qemu()?;
     microvm::guest_program()?;
     let bundle = Store::new(&context.options)?.open()?;
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     let bar = context.progress();
     let base = args.rootfs.as_ref().map(|path| BaseImage::open(path, &context.options, &bar)).transpose()?;
     let seconds = args.time.as_secs().saturating_add(EXTRA_SECONDS);
@@ -35,6 +35,16 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
         network: NetworkMode::None,
     };
     let plan = plan::make(&checkpoint, base.as_ref(), &config);
+    let review = super::sandbox_plan::review(&plan, &checkpoint, base.as_ref(), &args.allow)?;
+    if review.dangers.is_refused(Isolation::Machine) {
+        let ids: Vec<_> =
+            review.dangers.refusing(Isolation::Machine).take(8).map(|it| escape_controls(&it.id)).collect();
+        anyhow::bail!(
+            "{}: attacks whoever restores it ({}); sandbox plan explains each, --allow ID restores all the same",
+            args.archive.display(),
+            ids.join(", ")
+        );
+    }
     let disk = disk::write(&plan, &checkpoint, base.as_ref(), &context.options, &bar)?;
     drop(bar);
     for issue in &disk.issues {

@@ -24,6 +24,7 @@ pub mod disk;
 mod elf;
 pub mod explain;
 pub mod guest;
+pub mod host;
 pub mod microvm;
 pub mod plan;
 pub mod protocol;

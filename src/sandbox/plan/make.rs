@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::outlook::connected;
 use super::{
     Cgroups, ExtMount, Fill, InheritFd, Interface, MachinePlan, Made, Netns, NetworkMode, Plan, RestorePlan,
     RootfsPlan, SCHEMA, StandIn, Stream, Tcp,
@@ -159,10 +160,8 @@ fn inherit_fds(checkpoint: &Checkpoint) -> Vec<InheritFd> {
 
 /// Connections whose two ends are in the checkpoint go on; where a peer is missing, all come back closed.
 fn tcp(checkpoint: &Checkpoint) -> Tcp {
-    let is_connected = |state: &str| !matches!(state, "LISTEN" | "CLOSE" | "UNCONN");
-    let tcp = checkpoint.sockets.iter().filter(|socket| socket.proto.starts_with("tcp"));
-    let connected: Vec<_> = tcp.filter(|it| it.state.is_some_and(|state| is_connected(state.0))).collect();
-    match (connected.is_empty(), connected.iter().all(|socket| socket.peer_file.is_some())) {
+    let mut ends = connected(checkpoint).peekable();
+    match (ends.peek().is_none(), ends.all(|socket| socket.peer_file.is_some())) {
         (true, _) => Tcp::None,
         (false, true) => Tcp::Established,
         (false, false) => Tcp::Close,

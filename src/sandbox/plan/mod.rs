@@ -4,13 +4,21 @@
 //! Two halves: what the host prepares ([`RootfsPlan`], [`MachinePlan`]) and what the guest is told ([`RestorePlan`],
 //! which goes over the channel). Paths are those of the container, absolute; sizes are in bytes unless named otherwise.
 
+mod files;
+mod lint;
 mod make;
+mod outlook;
+mod review;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use files::{FileProblem, NeededFiles, Problem, needed_files};
+pub use lint::{Danger, Dangers, Isolation, Rule, lint};
 pub use make::{Config, make};
+pub use outlook::{Concern, Processor, Weight, concerns};
+pub use review::{Review, review};
 
 /// Names the shape of the JSON.
 pub const SCHEMA: &str = "cryoscope.plan/1";
