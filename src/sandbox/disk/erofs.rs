@@ -70,12 +70,11 @@ impl Data {
 pub(super) fn write(tree: &FileTree, file: &File, max_bytes: u64, progress: &dyn Progress) -> Result<u64, DiskError> {
     let mut placed = place_inodes(tree);
     let nid_of = nids(&placed);
-    for at in 0..placed.len() {
-        let (ino, parent) = (placed[at].ino, placed[at].parent);
-        placed[at].data = match &tree.get(ino).kind {
+    for it in &mut placed {
+        it.data = match &tree.get(it.ino).kind {
             Kind::Directory(names) => {
                 let entries = names.iter().map(|(name, child)| (name.as_slice(), *child));
-                Data::Owned(directory(tree, entries, ino, parent, &nid_of)?)
+                Data::Owned(directory(tree, entries, it.ino, it.parent, &nid_of)?)
             }
             Kind::Symlink(target) => Data::Owned(target.clone()),
             Kind::File(content) if !content.is_empty() => Data::Content(content.clone()),

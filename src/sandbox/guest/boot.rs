@@ -100,13 +100,13 @@ pub(super) fn open_port() -> Result<File, GuestError> {
 
 /// Stops all restored processes where they are, or lets them go on.
 pub(super) fn freeze_cgroup(is_frozen: bool) -> Result<(), GuestError> {
-    write(&format!("{CGROUP}/cgroup.freeze"), if is_frozen { "1" } else { "0" })
+    write(format!("{CGROUP}/cgroup.freeze"), if is_frozen { "1" } else { "0" })
 }
 
 /// Moves the agent, and so what it starts, into the container's cgroup or out of it.
 pub(super) fn enter_cgroup(is_inside: bool) -> Result<(), GuestError> {
     let dir = if is_inside { CGROUP } else { "/sys/fs/cgroup" };
-    write(&format!("{dir}/cgroup.procs"), "1")
+    write(format!("{dir}/cgroup.procs"), "1")
 }
 
 /// Processes of the container, in the machine's numbers.
