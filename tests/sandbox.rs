@@ -233,6 +233,30 @@ fn what_is_missing_is_said_with_what_to_do() {
     check(&mut program(dir.path(), &["sandbox", "install", "--from", from.to_str().unwrap()]), &["--export"]);
 }
 
+#[test]
+fn processes_that_do_their_worst_are_watched_and_ended_in_time() {
+    let started = Instant::now();
+    let events = events(&[
+        "fixtures/sandbox/hostile.tar.zst",
+        "--rootfs=fixtures/sandbox/hostile-image.tar.zst",
+        "--for=6s",
+        "--memory=512M",
+    ]);
+    // Flooded output is cut to what a person could read, and the rest counted.
+    let output = of(&events, "output");
+    assert!(output.iter().any(|line| line["dropped"].as_u64().unwrap() > 0), "{} lines", output.len());
+    assert!(output.len() < 60_000, "{} lines", output.len());
+    assert!(output.iter().any(|line| line["line"] == "FLOOD \u{1b}[2J\u{fffd} of output"));
+    // They fork without end, and the list says how many it leaves out.
+    let lists = of(&events, "processes");
+    let most = lists.iter().map(|list| list["list"].as_array().unwrap().len()).max().unwrap();
+    assert!(most > 20 && most <= 512, "{most} processes");
+    let restored = of(&events, "restored")[0]["at_ms"].as_u64().unwrap();
+    let stopped = of(&events, "stopped")[0];
+    assert!(stopped["at_ms"].as_u64().unwrap() < restored + 20_000, "{stopped}");
+    assert!(started.elapsed() < Duration::from_secs(150));
+}
+
 /// A directory with a program that stands in for QEMU: it speaks for a guest that means harm. The channel is its
 /// descriptor 102.
 fn fake_qemu(script: &str) -> tempfile::TempDir {

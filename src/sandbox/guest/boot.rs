@@ -41,7 +41,7 @@ pub(super) fn early() -> Result<(), GuestError> {
 
 /// What the processes may take, so that the agent still speaks when they take all they can.
 fn limit_container() -> Result<(), GuestError> {
-    write("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory")?;
+    write("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory +cpu")?;
     write(format!("{CGROUP}/pids.max"), MAX_PIDS)?;
     let kib = |text: &str| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
     let total = read("/proc/meminfo")?.lines().find(|line| line.starts_with("MemTotal:")).and_then(kib);
