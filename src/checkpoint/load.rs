@@ -319,7 +319,6 @@ impl Pages<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that a process is joined with")]
 fn processes(
     images: &Images,
     arch: Arch,
