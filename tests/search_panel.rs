@@ -181,6 +181,12 @@ fn secrets_have_a_rule_and_strings_an_encoding() {
     let hits = shown(&harness).hits();
     let rules: Vec<_> = (0..hits.len()).map(|nr| hits.get(nr).unwrap().label.clone().unwrap().rule).collect();
     assert!(rules.iter().any(|rule| rule == "aws-access-key-id") && rules.iter().any(|rule| rule == "jwt"));
+    // What is secret is shown when that is asked for, and not before.
+    assert!(has_part(&harness, "AKIA••••••••LE") && !has_part(&harness, "AKIAIOSFODNN7EXAMPLE"));
+    click(&mut harness, Role::Button, "Reveal secrets");
+    assert!(has_part(&harness, "AKIAIOSFODNN7EXAMPLE") && !has_part(&harness, "AKIA••••••••LE"));
+    click(&mut harness, Role::Button, "Hide secrets");
+    assert!(!has_part(&harness, "AKIAIOSFODNN7EXAMPLE"));
     let query = Query { min_letters: 200, ..Query::of(QueryKind::Strings, "") };
     harness.state_mut().ask(SearchCommand::Start(SearchRequest { query, ..SearchRequest::default() }));
     harness.run_steps(2);
@@ -243,6 +249,24 @@ fn hits_are_exported_as_lines_of_json() {
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), len);
     assert!(lines.iter().all(|line| line["match"] == "AKIAIOSFODNN7EXAMPLE" && line["before_hex"].is_string()));
+}
+
+#[cfg(feature = "yara")]
+#[test]
+fn rules_are_compiled_when_they_are_chosen_and_when_they_were_edited() {
+    let mut harness = window();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("edited.yar");
+    std::fs::write(&path, "rule broken { condition: $a }").unwrap();
+    harness.state_mut().ask(SearchCommand::UseRules(vec![path.clone()]));
+    harness.run_steps(2);
+    click(&mut harness, Role::Tab, "YARA");
+    run_until(&mut harness, |harness| has_part(harness, "edited.yar:1:"));
+    assert!(harness.state().model().active().unwrap().searches().sessions().is_empty());
+    std::fs::write(&path, "rule right { condition: true }").unwrap();
+    click(&mut harness, Role::Button, "Compile the rules again, as when the window gets the keyboard back");
+    run_until(&mut harness, |harness| has_part(harness, "1 rule in 1 file, ready to search with"));
+    assert!(!has_part(&harness, "edited.yar:1:"));
 }
 
 #[cfg(feature = "yara")]

@@ -36,6 +36,9 @@ pub struct Cli {
     /// Archives or directories to open in the window
     #[arg(value_name = "ARCHIVE")]
     pub archives: Vec<PathBuf>,
+    /// The image that the containers started from, for the window: a directory, a tar of it, an OCI or docker archive
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Option<PathBuf>,
     /// Open the sample that comes with the program in the window
     #[arg(long)]
     pub sample: bool,
@@ -95,6 +98,8 @@ pub enum Command {
     Search(SearchArgs),
     /// Printable strings of memory, with their addresses
     Strings(StringsArgs),
+    /// Let a checkpoint go on in a sealed virtual machine
+    Sandbox(super::sandbox_args::SandboxArgs),
     /// Completions for a shell, on standard output
     Completions(CompletionsArgs),
     /// Manual pages, into a directory
@@ -585,7 +590,7 @@ fn parse_kind(text: &str) -> Result<String, String> {
     if found { Ok(text.to_owned()) } else { Err(format!("{text}: not a kind of memory; there are {}", known())) }
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text}: not a size; give bytes, or a number with K, M, G or T");
     let text = text.trim().trim_end_matches("iB").trim_end_matches('B');
     let (digits, shift) = match text.char_indices().last() {

@@ -6,6 +6,7 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
+//! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
 //! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
@@ -34,6 +35,10 @@ mod json;
 mod list;
 mod memory;
 mod progress;
+mod sandbox;
+pub mod sandbox_args;
+mod sandbox_plan;
+mod sandbox_run;
 mod search;
 mod show;
 mod strings;
@@ -141,7 +146,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut streams: Streams<'_>) -
 
 /// Returns the exit code.
 fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
-    let Some(command) = cli.command else { return window::open(&cli.archives, cli.sample).map(|()| 0) };
+    let Some(command) = cli.command else {
+        return window::open(&cli.archives, cli.rootfs.as_deref(), cli.sample).map(|()| 0);
+    };
+    anyhow::ensure!(
+        cli.rootfs.is_none(),
+        "--rootfs: before a command it is for the window; give it behind the command"
+    );
     anyhow::ensure!(!cli.sample, "--sample: is for the window; it goes without a command");
     if let [archive, ..] = &cli.archives[..] {
         anyhow::bail!("{}: stands before the command; put archives behind it", archive.display());
@@ -159,6 +170,7 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             return Ok(if is_found { 0 } else { CODE_NOT_FOUND });
         }
         Command::Strings(args) => strings::run(&args, &mut context),
+        Command::Sandbox(args) => sandbox::run(&args, &mut context),
         Command::Completions(args) => generate::completions(&args, &mut context),
         Command::Man(args) => generate::man(&args, &mut context),
     }

@@ -1,9 +1,20 @@
 //! Without a subcommand: the window.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Opens the window on these archives, and on the bundled sample if that is wanted.
-pub(super) fn open(archives: &[PathBuf], opens_sample: bool) -> anyhow::Result<()> {
+/// Opens the window on these archives, with the image that they started from if one is given, and on the bundled sample
+/// if that is wanted.
+pub(super) fn open(archives: &[PathBuf], base: Option<&Path>, opens_sample: bool) -> anyhow::Result<()> {
+    if let Some(base) = base {
+        anyhow::ensure!(!archives.is_empty(), "--rootfs {}: of which archive? give one behind it", base.display());
+        if let Err(error) = std::fs::symlink_metadata(base) {
+            let error = match error.kind() {
+                std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+                _ => error.to_string(),
+            };
+            anyhow::bail!("--rootfs: {}: {error}", base.display());
+        }
+    }
     for archive in archives {
         if archive.as_os_str() == "-" {
             anyhow::bail!("-: the window does not read standard input; `cryoscope inspect -` does");
@@ -20,16 +31,16 @@ pub(super) fn open(archives: &[PathBuf], opens_sample: bool) -> anyhow::Result<(
             }
         }
     }
-    run(archives, opens_sample)
+    run(archives, base, opens_sample)
 }
 
 #[cfg(feature = "gui")]
-fn run(archives: &[PathBuf], opens_sample: bool) -> anyhow::Result<()> {
-    crate::ui::run(archives.to_vec(), opens_sample)
+fn run(archives: &[PathBuf], base: Option<&Path>, opens_sample: bool) -> anyhow::Result<()> {
+    crate::ui::run(archives.to_vec(), base.map(Path::to_path_buf), opens_sample)
 }
 
 #[cfg(not(feature = "gui"))]
-fn run(archives: &[PathBuf], _opens_sample: bool) -> anyhow::Result<()> {
+fn run(archives: &[PathBuf], _base: Option<&Path>, _opens_sample: bool) -> anyhow::Result<()> {
     let archive = archives.first().map_or_else(|| "ARCHIVE".into(), |archive| archive.display().to_string());
     anyhow::bail!("this cryoscope was built without its window; `cryoscope inspect {archive}` shows the same as text")
 }

@@ -100,6 +100,33 @@ pub fn disassemble(space: &AddressSpace<'_>, symbols: &Symbols, isa: Isa, from: 
     lines
 }
 
+/// Where instructions begin from `from` on until `until`; `None` when one of them reaches over `until`, or when bytes
+/// between them are not there. The way to walk backwards through code: x86 finds its instructions after a few wrong ones.
+pub fn starts_until(space: &AddressSpace<'_>, isa: Isa, from: VirtAddr, until: VirtAddr) -> Option<Vec<VirtAddr>> {
+    let len = usize::try_from(until.0.checked_sub(from.0)?).ok()?;
+    let bytes = space.bytes_at(from, len.saturating_add(MAX_X86_BYTES));
+    if bytes.len() < len {
+        return None;
+    }
+    let mut starts = Vec::new();
+    let mut at = 0usize;
+    while at < len {
+        starts.push(VirtAddr(from.0 + at as u64));
+        at += match isa {
+            Isa::Aarch64 => 4,
+            Isa::X86 => x86_len(32, bytes.get(at..)?),
+            Isa::X86_64 => x86_len(64, bytes.get(at..)?),
+        };
+    }
+    (at == len).then_some(starts)
+}
+
+fn x86_len(bits: u32, bytes: &[u8]) -> usize {
+    let bytes = bytes.get(..bytes.len().min(MAX_X86_BYTES)).unwrap_or_default();
+    let instruction: X86 = Decoder::new(bits, bytes, DecoderOptions::NONE).decode();
+    if instruction.is_invalid() { 1 } else { instruction.len() }
+}
+
 /// The line of a range that is not there, and where the next begins; `None` behind the last one.
 fn gap(space: &AddressSpace<'_>, at: VirtAddr) -> Option<(Line, VirtAddr)> {
     let segment = space.segments_from(at).next()?;
@@ -152,4 +179,17 @@ fn aarch64(at: VirtAddr, bytes: &[u8]) -> (usize, String, Option<u64>) {
         _ => None,
     });
     (4, instruction.to_string(), target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_of_an_instruction_is_told_without_its_text() {
+        assert_eq!(x86_len(64, &[0x48, 0x89, 0xe5, 0xc3]), 3);
+        assert_eq!(x86_len(32, &[0x48, 0x89, 0xe5, 0xc3]), 1);
+        assert_eq!(x86_len(64, &[0x06]), 1);
+        assert_eq!(x86_len(64, &[]), 1);
+    }
 }

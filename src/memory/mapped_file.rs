@@ -68,6 +68,15 @@ impl MappedFiles {
     pub(super) fn get(&self, id: FileId) -> Option<&MappedFile> {
         self.0.get(&id)
     }
+
+    pub(super) fn is_of_base(&self, id: FileId) -> bool {
+        self.get(id).is_some_and(|file| matches!(file.found, Found::Base(_)))
+    }
+
+    /// Files whose content is that of the base image.
+    pub(super) fn nr_of_base(&self) -> usize {
+        self.0.values().filter(|file| matches!(file.found, Found::Base(_))).count()
+    }
 }
 
 impl MappedFile {

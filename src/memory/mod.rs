@@ -14,6 +14,7 @@
 //! | [`Chunk`] | bytes, zeros, or a typed absence ([`Missing`]) |
 //! | [`SegmentIndex`] | segments in order with the bytes before each, for a view that scrolls through all |
 //! | [`Symbols`], [`stack`], [`disassembly`] | names of addresses, stacks of threads, instructions |
+//! | [`overlay`] | named fields of structures that are recognised |
 //! | [`write_core`] | a core file for debuggers |
 //! | [`carve`] | programs and libraries in memory, as files |
 //! | [`search`] | patterns, and scanning memory, queues, files |
@@ -33,6 +34,7 @@ mod elf;
 mod fuzz;
 mod index;
 mod mapped_file;
+pub mod overlay;
 pub mod search;
 mod segment;
 pub mod stack;
@@ -40,6 +42,8 @@ mod symbols;
 mod whole;
 
 pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
+pub(crate) use elf::build_id;
+
 pub use core_file::{CoreError, CoreSummary, write_core};
 pub use fuzz::fuzz_memory;
 pub use index::SegmentIndex;

@@ -75,6 +75,11 @@ impl<'a> Stacks<'a> {
         Stacks { space, symbols, x86_64, aarch64 }
     }
 
+    /// Names of addresses, which the tables were read with.
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
     /// The stack of a thread; `None` for an architecture whose stacks are not unwound.
     pub fn unwind(&self, registers: &Registers) -> Option<Stack> {
         let general = |name: &str| registers.general.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);

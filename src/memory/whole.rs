@@ -66,6 +66,16 @@ impl Memory {
         &self.issues
     }
 
+    /// Whether the pages of a mapped file are read from the base image.
+    pub fn is_of_base(&self, file: FileId) -> bool {
+        self.files.is_of_base(file)
+    }
+
+    /// Mapped files that are read from the base image.
+    pub fn nr_files_of_base(&self) -> usize {
+        self.files.nr_of_base()
+    }
+
     /// The checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint

@@ -23,6 +23,10 @@ pub enum ActionId {
     PreviousArchive,
     /// SHA-256 of the active archive.
     HashEvidence,
+    /// Ask for a base image.
+    AttachBase,
+    /// Read memory without it again.
+    DetachBase,
     /// End.
     Quit,
     /// Back.
@@ -159,6 +163,22 @@ pub static ACTIONS: &[Action] = &[
         Menu::File,
         1,
     ),
+    row(
+        ActionId::AttachBase,
+        "Attach a base image…",
+        "Read clean pages of mapped files from the image that the container started from",
+        Some("Ctrl+Shift+I"),
+        Menu::File,
+        1,
+    ),
+    row(
+        ActionId::DetachBase,
+        "Remove the base image",
+        "Read memory from the checkpoint alone again",
+        None,
+        Menu::File,
+        1,
+    ),
     row(ActionId::NextArchive, "Next archive", "Show the next open archive", Some("Ctrl+PageDown"), Menu::File, 1),
     row(
         ActionId::PreviousArchive,
@@ -203,6 +223,12 @@ pub static ACTIONS: &[Action] = &[
     panel(PanelKind::Process, "Process detail", "All about the selected process", Some("Ctrl+3")),
     panel(PanelKind::Memory, "Memory", "The address space of the selected process, byte by byte", Some("Ctrl+M")),
     panel(
+        PanelKind::Disassembly,
+        "Disassembly",
+        "The code of the selected process, instruction by instruction",
+        Some("Ctrl+Shift+D"),
+    ),
+    panel(
         PanelKind::Search,
         "Search…",
         "Search memory, queues and files for text, expressions, bytes, values, secrets, rules, strings",
@@ -215,6 +241,7 @@ pub static ACTIONS: &[Action] = &[
     panel(PanelKind::Documents, "Documents", "Spec, configuration and logs", Some("Ctrl+8")),
     panel(PanelKind::Images, "Images", "Raw image files, record by record", Some("Ctrl+9")),
     panel(PanelKind::Issues, "Issues and coverage", "What could not be read, what is not there", None),
+    panel(PanelKind::Sandbox, "Sandbox", "Let the container go on in a sealed virtual machine", Some("Ctrl+Shift+B")),
     panel(PanelKind::Jobs, "Jobs", "Work in the background", None),
     panel(PanelKind::Notifications, "Notifications", "What the program told you", None),
     row(ActionId::ResetLayout, "Reset layout", "Put the panels back where they were", None, Menu::View, 2),
@@ -244,6 +271,8 @@ impl Action {
             | ActionId::Filter
             | ActionId::GoToAddress
             | ActionId::ResetLayout => model.active().is_some(),
+            ActionId::AttachBase => model.active().is_some_and(|archive| archive.arriving().is_none()),
+            ActionId::DetachBase => model.active().is_some_and(|archive| archive.has_base()),
             ActionId::NextHit | ActionId::PreviousHit => {
                 let shown = model.active().and_then(|archive| archive.searches().shown());
                 shown.is_some_and(|shown| !shown.hits().is_empty())
@@ -279,6 +308,11 @@ impl Action {
             ActionId::PreviousArchive => ArchivesCommand::ActivateNeighbour { is_forward: false }.into(),
             ActionId::HashEvidence => {
                 return model.active().map(|archive| ArchivesCommand::Hash(archive.id()).into()).into_iter().collect();
+            }
+            ActionId::AttachBase => ArchivesCommand::AskForBase.into(),
+            ActionId::DetachBase => {
+                let active = model.active().map(|archive| ArchivesCommand::DetachBase(archive.id()).into());
+                return active.into_iter().collect();
             }
             ActionId::Quit => Command::Quit,
             ActionId::Back => NavigateCommand::Back.into(),

@@ -4,13 +4,17 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::sandbox::{Parts, Planned, Wishes};
+use super::search::RulesState;
 use super::{
-    ArchiveId, Arrival, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind, SearchId,
-    SearchNews, SearchRequest, Target, Theme,
+    ArchiveId, Arrival, AttachedBase, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind,
+    SearchId, SearchNews, SearchRequest, Target, Theme,
 };
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
+use crate::memory::Memory;
 use crate::report::search::KeptHit;
+use crate::sandbox::microvm::Event;
 
 /// One thing asked, by the analyst or by a job that has ended.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub enum Command {
     Bookmarks(BookmarksCommand),
     /// Searches.
     Search(SearchCommand),
+    /// Restoring in the sandbox.
+    Sandbox(SandboxCommand),
     /// End the program.
     Quit,
 }
@@ -97,9 +103,45 @@ pub enum ArchivesCommand {
         archive: ArchiveId,
         /// What.
         key: ContentKey,
+        /// Which of its memories it was read from; see [`OpenArchive::memory_version`](super::OpenArchive::memory_version).
+        version: u32,
         /// The content.
         content: Content,
     },
+    /// Open these with the image that their containers started from.
+    OpenWithBase {
+        /// Archives.
+        paths: Vec<PathBuf>,
+        /// The base image of each.
+        base: PathBuf,
+    },
+    /// Ask for the image that the container started from.
+    AskForBase,
+    /// Ask for it by the system's dialog.
+    ChooseBase {
+        /// A directory, else a file.
+        is_directory: bool,
+    },
+    /// Read clean pages of mapped files from this image.
+    AttachBase {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Where the image lies.
+        path: PathBuf,
+    },
+    /// A job has opened it.
+    BaseAttached {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// The image.
+        base: Arc<AttachedBase>,
+        /// Memory that is read with it.
+        memory: Arc<Memory>,
+    },
+    /// Read memory without it again.
+    DetachBase(ArchiveId),
     /// Drop a path from the list of recent archives.
     ForgetRecent(PathBuf),
 }
@@ -311,8 +353,82 @@ pub enum SearchCommand {
     ChooseRules,
     /// Search by these files of rules from now on.
     UseRules(Vec<PathBuf>),
+    /// Look again whether the files of rules compile: they may have been edited.
+    CheckRules,
+    /// A job has looked.
+    RulesChecked {
+        /// For which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// What it found.
+        state: RulesState,
+    },
     /// Ask where to write all hits, as `search --json` does.
     Export(SearchId),
+}
+
+/// About restoring in the sandbox.
+#[derive(Clone, Debug)]
+pub enum SandboxCommand {
+    /// Look whether everything is there.
+    Check,
+    /// Make the bundle.
+    Install,
+    /// A job has looked, or has made it.
+    Checked {
+        /// The job.
+        job: JobId,
+        /// What it found.
+        parts: Arc<Parts>,
+    },
+    /// Plan a restore.
+    Plan(ArchiveId),
+    /// A job has made the plan.
+    Planned {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// The plan.
+        planned: Arc<Planned>,
+    },
+    /// Restore although of a danger, or not.
+    Allow {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Id of the danger.
+        danger: String,
+        /// Allowed.
+        is_allowed: bool,
+    },
+    /// Set what a run gets.
+    Wish {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// What.
+        wishes: Wishes,
+    },
+    /// Let the checkpoint go on.
+    Start(ArchiveId),
+    /// Something happened in the machine.
+    Happened {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// What.
+        event: Box<Event>,
+    },
+    /// Kill the machine.
+    Stop(ArchiveId),
+    /// Let the processes stand still, or go on.
+    Pause {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Stand still.
+        is_paused: bool,
+    },
 }
 
 impl Command {
@@ -364,6 +480,12 @@ impl From<JobsCommand> for Command {
 impl From<NotificationsCommand> for Command {
     fn from(command: NotificationsCommand) -> Command {
         Command::Notifications(command)
+    }
+}
+
+impl From<SandboxCommand> for Command {
+    fn from(command: SandboxCommand) -> Command {
+        Command::Sandbox(command)
     }
 }
 

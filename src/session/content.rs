@@ -7,16 +7,19 @@ use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 
 use super::JobId;
+use super::space::code::Code;
 use super::space::rows::Rows;
 use super::space::shape::Shape;
+use super::space::stacks::ThreadStacks;
 use crate::base::{Issue, Limits, Pid, Progress};
 use crate::checkpoint::Checkpoint;
 use crate::decode::{self, Ctx, Img, RawImg};
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
+use crate::memory::overlay::Fields;
 
 /// Most contents that are kept of one archive.
-const MAX_KEPT: usize = 24;
+const MAX_KEPT: usize = 32;
 
 /// Largest recovered file that is read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -36,6 +39,28 @@ pub enum ContentKey {
     Rows(Pid),
     /// Origins and entropy of the address space of a process.
     Shape(Pid),
+    /// Stacks of the threads of a process.
+    Stacks(Pid),
+    /// Names and areas of the code of a process.
+    Code(Pid),
+    /// Fields of structures in the memory of a process.
+    Fields(Pid),
+}
+
+impl ContentKey {
+    /// Whether it changes with the base image.
+    pub(super) fn is_of_memory(&self) -> bool {
+        match self {
+            ContentKey::Rows(_)
+            | ContentKey::Shape(_)
+            | ContentKey::Stacks(_)
+            | ContentKey::Code(_)
+            | ContentKey::Fields(_) => true,
+            ContentKey::Image(_) | ContentKey::RecordCounts | ContentKey::RootfsEntry(_) | ContentKey::Recovered(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// What was read.
@@ -59,6 +84,12 @@ pub enum Content {
     Rows(Arc<Rows>),
     /// Origins and entropy of an address space.
     Shape(Arc<Shape>),
+    /// Stacks of the threads of a process.
+    Stacks(Arc<ThreadStacks>),
+    /// Names and areas of the code of a process.
+    Code(Arc<Code>),
+    /// Fields of structures in the memory of a process.
+    Fields(Arc<Fields>),
 }
 
 /// How many records an image file has.
@@ -98,6 +129,11 @@ impl Contents {
             self.0.remove(at);
         }
         self.0.push((key, requested));
+    }
+
+    /// Drops what was made of memory: it is read anew.
+    pub(super) fn forget_memory(&mut self) {
+        self.0.retain(|(key, _)| !key.is_of_memory());
     }
 
     /// Whether the job was reading for us; `why` it gave up, or `None` when it was cancelled.
@@ -146,6 +182,19 @@ pub(super) fn read(
         ContentKey::Shape(pid) => {
             let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
             Ok(Content::Shape(Arc::new(Shape::new(&space, ctx)?)))
+        }
+        ContentKey::Fields(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            let order = super::space::byte_order(checkpoint);
+            Ok(Content::Fields(Arc::new(Fields::of(&space, order, ctx)?)))
+        }
+        ContentKey::Code(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            Ok(Content::Code(Arc::new(Code::new(memory, &space, ctx)?)))
+        }
+        ContentKey::Stacks(pid) => {
+            let space = memory.space(*pid).map_err(|why| anyhow!("the memory {why}"))?;
+            Ok(Content::Stacks(Arc::new(ThreadStacks::new(memory, &space, ctx)?)))
         }
     }
 }

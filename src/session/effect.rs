@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::sandbox::{Planned, Wishes};
 use super::{ArchiveId, ContentKey, JobId, PanelKind, SearchId, SearchRequest, Settings, Theme};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
+use crate::evidence::BaseImage;
 use crate::memory::Memory;
 use crate::report::search::KeptHit;
+use crate::sandbox::microvm::Order;
 
 /// One thing to do, once. The driver runs jobs; what needs a window is handed on to it.
 #[derive(Clone, Debug)]
@@ -25,8 +28,17 @@ pub enum Effect {
     },
     /// Tell a job to stop.
     CancelJob(JobId),
+    /// Tell the machine that a job runs what to do.
+    OrderSandbox {
+        /// The job.
+        job: JobId,
+        /// What to do.
+        order: Order,
+    },
     /// Window: ask the analyst for files.
     ChooseFile(FileChoice),
+    /// Window: ask for a base image.
+    AskForBase,
     /// Window: put text on the clipboard.
     CopyText(String),
     /// Window: bring a panel to the front.
@@ -41,7 +53,7 @@ pub enum Effect {
     OpenAbout,
     /// Window: put the cursor into the filter box of the panel in front.
     FocusFilter,
-    /// Window: ask for an address in the memory panel.
+    /// Window: ask for an address in the panel of memory that the analyst is in, else in the hex view.
     FocusAddress,
     /// Window: put the cursor into the field of the search panel.
     FocusSearch {
@@ -78,8 +90,19 @@ pub enum JobWork {
         checkpoint: Arc<Checkpoint>,
         /// Its memory.
         memory: Arc<Memory>,
+        /// Which of its memories that is.
+        version: u32,
         /// What to read.
         key: ContentKey,
+    },
+    /// Open a base image and make the memory that is read with it.
+    AttachBase {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// Where the image lies.
+        path: PathBuf,
     },
     /// Write a file the analyst has asked for.
     WriteFile {
@@ -99,12 +122,47 @@ pub enum JobWork {
         /// What, and where in it.
         request: Box<SearchRequest>,
     },
+    /// Compile files of rules to see whether they are right.
+    CheckRules {
+        /// For which archive.
+        archive: ArchiveId,
+        /// The files.
+        paths: Vec<PathBuf>,
+    },
     /// Write hits, one line of JSON each.
     WriteHits {
         /// Where.
         path: PathBuf,
         /// What.
         hits: Vec<Arc<KeptHit>>,
+    },
+    /// Look whether everything for the sandbox is there.
+    CheckSandbox,
+    /// Make the sandbox's bundle.
+    InstallSandbox,
+    /// Plan a restore.
+    PlanSandbox {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// The image that it started from.
+        base: Option<(PathBuf, Arc<BaseImage>)>,
+        /// What the analyst has set.
+        wishes: Wishes,
+    },
+    /// Carry a plan out, and tell what happens.
+    RunSandbox {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// The image that it started from.
+        base: Option<(PathBuf, Arc<BaseImage>)>,
+        /// The plan.
+        planned: Arc<Planned>,
+        /// What the analyst has set.
+        wishes: Wishes,
     },
     /// Write the settings.
     SaveSettings(Settings),
@@ -117,6 +175,13 @@ pub enum FileChoice {
     OpenFiles,
     /// A directory to open.
     OpenDirectory,
+    /// The base image of an archive.
+    OpenBase {
+        /// Which archive.
+        archive: ArchiveId,
+        /// A directory, else a file.
+        is_directory: bool,
+    },
     /// Files of YARA rules.
     OpenRules,
     /// Where to write hits.

@@ -18,6 +18,7 @@
 pub mod actions;
 mod apply;
 mod arrival;
+mod base;
 mod command;
 mod content;
 mod driver;
@@ -34,6 +35,7 @@ mod objects;
 pub mod palette;
 mod panel;
 pub mod sample;
+pub mod sandbox;
 pub mod search;
 mod settings;
 pub mod space;
@@ -41,9 +43,10 @@ mod target;
 
 pub use apply::apply;
 pub use arrival::Arrival;
+pub use base::{AttachedBase, BaseState};
 pub use command::{
     ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand,
-    SearchCommand, ViewCommand,
+    SandboxCommand, SearchCommand, ViewCommand,
 };
 pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::base::BaseState;
 use super::content::{ContentKey, Contents, Requested};
 use super::filesystem::FileList;
+use super::sandbox::{Readiness, Sandbox};
 use super::search::{SearchId, Searches};
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
 use crate::base::Pid;
@@ -74,6 +76,11 @@ pub struct OpenArchive {
     pub(super) objects: Arc<Vec<Object>>,
     pub(super) files: Arc<FileList>,
     pub(super) memory: Arc<Memory>,
+    /// Counts how often `memory` was changed.
+    pub(super) memory_version: u32,
+    /// Memory without a base image.
+    pub(super) plain_memory: Arc<Memory>,
+    pub(super) base: BaseState,
     pub(super) target: Target,
     pub(super) arrivals: u64,
     pub(super) pid: Option<Pid>,
@@ -81,6 +88,7 @@ pub struct OpenArchive {
     pub(super) hash: HashState,
     pub(super) contents: Contents,
     pub(super) searches: Searches,
+    pub(super) sandbox: Sandbox,
 }
 
 impl OpenArchive {
@@ -129,6 +137,21 @@ impl OpenArchive {
         &self.memory
     }
 
+    /// Changes when memory is read with another base image, or without: what was derived from it is to be made anew.
+    pub fn memory_version(&self) -> u32 {
+        self.memory_version
+    }
+
+    /// The image that the container started from.
+    pub fn base(&self) -> &BaseState {
+        &self.base
+    }
+
+    /// Whether clean pages of mapped files are read from a base image.
+    pub fn has_base(&self) -> bool {
+        matches!(self.base, BaseState::Attached(_))
+    }
+
     /// Counts how often something was selected, so that going where one is can be told from staying there.
     pub fn arrivals(&self) -> u64 {
         self.arrivals
@@ -159,6 +182,11 @@ impl OpenArchive {
         &self.searches
     }
 
+    /// Restoring it.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// The digest of the evidence.
     pub fn hash(&self) -> &HashState {
         &self.hash
@@ -177,6 +205,9 @@ pub struct Model {
     pub(super) next_search: SearchId,
     pub(super) notifications: Notifications,
     pub(super) settings: Settings,
+    pub(super) readiness: Readiness,
+    /// Archives that are being opened, with the base image that each is to have.
+    pub(super) bases_due: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Model {
@@ -218,6 +249,11 @@ impl Model {
     /// Messages.
     pub fn notifications(&self) -> &Notifications {
         &self.notifications
+    }
+
+    /// Whether archives can be restored here.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// What is remembered.

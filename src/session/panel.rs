@@ -11,6 +11,8 @@ pub enum PanelKind {
     Process,
     /// The address space of the selected process, byte by byte.
     Memory,
+    /// The code of the selected process, instruction by instruction.
+    Disassembly,
     /// Searches of memory, queues and files, and what they found.
     Search,
     /// Open files of the whole container.
@@ -27,6 +29,8 @@ pub enum PanelKind {
     Images,
     /// What could not be read, and what is not there.
     Issues,
+    /// Letting the container go on in a machine of its own.
+    Sandbox,
     /// Work in the background.
     Jobs,
     /// Notifications with history.
@@ -35,11 +39,12 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel, in the order of the View menu.
-    pub const ALL: [PanelKind; 14] = [
+    pub const ALL: [PanelKind; 16] = [
         PanelKind::Overview,
         PanelKind::Processes,
         PanelKind::Process,
         PanelKind::Memory,
+        PanelKind::Disassembly,
         PanelKind::Search,
         PanelKind::Files,
         PanelKind::Sockets,
@@ -48,6 +53,7 @@ impl PanelKind {
         PanelKind::Documents,
         PanelKind::Images,
         PanelKind::Issues,
+        PanelKind::Sandbox,
         PanelKind::Jobs,
         PanelKind::Notifications,
     ];
@@ -59,6 +65,7 @@ impl PanelKind {
             PanelKind::Processes => "Processes",
             PanelKind::Process => "Process",
             PanelKind::Memory => "Memory",
+            PanelKind::Disassembly => "Disassembly",
             PanelKind::Search => "Search",
             PanelKind::Files => "Open files",
             PanelKind::Sockets => "Sockets",
@@ -67,6 +74,7 @@ impl PanelKind {
             PanelKind::Documents => "Documents",
             PanelKind::Images => "Images",
             PanelKind::Issues => "Issues",
+            PanelKind::Sandbox => "Sandbox",
             PanelKind::Jobs => "Jobs",
             PanelKind::Notifications => "Notifications",
         }
@@ -79,6 +87,7 @@ impl PanelKind {
             PanelKind::Processes => "Every process that was frozen, as a tree or a list",
             PanelKind::Process => "All about the selected process",
             PanelKind::Memory => "The whole address space of the selected process, byte by byte",
+            PanelKind::Disassembly => "The code of the selected process, instruction by instruction",
             PanelKind::Search => "Search memory, queues and files; what was found stays and can be walked with F4",
             PanelKind::Files => "Every open file description of the container, and who shares it",
             PanelKind::Sockets => "Every socket, with both ends and the bytes that nobody had read yet",
@@ -87,6 +96,7 @@ impl PanelKind {
             PanelKind::Documents => "Runtime spec, engine configuration and logs",
             PanelKind::Images => "Every image file of CRIU, record by record",
             PanelKind::Issues => "What could not be read, and what a checkpoint like this one cannot show",
+            PanelKind::Sandbox => "Let the container go on in a sealed virtual machine, and watch what it does",
             PanelKind::Jobs => "Work in the background, with progress",
             PanelKind::Notifications => "What the program told you, with history",
         }

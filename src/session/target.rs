@@ -105,6 +105,13 @@ pub enum Target {
         /// The address.
         addr: VirtAddr,
     },
+    /// An address of a process, as an instruction.
+    Code {
+        /// The process.
+        pid: Pid,
+        /// The address.
+        addr: VirtAddr,
+    },
     /// A path in the changes of the root filesystem, or a recovered file, by the name the
     /// filesystem panel lists it under.
     RootfsPath(String),
@@ -171,6 +178,7 @@ impl Target {
                 PanelKind::Process
             }
             Target::Address { .. } => PanelKind::Memory,
+            Target::Code { .. } => PanelKind::Disassembly,
             Target::File(_) => PanelKind::Files,
             Target::Socket(_) => PanelKind::Sockets,
             Target::Mount(_) => PanelKind::Mounts,
@@ -189,7 +197,8 @@ impl Target {
             | Target::Thread { pid, .. }
             | Target::Fd { pid, .. }
             | Target::Vma { pid, .. }
-            | Target::Address { pid, .. } => Some(*pid),
+            | Target::Address { pid, .. }
+            | Target::Code { pid, .. } => Some(*pid),
             _ => None,
         }
     }
@@ -219,6 +228,7 @@ impl std::fmt::Display for Target {
             Target::Mount(id) => write!(f, "Mount {id}"),
             Target::Vma { pid, start } => write!(f, "Process {pid}, memory at {start}"),
             Target::Address { pid, addr } => write!(f, "Process {pid}, address {addr}"),
+            Target::Code { pid, addr } => write!(f, "Process {pid}, code at {addr}"),
             Target::RootfsPath(path) | Target::Document(path) => f.write_str(path),
             Target::Image { name, record: None } => f.write_str(name),
             Target::Image { name, record: Some(record) } => write!(f, "{name}, record {record}"),

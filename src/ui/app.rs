@@ -133,8 +133,8 @@ impl App {
                 self.palette = None;
             }
         }
-        if let Some(dialog) = self.dialog
-            && dialog.ui(&ctx)
+        if let Some(dialog) = &mut self.dialog
+            && dialog.ui(&ctx, &self.model, &mut commands)
         {
             self.dialog = None;
         }
@@ -158,6 +158,16 @@ impl App {
         } else {
             self.panels.focus_filter(front);
         }
+    }
+
+    /// Asks for an address where the analyst looks at memory.
+    pub(super) fn focus_address(&mut self) {
+        let kind = match self.dock.front() {
+            PanelKind::Disassembly => PanelKind::Disassembly,
+            _ => PanelKind::Memory,
+        };
+        self.show_panel(kind);
+        self.panels.focus_address(kind);
     }
 
     pub(super) fn show_panel(&mut self, kind: PanelKind) {

@@ -1,30 +1,40 @@
 //! Windows over the window: the sheet of keys, about.
 
+mod base;
+
 use egui::{Modal, RichText, ScrollArea, Ui};
 
 use super::tokens::{self, SPACE_L, SPACE_S, SPACE_XS, Tokens};
 use super::widgets::{paint_icon, primary_button, section_header};
 use super::{icons, keys};
 use crate::session::actions::{ACTIONS, Menu};
+use crate::session::{Command, Model};
+
+pub use base::BaseDialog;
 
 /// Which one is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Dialog {
     /// Keys.
     Shortcuts,
     /// What the program is.
     About,
+    /// Asks for a base image.
+    Base(BaseDialog),
 }
 
 impl Dialog {
     /// Draws it; true when it is to be closed.
-    pub fn ui(self, ctx: &egui::Context) -> bool {
+    pub fn ui(&mut self, ctx: &egui::Context, model: &Model, commands: &mut Vec<Command>) -> bool {
         let backdrop = Tokens::of(&ctx.global_style().visuals).backdrop;
-        let modal = Modal::new(egui::Id::unique(("dialog", self as u8))).backdrop_color(backdrop).show(ctx, |ui| {
+        let id = std::mem::discriminant(self);
+        let modal = Modal::new(egui::Id::unique(("dialog", id))).backdrop_color(backdrop).show(ctx, |ui| {
             ui.set_width(460.0);
             match self {
                 Dialog::Shortcuts => shortcuts_ui(ui),
                 Dialog::About => about_ui(ui),
+                // It has buttons of its own.
+                Dialog::Base(dialog) => return dialog.ui(ui, model, commands),
             }
             ui.add_space(SPACE_S);
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {

@@ -3,7 +3,7 @@
 use crate::session::{ArchivesCommand, Command, Effect, ExportCommand, FileChoice, JobId, SearchCommand, Theme};
 
 use super::App;
-use super::dialogs::Dialog;
+use super::dialogs::{BaseDialog, Dialog};
 use super::palette::Palette;
 
 /// The job that lists the system's fonts.
@@ -21,14 +21,15 @@ pub(super) fn run(app: &mut App, ctx: &egui::Context, effect: Effect) {
         Effect::OpenShortcuts => app.dialog = Some(Dialog::Shortcuts),
         Effect::OpenAbout => app.dialog = Some(Dialog::About),
         Effect::FocusFilter => app.focus_filter(),
-        Effect::FocusAddress => app.panels.focus_address(),
+        Effect::FocusAddress => app.focus_address(),
         Effect::FocusSearch { pid } => app.panels.focus_search(pid),
+        Effect::AskForBase => app.dialog = Some(Dialog::Base(BaseDialog::default())),
         Effect::SetTheme(theme) => set_theme(ctx, theme),
         Effect::SetZoom(percent) => set_zoom(ctx, percent),
         Effect::ChooseFile(choice) => choose_file(app, choice),
         Effect::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         // The driver has run these.
-        Effect::StartJob { .. } | Effect::CancelJob(_) => {}
+        Effect::StartJob { .. } | Effect::CancelJob(_) | Effect::OrderSandbox { .. } => {}
     }
 }
 
@@ -59,6 +60,11 @@ fn choose_file(app: &mut App, choice: FileChoice) {
                 .set_title("Open a checkpoint directory")
                 .pick_folders()
                 .map(|paths| ArchivesCommand::Open(paths).into()),
+            FileChoice::OpenBase { archive, is_directory } => {
+                let dialog = dialog.set_title("Attach a base image");
+                let path = if is_directory { dialog.pick_folder() } else { dialog.pick_file() };
+                path.map(|path| ArchivesCommand::AttachBase { archive, path }.into())
+            }
             FileChoice::OpenRules => dialog
                 .set_title("Choose YARA rules")
                 .add_filter("YARA rules", &["yar", "yara", "rule", "rules"])

@@ -19,6 +19,7 @@ pub(super) fn default_tree() -> Tree<PanelKind> {
         PanelKind::Overview,
         PanelKind::Process,
         PanelKind::Memory,
+        PanelKind::Disassembly,
         PanelKind::Files,
         PanelKind::Sockets,
         PanelKind::Mounts,
@@ -26,6 +27,7 @@ pub(super) fn default_tree() -> Tree<PanelKind> {
         PanelKind::Documents,
         PanelKind::Images,
         PanelKind::Issues,
+        PanelKind::Sandbox,
     ]);
     let below = tabs(&[PanelKind::Search, PanelKind::Jobs, PanelKind::Notifications]);
     let mut right = Linear::new(LinearDir::Vertical, vec![main, below]);

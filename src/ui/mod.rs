@@ -47,12 +47,12 @@ use std::path::PathBuf;
 
 pub use app::App;
 
-/// Opens the window, on `paths` if there are any and on the bundled sample if that is wanted, and returns when it is
-/// closed.
+/// Opens the window, on `paths` if there are any, with `base` as the image that their containers started from, and on the
+/// bundled sample if that is wanted. Returns when it is closed.
 ///
 /// # Errors
 /// There is no display, or no way to draw on it.
-pub fn run(paths: Vec<PathBuf>, opens_sample: bool) -> anyhow::Result<()> {
+pub fn run(paths: Vec<PathBuf>, base: Option<PathBuf>, opens_sample: bool) -> anyhow::Result<()> {
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_title("Cryoscope")
@@ -67,7 +67,15 @@ pub fn run(paths: Vec<PathBuf>, opens_sample: bool) -> anyhow::Result<()> {
     let create = move |cc: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>> {
         install(&cc.egui_ctx);
         let (settings, problem) = crate::session::Settings::load();
-        let mut app = App::new(&cc.egui_ctx, settings, paths).with_system_fonts(&cc.egui_ctx);
+        let mut app = match base {
+            Some(base) => {
+                let mut app = App::new(&cc.egui_ctx, settings, Vec::new());
+                app.ask(crate::session::ArchivesCommand::OpenWithBase { paths, base });
+                app
+            }
+            None => App::new(&cc.egui_ctx, settings, paths),
+        }
+        .with_system_fonts(&cc.egui_ctx);
         if let Some(detail) = problem {
             let title = "Settings could not be read".to_owned();
             app.ask(crate::session::NotificationsCommand::ReportFailure { title, detail });

@@ -100,6 +100,10 @@ pub struct Tokens {
     pub on_accent: Color32,
     /// Text of bytes.
     pub bytes: ByteTokens,
+    /// Words of instructions.
+    pub code: CodeTokens,
+    /// Fields of structures.
+    pub structures: StructureTokens,
     /// Marks of where bytes come from.
     pub origins: OriginTokens,
 }
@@ -130,6 +134,39 @@ impl ByteTokens {
             _ => self.high,
         }
     }
+}
+
+/// Colours of the words of an instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeTokens {
+    /// What is done.
+    pub mnemonic: Color32,
+    /// Jumps, calls, returns, traps.
+    pub flow: Color32,
+    /// Registers.
+    pub register: Color32,
+    /// Numbers.
+    pub number: Color32,
+    /// Words about sizes and shifts, brackets and commas.
+    pub keyword: Color32,
+}
+
+/// Colours of structures in memory: their fields stand on a tint of it, their names are in it.
+#[derive(Clone, Copy, Debug)]
+pub struct StructureTokens {
+    /// Heads of images.
+    pub image: Color32,
+    /// Program headers.
+    pub segment: Color32,
+    /// The list of the dynamic linker.
+    pub linker: Color32,
+    /// Addresses of sockets.
+    pub socket: Color32,
+}
+
+impl StructureTokens {
+    /// How much of the colour a tint has.
+    pub const TINT: f32 = 0.17;
 }
 
 /// Colours of where bytes come from. A word stands with them.
@@ -176,6 +213,19 @@ const DARK: Tokens = Tokens {
         high: Color32::from_rgb(0xb8, 0xb0, 0xf6),
         ones: Color32::from_rgb(0xef, 0x8f, 0xbd),
     },
+    code: CodeTokens {
+        mnemonic: Color32::from_rgb(0xf3, 0xf5, 0xf8),
+        flow: Color32::from_rgb(0xe8, 0xb1, 0x6a),
+        register: Color32::from_rgb(0x86, 0xd8, 0xb0),
+        number: Color32::from_rgb(0xb8, 0xb0, 0xf6),
+        keyword: Color32::from_rgb(0x9a, 0xa3, 0xb0),
+    },
+    structures: StructureTokens {
+        image: Color32::from_rgb(0xb8, 0xb0, 0xf6),
+        segment: Color32::from_rgb(0xe8, 0xb1, 0x6a),
+        linker: Color32::from_rgb(0x5c, 0xbc, 0xef),
+        socket: Color32::from_rgb(0xef, 0x8f, 0xbd),
+    },
     origins: OriginTokens {
         dump: Color32::from_rgb(0x5c, 0xbc, 0xef),
         parent: Color32::from_rgb(0xb8, 0xb0, 0xf6),
@@ -212,6 +262,19 @@ const LIGHT: Tokens = Tokens {
         control: Color32::from_rgb(0x8f, 0x52, 0x00),
         high: Color32::from_rgb(0x5a, 0x3f, 0xb5),
         ones: Color32::from_rgb(0xa8, 0x24, 0x6b),
+    },
+    code: CodeTokens {
+        mnemonic: Color32::from_rgb(0x0c, 0x11, 0x18),
+        flow: Color32::from_rgb(0x8f, 0x52, 0x00),
+        register: Color32::from_rgb(0x12, 0x6a, 0x3d),
+        number: Color32::from_rgb(0x5a, 0x3f, 0xb5),
+        keyword: Color32::from_rgb(0x56, 0x60, 0x6d),
+    },
+    structures: StructureTokens {
+        image: Color32::from_rgb(0x5a, 0x3f, 0xb5),
+        segment: Color32::from_rgb(0x83, 0x55, 0x00),
+        linker: Color32::from_rgb(0x0a, 0x64, 0x96),
+        socket: Color32::from_rgb(0xa8, 0x24, 0x6b),
     },
     origins: OriginTokens {
         dump: Color32::from_rgb(0x1b, 0x7c, 0xb4),
@@ -397,6 +460,27 @@ mod tests {
                 for background in [tokens.surface, tokens.well, tokens.stripe] {
                     let contrast = contrast(byte, background);
                     assert!(contrast >= 4.5, "{theme}: byte {byte:?} has {contrast:.2}");
+                }
+            }
+            let code = &tokens.code;
+            for word in [code.mnemonic, code.flow, code.register, code.number, code.keyword] {
+                for background in [tokens.surface, tokens.stripe, tokens.selected] {
+                    let contrast = contrast(word, background);
+                    assert!(contrast >= 4.5, "{theme}: word {word:?} has {contrast:.2}");
+                }
+            }
+            let structures = &tokens.structures;
+            for color in [structures.image, structures.segment, structures.linker, structures.socket] {
+                assert!(contrast(color, tokens.surface) >= 4.5, "{theme}: {color:?} as a name");
+                let tint = color.gamma_multiply(StructureTokens::TINT);
+                let over =
+                    |tint: u8, below: u8| tint.saturating_add((f32::from(below) * (1.0 - StructureTokens::TINT)) as u8);
+                let below = tokens.surface;
+                let tinted =
+                    Color32::from_rgb(over(tint.r(), below.r()), over(tint.g(), below.g()), over(tint.b(), below.b()));
+                for byte in [bytes.zero, bytes.printable, bytes.control, bytes.high, bytes.ones] {
+                    let contrast = contrast(byte, tinted);
+                    assert!(contrast >= 3.4, "{theme}: byte {byte:?} on a tint of {color:?} has {contrast:.2}");
                 }
             }
             let origins = &tokens.origins;

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{navigate, save_settings, start_job};
+use super::{base_image, navigate, save_settings, start_job};
 use crate::checkpoint::Checkpoint;
 use crate::session::content::Contents;
+use crate::session::sandbox::Sandbox;
 use crate::session::search::Searches;
 use crate::session::{
-    ArchiveId, ArchivesCommand, ContentKey, Effect, FileChoice, HashState, JobId, JobWork, Level, Loaded, Model,
-    OpenArchive, PanelKind, ProcessTab, Requested, Target,
+    ArchiveId, ArchivesCommand, BaseState, ContentKey, Effect, FileChoice, HashState, JobId, JobWork, Level, Loaded,
+    Model, OpenArchive, PanelKind, ProcessTab, Requested, Target,
 };
 
 pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> {
@@ -37,12 +38,25 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
             Vec::new()
         }
         ArchivesCommand::Read { archive, key } => read(model, archive, key),
-        ArchivesCommand::HasRead { archive, key, content } => {
-            if let Some(archive) = model.archives.iter_mut().find(|open| open.id == archive) {
+        ArchivesCommand::HasRead { archive, key, version, content } => {
+            let is_current = |open: &&mut OpenArchive| !key.is_of_memory() || open.memory_version == version;
+            if let Some(archive) = model.archives.iter_mut().find(|open| open.id == archive).filter(is_current) {
                 archive.contents.set(key, Requested::Ready(content));
             }
             Vec::new()
         }
+        ArchivesCommand::OpenWithBase { paths, base } => base_image::open_with(model, paths, &base),
+        ArchivesCommand::AskForBase => base_image::ask(model),
+        ArchivesCommand::ChooseBase { is_directory } => {
+            let archive = model.active().map(OpenArchive::id);
+            let choice = archive.map(|archive| FileChoice::OpenBase { archive, is_directory });
+            choice.map(Effect::ChooseFile).into_iter().collect()
+        }
+        ArchivesCommand::AttachBase { archive, path } => base_image::attach(model, archive, path),
+        ArchivesCommand::BaseAttached { archive, job, base, memory } => {
+            base_image::attached(model, archive, job, base, memory)
+        }
+        ArchivesCommand::DetachBase(archive) => base_image::detach(model, archive),
         ArchivesCommand::ForgetRecent(path) => {
             model.settings.forget(&path);
             vec![save_settings(model)]
@@ -51,7 +65,7 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
 }
 
 /// Starts a job for each path that is not open; one that is open is shown.
-fn open(model: &mut Model, paths: Vec<PathBuf>) -> Vec<Effect> {
+pub(super) fn open(model: &mut Model, paths: Vec<PathBuf>) -> Vec<Effect> {
     let mut effects = Vec::new();
     for path in paths {
         match model.archives.iter().find(|archive| archive.path == path && !archive.is_sample) {
@@ -95,6 +109,7 @@ fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Load
     if !is_sample {
         effects.push(save_settings(model));
     }
+    effects.extend(base_image::attach_due(model, path));
     effects
 }
 
@@ -130,13 +145,17 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             checkpoint,
             objects,
             files,
+            plain_memory: Arc::clone(&memory),
             memory,
+            memory_version: 0,
+            base: BaseState::None,
             arrivals: 0,
             target: before.map_or(Target::Overview, |archive| archive.target.clone()),
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
             contents: Contents::default(),
             searches: Searches::default(),
+            sandbox: Sandbox::default(),
         });
     }
     let ids: Vec<ArchiveId> = fresh.iter().map(|archive| archive.id).collect();
@@ -209,6 +228,9 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
     }
     let searching = closed.searches.sessions().iter().filter(|session| session.is_running());
     effects.extend(searching.map(|session| Effect::CancelJob(session.job())));
+    if let BaseState::Opening { job, .. } = closed.base {
+        effects.push(Effect::CancelJob(job));
+    }
     // Whoever closes an early look does not want the rest.
     effects.extend(closed.arriving.map(Effect::CancelJob));
     effects
@@ -246,6 +268,7 @@ fn read(model: &mut Model, id: ArchiveId, key: ContentKey) -> Vec<Effect> {
         archive: id,
         checkpoint: Arc::clone(&archive.checkpoint),
         memory: Arc::clone(&archive.memory),
+        version: archive.memory_version,
         key: key.clone(),
     };
     // Too quick and too many for the list of jobs.
@@ -257,7 +280,7 @@ fn read(model: &mut Model, id: ArchiveId, key: ContentKey) -> Vec<Effect> {
     vec![Effect::StartJob { id: job, title: "Read".into(), work }]
 }
 
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     crate::base::escape_controls(&name.to_string_lossy()).into_owned()
 }

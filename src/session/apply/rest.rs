@@ -3,8 +3,7 @@
 use super::{save_settings, start_job};
 use crate::session::space::bookmarks;
 use crate::session::{
-    BookmarksCommand, Effect, ExportCommand, FileChoice, JobWork, Level, Model, NotificationsCommand, PanelKind,
-    ViewCommand,
+    BookmarksCommand, Effect, ExportCommand, FileChoice, JobWork, Level, Model, NotificationsCommand, ViewCommand,
 };
 
 pub(super) fn apply_view(model: &mut Model, command: ViewCommand) -> Vec<Effect> {
@@ -25,7 +24,7 @@ pub(super) fn apply_view(model: &mut Model, command: ViewCommand) -> Vec<Effect>
         ViewCommand::OpenShortcuts => vec![Effect::OpenShortcuts],
         ViewCommand::OpenAbout => vec![Effect::OpenAbout],
         ViewCommand::FocusFilter => vec![Effect::FocusFilter],
-        ViewCommand::GoToAddress => vec![Effect::ShowPanel(PanelKind::Memory), Effect::FocusAddress],
+        ViewCommand::GoToAddress => vec![Effect::FocusAddress],
         ViewCommand::SetTheme(theme) => {
             model.settings.theme = theme;
             vec![Effect::SetTheme(theme), save_settings(model)]

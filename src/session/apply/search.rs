@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{navigate, start_job};
-use crate::session::search::{MAX_SESSIONS, SearchSession, SearchState, target_of};
+use crate::session::search::{MAX_SESSIONS, RulesState, SearchSession, SearchState, target_of};
 use crate::session::{
     ArchiveId, Effect, FileChoice, JobEnd, JobId, JobWork, Model, NavigateCommand, PanelKind, SearchCommand, SearchId,
     SearchNews, SearchRequest,
@@ -51,8 +51,22 @@ pub(super) fn apply(model: &mut Model, command: SearchCommand) -> Vec<Effect> {
         SearchCommand::UseRules(paths) => {
             if let Some(active) = model.active_mut() {
                 active.searches.rules = paths;
+                active.searches.rules_state = RulesState::Unchecked;
+                active.searches.rules_job = None;
             }
-            vec![Effect::ShowPanel(PanelKind::Search)]
+            let mut effects = vec![Effect::ShowPanel(PanelKind::Search)];
+            effects.extend(check_rules(model));
+            effects
+        }
+        SearchCommand::CheckRules => check_rules(model),
+        SearchCommand::RulesChecked { archive, job, state } => {
+            let open = model.archives.iter_mut().find(|open| open.id == archive);
+            // Others may have been chosen meanwhile.
+            if let Some(open) = open.filter(|open| open.searches.rules_job == Some(job)) {
+                open.searches.rules_job = None;
+                open.searches.rules_state = state;
+            }
+            Vec::new()
         }
         SearchCommand::Export(id) => {
             let hits = session(model, id).map(|session| session.hits.to_vec()).filter(|hits| !hits.is_empty());
@@ -61,6 +75,21 @@ pub(super) fn apply(model: &mut Model, command: SearchCommand) -> Vec<Effect> {
                 .collect()
         }
     }
+}
+
+/// Starts a job that compiles the rules, unless one is at it. Too quick and too many for the list of jobs.
+fn check_rules(model: &mut Model) -> Vec<Effect> {
+    let wanted =
+        model.active().filter(|active| !active.searches.rules.is_empty() && active.searches.rules_job.is_none());
+    let Some((archive, paths)) = wanted.map(|active| (active.id, active.searches.rules.clone())) else {
+        return Vec::new();
+    };
+    model.next_job.0 += 1;
+    let id = model.next_job;
+    if let Some(active) = model.active_mut() {
+        active.searches.rules_job = Some(id);
+    }
+    vec![Effect::StartJob { id, title: "Check rules".into(), work: JobWork::CheckRules { archive, paths } }]
 }
 
 fn session(model: &Model, id: SearchId) -> Option<&SearchSession> {

@@ -252,7 +252,7 @@ fn address_selects_its_process_and_going_where_one_is_counts() {
     let _ = apply(&mut model, Command::go(place));
     assert_ne!(model.active().unwrap().arrivals(), arrivals);
     let effects = apply(&mut model, ViewCommand::GoToAddress.into());
-    assert!(matches!(effects.as_slice(), [Effect::ShowPanel(PanelKind::Memory), Effect::FocusAddress]));
+    assert!(matches!(effects.as_slice(), [Effect::FocusAddress]));
 }
 
 #[test]

@@ -247,12 +247,32 @@ impl SearchSession {
     }
 }
 
+/// What is known of the files of rules that were chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RulesState {
+    /// They were not looked at.
+    #[default]
+    Unchecked,
+    /// They compile.
+    Right {
+        /// Rules in them.
+        nr_rules: usize,
+        /// What the compiler had to say.
+        warnings: Vec<String>,
+    },
+    /// One cannot be read, or a rule is wrong; the message has its place.
+    Wrong(String),
+}
+
 /// The searches of an archive, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Searches {
     pub(super) sessions: Vec<SearchSession>,
     pub(super) shown: Option<SearchId>,
     pub(super) rules: Vec<PathBuf>,
+    pub(super) rules_state: RulesState,
+    /// The job that looks at them.
+    pub(super) rules_job: Option<JobId>,
 }
 
 impl Searches {
@@ -274,6 +294,16 @@ impl Searches {
     /// Files of YARA rules that were chosen last.
     pub fn rules(&self) -> &[PathBuf] {
         &self.rules
+    }
+
+    /// Whether these compile.
+    pub fn rules_state(&self) -> &RulesState {
+        &self.rules_state
+    }
+
+    /// Whether they are being looked at.
+    pub fn is_checking_rules(&self) -> bool {
+        self.rules_job.is_some()
     }
 
     /// The hit that the analyst is at, if it lies in the memory of a process.

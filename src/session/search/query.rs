@@ -210,6 +210,17 @@ impl Query {
     }
 }
 
+/// A secret with enough of it to be told from others: its kind stands beside it. Its length is not told either.
+pub fn masked(text: &str) -> String {
+    const HIDDEN: &str = "••••••••";
+    let letters = text.chars().count();
+    // Of short ones each letter says too much.
+    let (first, last) = if letters >= 16 { (4, 2) } else { (0, 0) };
+    let head: String = text.chars().take(first).collect();
+    let tail: String = text.chars().skip(letters - last).collect();
+    format!("{head}{HIDDEN}{tail}")
+}
+
 /// Bytes as letters of ASCII, a dot for each other.
 pub fn printable(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '.' }).collect()
@@ -222,4 +233,17 @@ fn visible(text: &str) -> String {
             || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     text.chars().map(|letter| if is_odd(letter) { '.' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn masked_secret_keeps_its_beginning_and_says_nothing_of_its_length() {
+        assert_eq!(masked("AKIAIOSFODNN7EXAMPLE"), "AKIA••••••••LE");
+        assert_eq!(masked(&format!("ghp_{}", "x".repeat(400))), "ghp_••••••••xx");
+        assert_eq!(masked("hunter2"), "••••••••");
+        assert_eq!(masked(""), "••••••••");
+    }
 }

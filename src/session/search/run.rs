@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::hits::len_of;
-use super::{MAX_HIT_BYTES, MAX_HITS, QueryKind, SearchNews, SearchRequest};
+use super::{MAX_HIT_BYTES, MAX_HITS, QueryKind, RulesState, SearchNews, SearchRequest};
 use crate::base::{Cancelled, Progress};
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
@@ -55,6 +55,17 @@ fn run_into(memory: &Memory, request: &SearchRequest, teller: &Teller<'_>) -> an
     }
     #[cfg(not(feature = "yara"))]
     anyhow::bail!("this program was built without YARA")
+}
+
+/// Whether files of rules compile.
+pub(in crate::session) fn check_rules(paths: &[std::path::PathBuf]) -> RulesState {
+    #[cfg(feature = "yara")]
+    return match super::rules::read(paths) {
+        Ok(rules) => RulesState::Right { nr_rules: rules.infos().len(), warnings: rules.warnings().to_vec() },
+        Err(why) => RulesState::Wrong(format!("{why:#}")),
+    };
+    #[cfg(not(feature = "yara"))]
+    RulesState::Wrong(format!("{} files, and this program was built without YARA", paths.len()))
 }
 
 /// What waits to be told.

@@ -8,17 +8,23 @@
 //! | [`cursor`] | moving through rows; pointers |
 //! | [`copy`] | bytes as C, Rust, Python, YARA and so on |
 //! | [`shape`] | the whole space squeezed into a strip: origins and entropy |
+//! | [`code`], [`listing`], [`operands`] | memory as instructions: rows in view, what their words are |
+//! | [`stacks`] | where each thread stands, and who called |
 //! | [`bookmarks`] | places with a note, kept with the settings |
 //!
-//! Rows and shape are made by a job ([`super::ContentKey`]); all else is cheap enough for a frame.
+//! Rows, shape, code and stacks are made by jobs ([`super::ContentKey`]); all else is cheap enough for a frame.
 
 pub mod address;
 pub mod bookmarks;
+pub mod code;
 pub mod copy;
 pub mod cursor;
+pub mod listing;
+pub mod operands;
 pub mod readings;
 pub mod rows;
 pub mod shape;
+pub mod stacks;
 
 use crate::base::{ByteOrder, Pid, VirtAddr};
 use crate::checkpoint::{Checkpoint, Process, Vma};

@@ -5,20 +5,19 @@ use std::cmp::Ordering;
 
 use egui::{RichText, Ui};
 
-use crate::base::escape_controls;
+use crate::base::{Issue, escape_controls};
 use crate::checkpoint::Checkpoint;
-use crate::session::{Command, OpenArchive, Target};
+use crate::session::{BaseState, Command, OpenArchive, Target};
 use crate::ui::icons;
 use crate::ui::tokens::{Tokens, Tone};
-use crate::ui::widgets::{
-    Cell, Column, Table, TableRows, TableState, detail_page, empty_state, property_phrase, tab_strip,
-};
+use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, detail_page, empty_state, tab_strip};
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
 pub struct IssuesState {
     tab: usize,
     table: TableState,
+    base: TableState,
     seen: Option<Target>,
 }
 
@@ -41,8 +40,17 @@ pub fn issues_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut IssuesState) ->
         state.seen = Some(archive.target().clone());
     }
     ui.spacing_mut().item_spacing.y = 0.0;
-    let tabs = [("Could not be read", checkpoint.issues.len()), ("Cannot be shown", checkpoint.coverage.len())];
-    state.tab = tab_strip(ui, &tabs, state.tab);
+    let base = match archive.base() {
+        BaseState::Attached(base) if !base.issues.is_empty() => base.issues.as_slice(),
+        _ => &[],
+    };
+    let tabs = [
+        ("Could not be read", checkpoint.issues.len()),
+        ("Cannot be shown", checkpoint.coverage.len()),
+        ("Base image", base.len()),
+    ];
+    let nr_tabs = if base.is_empty() { 2 } else { 3 };
+    state.tab = tab_strip(ui, tabs.get(..nr_tabs).unwrap_or(&tabs), state.tab.min(nr_tabs - 1));
     match state.tab {
         0 if checkpoint.issues.is_empty() => {
             let hint = "Every record of every image was read. What such a checkpoint cannot show stands beside.";
@@ -51,10 +59,16 @@ pub fn issues_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut IssuesState) ->
         0 => {
             let table = Table::new("issues", COLUMNS);
             let key = u64::from(archive.id().0);
-            let rows = IssueRows(checkpoint);
+            let rows = IssueRows { checkpoint, issues: &checkpoint.issues, is_base: false };
             commands.extend(table.show(ui, &mut state.table, &rows, key, archive.target(), |_| {}));
         }
-        _ => coverage_ui(ui, archive, &mut commands),
+        1 => coverage_ui(ui, archive, &mut commands),
+        _ => {
+            let table = Table::new("base image", COLUMNS);
+            let key = u64::from(archive.id().0) << 32 | u64::from(archive.memory_version());
+            let rows = IssueRows { checkpoint, issues: base, is_base: true };
+            commands.extend(table.show(ui, &mut state.base, &rows, key, archive.target(), |_| {}));
+        }
     }
     commands
 }
@@ -70,7 +84,7 @@ fn coverage_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
             "What this checkpoint cannot show. That something does not appear is no sign that it was not there.";
         ui.add(egui::Label::new(RichText::new(intro).color(Tokens::get(ui).muted)).wrap());
         for gap in gaps {
-            property_phrase(ui, commands, gap.what, &escape_controls(&gap.why));
+            super::base::gap_ui(ui, archive, gap, commands);
         }
     });
 }
@@ -80,20 +94,25 @@ const COLUMNS: &[Column] = &[
     Column::left("What", 600.0, "What could not be read; the rest is shown"),
 ];
 
-struct IssueRows<'a>(&'a Checkpoint);
+struct IssueRows<'a> {
+    checkpoint: &'a Checkpoint,
+    issues: &'a [Issue],
+    /// They are about the base image.
+    is_base: bool,
+}
 
 impl TableRows for IssueRows<'_> {
     fn len(&self) -> usize {
-        self.0.issues.len()
+        self.issues.len()
     }
 
     fn cell(&self, row: usize, column: usize) -> Cell<'_> {
-        let Some(issue) = self.0.issues.get(row) else { return Cell::empty() };
+        let Some(issue) = self.issues.get(row) else { return Cell::empty() };
         match column {
             0 => {
                 let label = escape_controls(&issue.place.to_string()).into_owned();
                 let cell = Cell::mono(label).icon(icons::ISSUE, Tone::Warning);
-                match Target::of_place(self.0, &issue.place) {
+                match Target::of_place(self.checkpoint, &issue.place) {
                     Some(target) => cell.link(target),
                     None => cell,
                 }
@@ -103,16 +122,16 @@ impl TableRows for IssueRows<'_> {
     }
 
     fn compare(&self, a: usize, b: usize, column: usize) -> Ordering {
-        let (Some(left), Some(right)) = (self.0.issues.get(a), self.0.issues.get(b)) else { return Ordering::Equal };
+        let (Some(left), Some(right)) = (self.issues.get(a), self.issues.get(b)) else { return Ordering::Equal };
         if column == 0 { left.place.cmp(&right.place) } else { left.what.cmp(&right.what) }
     }
 
     fn matches(&self, row: usize, needle: &str, _nr_columns: usize) -> bool {
-        let Some(issue) = self.0.issues.get(row) else { return false };
+        let Some(issue) = self.issues.get(row) else { return false };
         crate::ui::widgets::contains_ignore_case(&issue.to_string(), needle)
     }
 
     fn target(&self, row: usize) -> Option<Target> {
-        (row < self.0.issues.len()).then_some(Target::Issue(row))
+        (row < self.issues.len() && !self.is_base).then_some(Target::Issue(row))
     }
 }

@@ -1,5 +1,8 @@
 //! One file per panel: its state and one function that draws it.
 
+mod address_field;
+mod base;
+pub mod disassembly;
 pub mod documents;
 pub mod files;
 pub mod filesystem;
@@ -12,6 +15,7 @@ pub mod notifications;
 pub mod overview;
 pub mod process;
 pub mod processes;
+pub mod sandbox;
 pub mod search;
 pub mod sockets;
 
@@ -27,6 +31,7 @@ pub struct Panels {
     processes: processes::ProcessesState,
     process: process::ProcessState,
     memory: memory::MemoryState,
+    disassembly: disassembly::DisassemblyState,
     search: search::SearchState,
     files: files::FilesState,
     sockets: sockets::SocketsState,
@@ -35,6 +40,7 @@ pub struct Panels {
     documents: documents::DocumentsState,
     images: images::ImagesState,
     issues: issues::IssuesState,
+    sandbox: sandbox::SandboxState,
 }
 
 impl Panels {
@@ -54,6 +60,7 @@ impl Panels {
             PanelKind::Processes => processes::processes_ui(ui, archive, &mut self.processes),
             PanelKind::Process => process::process_ui(ui, archive, &mut self.process),
             PanelKind::Memory => memory::memory_ui(ui, archive, &model.settings().bookmarks, &mut self.memory),
+            PanelKind::Disassembly => disassembly::disassembly_ui(ui, archive, &mut self.disassembly),
             PanelKind::Search => search::search_ui(ui, archive, model.jobs(), &mut self.search),
             PanelKind::Files => files::files_ui(ui, archive, &mut self.files),
             PanelKind::Sockets => sockets::sockets_ui(ui, archive, &mut self.sockets),
@@ -62,6 +69,7 @@ impl Panels {
             PanelKind::Documents => documents::documents_ui(ui, archive, &mut self.documents),
             PanelKind::Images => images::images_ui(ui, archive, &mut self.images),
             PanelKind::Issues => issues::issues_ui(ui, archive, &mut self.issues),
+            PanelKind::Sandbox => sandbox::sandbox_ui(ui, archive, model.readiness(), model.jobs(), &mut self.sandbox),
             PanelKind::Jobs | PanelKind::Notifications => Vec::new(),
         }
     }
@@ -79,7 +87,12 @@ impl Panels {
             PanelKind::Documents => self.documents.focus_filter(),
             PanelKind::Images => self.images.focus_filter(),
             PanelKind::Issues => self.issues.focus_filter(),
-            PanelKind::Overview | PanelKind::Memory | PanelKind::Jobs | PanelKind::Notifications => {}
+            PanelKind::Sandbox => self.sandbox.focus_filter(),
+            PanelKind::Overview
+            | PanelKind::Memory
+            | PanelKind::Disassembly
+            | PanelKind::Jobs
+            | PanelKind::Notifications => {}
         }
     }
 
@@ -88,9 +101,12 @@ impl Panels {
         self.search.focus_query(pid);
     }
 
-    /// Puts the cursor into the address field of the memory panel.
-    pub fn focus_address(&mut self) {
-        self.memory.focus_address();
+    /// Puts the cursor into the address field of a panel that has one.
+    pub fn focus_address(&mut self, kind: PanelKind) {
+        match kind {
+            PanelKind::Disassembly => self.disassembly.focus_address(),
+            _ => self.memory.focus_address(),
+        }
     }
 
     /// Forgets the state of a panel that has failed.
@@ -100,6 +116,7 @@ impl Panels {
             PanelKind::Processes => self.processes = Default::default(),
             PanelKind::Process => self.process = Default::default(),
             PanelKind::Memory => self.memory = Default::default(),
+            PanelKind::Disassembly => self.disassembly = Default::default(),
             PanelKind::Search => self.search = Default::default(),
             PanelKind::Files => self.files = Default::default(),
             PanelKind::Sockets => self.sockets = Default::default(),
@@ -108,6 +125,7 @@ impl Panels {
             PanelKind::Documents => self.documents = Default::default(),
             PanelKind::Images => self.images = Default::default(),
             PanelKind::Issues => self.issues = Default::default(),
+            PanelKind::Sandbox => self.sandbox = Default::default(),
             PanelKind::Jobs | PanelKind::Notifications => {}
         }
     }

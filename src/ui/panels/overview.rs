@@ -7,9 +7,7 @@ use crate::base::{Issue, escape_controls};
 use crate::checkpoint::Checkpoint;
 use crate::session::{ArchiveId, ArchivesCommand, Command, HashState, OpenArchive, PanelKind, Target};
 use crate::ui::tokens::{self, SPACE_L, SPACE_M, SPACE_S, SPACE_XS, Tokens, Tone};
-use crate::ui::widgets::{
-    Value, badge, link, mono_text, paint_icon, property, property_phrase, property_ui, section, target_link,
-};
+use crate::ui::widgets::{Value, badge, link, mono_text, paint_icon, property, property_ui, section, target_link};
 use crate::ui::{icons, text};
 
 /// Most rows of a list that may be long; the rest is counted.
@@ -80,7 +78,7 @@ pub fn overview_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut OverviewState
             }
             ui.spacing_mut().item_spacing.x = SPACE_S;
             issues_ui(ui, checkpoint, &mut commands);
-            coverage_ui(ui, checkpoint, &mut commands);
+            coverage_ui(ui, archive, &mut commands);
             annotations_ui(ui, checkpoint);
         });
     });
@@ -263,6 +261,14 @@ fn evidence_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
                 }
             }
         });
+        property_ui(
+            ui,
+            "Base image",
+            "The image that the container started from; it has the clean pages of mapped files",
+            |ui| {
+                super::base::state_ui(ui, archive, commands);
+            },
+        );
         let sizes = &checkpoint.sizes;
         property(ui, commands, "Images", "All image files of CRIU", Value::Text(&text::bytes(sizes.checkpoint_bytes)));
         property(ui, commands, "Memory", "Pages of memory among them", Value::Text(&text::bytes(sizes.pages_bytes)));
@@ -359,14 +365,14 @@ fn issue_ui(ui: &mut Ui, index: usize, issue: &Issue, commands: &mut Vec<Command
     });
 }
 
-fn coverage_ui(ui: &mut Ui, checkpoint: &Checkpoint, commands: &mut Vec<Command>) {
-    let gaps = &checkpoint.coverage;
+fn coverage_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
+    let gaps = &archive.checkpoint().coverage;
     if gaps.is_empty() {
         return;
     }
     section(ui, "Cannot be shown", "what a checkpoint like this one does not hold", |ui| {
         for gap in gaps {
-            property_phrase(ui, commands, gap.what, &escape_controls(&gap.why));
+            super::base::gap_ui(ui, archive, gap, commands);
         }
     });
 }

@@ -1,6 +1,6 @@
 //! Names that lead to their object.
 
-use egui::{CursorIcon, FontId, Response, Role, Sense, Stroke, Ui, WidgetInfo};
+use egui::{CursorIcon, FontId, Id, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo};
 
 use crate::session::{Command, Target};
 use crate::ui::tokens::{self, Tokens};
@@ -22,6 +22,22 @@ pub fn target_link(ui: &mut Ui, commands: &mut Vec<Command>, text: &str, target:
         commands.push(Command::go(target));
     }
     response
+}
+
+/// Small words that can be pressed, painted at the left of `rect` and cut at its right.
+pub fn link_at(ui: &mut Ui, rect: Rect, id: Id, text: &str) -> Response {
+    let accent = Tokens::get(ui).accent;
+    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), tokens::small_font(), accent);
+    job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width().max(0.0));
+    let galley = ui.painter().layout_job(job);
+    let at = Rect::from_min_size(egui::pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley.size());
+    let response = ui.interact(at.intersect(rect), id, Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Link, ui.is_enabled(), text));
+    ui.painter_at(rect).galley(at.min, galley, accent);
+    if response.hovered() || response.has_focus() {
+        ui.painter().hline(at.x_range(), at.bottom(), Stroke::new(1.0, accent));
+    }
+    response.on_hover_cursor(CursorIcon::PointingHand)
 }
 
 fn link_in(ui: &mut Ui, text: &str, font: FontId) -> Response {

@@ -6,7 +6,7 @@
 //! | [`ListRow`] | one row of a list or tree |
 //! | [`Table`] | many rows: virtual, sorted, filtered, walked by keys |
 //! | [`FilterBox`] | a filter with its count, and match highlighting |
-//! | [`link`], [`target_link`] | a name that leads to its object |
+//! | [`link`], [`link_at`], [`target_link`] | a name that leads to its object |
 //! | [`badge`] | a short word with a meaning |
 //! | [`icon_button`], [`button`] | things to press |
 //! | [`HexView`], [`TextView`], [`JsonView`] | bytes, text, JSON |
@@ -42,7 +42,7 @@ pub use empty::{empty_state, no_archive};
 pub use filter::{FilterBox, contains_ignore_case, highlighted};
 pub use hex::HexView;
 pub use json::JsonView;
-pub use link::{link, link_mono, target_link};
+pub use link::{link, link_at, link_mono, target_link};
 pub use loading::Loading;
 pub use property::{Value, absent, mono_text, property, property_field, property_phrase, property_ui};
 pub use row::{ListRow, RowResponse};

@@ -1,76 +1,15 @@
 //! The bar over the bytes, and the line below them that says where the cursor is.
 
-use egui::{Align, Key, Layout, RichText, TextEdit, Ui};
+use egui::{Align, Layout, RichText, Ui};
 
 use super::view::View;
 use super::{MemoryState, Shown, copy, input};
+use crate::session::space::name_of;
 use crate::session::space::rows::Zeros;
-use crate::session::space::{address, name_of};
 use crate::session::{Command, SearchCommand, Target};
 use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
 use crate::ui::widgets::{icon_button, mono_text, target_link, toggle_button};
 use crate::ui::{icons, text};
-
-/// The field that asks where to go.
-#[derive(Debug, Default)]
-pub(super) struct AddressField {
-    text: String,
-    wrong: String,
-    pub(super) wants_focus: bool,
-}
-
-impl AddressField {
-    /// Draws it; what to do when Enter was pressed.
-    fn show(&mut self, ui: &mut Ui, shown: &Shown<'_>, view: &View) -> Vec<Command> {
-        let tokens = Tokens::get(ui);
-        let edit = TextEdit::singleline(&mut self.text)
-            .hint_text("Go to 0x…, libc+0x1f0, rsp-0x20")
-            .font(tokens::mono_font())
-            .desired_width(236.0);
-        let response = ui.add(edit);
-        if std::mem::take(&mut self.wants_focus) {
-            response.request_focus();
-            select_all(ui, response.id, self.text.chars().count());
-        }
-        if response.changed() {
-            self.wrong.clear();
-        }
-        let enter = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-        let pressed = icon_button(ui, icons::FORWARD, "Go to the address").clicked();
-        let mut commands = Vec::new();
-        if enter || pressed {
-            match address::parse(&self.text, shown.process) {
-                Ok(addr) if shown.space.map().vma_at(addr).is_some() => {
-                    self.wrong.clear();
-                    commands = shown.jump(view, addr);
-                }
-                Ok(addr) => {
-                    let vmas = &shown.space.map().vmas;
-                    let next = vmas.get(vmas.partition_point(|vma| vma.end <= addr)).or(vmas.last());
-                    let next = next.map(|vma| format!("; nearest: {}", name_of(vma, vma.start))).unwrap_or_default();
-                    self.wrong = format!("{addr} is not mapped{next}");
-                }
-                Err(err) => self.wrong = err.to_string(),
-            }
-            if !self.wrong.is_empty() {
-                response.request_focus();
-            }
-        }
-        if !self.wrong.is_empty() {
-            let wrong = RichText::new(&self.wrong).color(tokens.error);
-            ui.add(egui::Label::new(wrong).truncate()).on_hover_text(&self.wrong);
-        }
-        commands
-    }
-}
-
-/// So that typing replaces what was there.
-fn select_all(ui: &Ui, id: egui::Id, len: usize) {
-    let mut state = egui::text_edit::TextEditState::load(ui.ctx(), id).unwrap_or_default();
-    let range = egui::text::CCursorRange::two(egui::text::CCursor::new(0), egui::text::CCursor::new(len));
-    state.cursor.set_char_range(Some(range));
-    state.store(ui.ctx(), id);
-}
 
 pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
     let tokens = Tokens::get(ui);
@@ -90,6 +29,10 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
             if mark.inner.clicked() {
                 commands.extend(input::toggle_bookmark(shown, &state.view));
                 state.side.is_open = true;
+            }
+            let name = "Name the fields of structures: ELF headers, link_map, sockaddr";
+            if toggle_button(ui, icons::BRACES, name, !state.hides_fields).clicked() {
+                state.hides_fields = !state.hides_fields;
             }
             let is_open = state.view.zeros == Zeros::Open;
             let name = if is_open { "Fold long stretches of zeros" } else { "Show zeros byte by byte" };
@@ -116,7 +59,9 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 ui.spacing_mut().item_spacing.x = SPACE_XS;
                 ui.add_space(SPACE_S);
-                commands.extend(state.address.show(ui, shown, &state.view));
+                if let Some(addr) = state.address.show(ui, shown.process, &shown.space) {
+                    commands.extend(shown.jump(&state.view, addr));
+                }
             });
         },
     );
@@ -165,7 +110,7 @@ pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &m
                     }
                 }
             }
-            ui.add(egui::Label::new(small(super::grid::origin_words(segment.origin))).truncate());
+            ui.add(egui::Label::new(small(super::grid::origin_words_in(shown.archive, segment.origin))).truncate());
         });
     });
 }

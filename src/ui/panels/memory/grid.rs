@@ -9,16 +9,19 @@ use egui::{Align2, Color32, Painter, Pos2, Rect, Response, Role, Sense, Stroke, 
 use super::view::{ROW, View};
 use super::{MemoryState, Shown, input};
 use crate::base::VirtAddr;
-use crate::checkpoint::Vma;
 use crate::checkpoint::memory_map::VmaKind;
-use crate::memory::{Origin, Segment};
+use crate::checkpoint::sockets::SocketAddress;
+use crate::checkpoint::{Checkpoint, Vma};
+use crate::memory::overlay::{Field, SOCKADDR_BYTES, Structure, socket_addresses};
+use crate::memory::{Missing, Origin, Segment};
 use crate::report::search::KeptHit;
 use crate::session::space::rows::{ROW_BYTES, Row, Zeros};
 use crate::session::space::shape::Source;
 use crate::session::space::{self, SpaceId, cursor};
-use crate::session::{Command, Target};
+use crate::session::{Command, OpenArchive, Target};
+use crate::ui::panels::base::attach_base_at;
 use crate::ui::text;
-use crate::ui::tokens::{self, OriginTokens, SPACE_S, SPACE_XS, Tokens};
+use crate::ui::tokens::{self, OriginTokens, SPACE_S, SPACE_XS, StructureTokens, Tokens};
 
 /// Bytes that are read at once.
 const PAGE: u64 = 4096;
@@ -28,35 +31,85 @@ const MAX_PAGES: usize = 32;
 /// Bytes near what is in view, so that compressed pages are not unpacked for every row.
 #[derive(Debug, Default)]
 pub(super) struct PageCache {
-    of: Option<SpaceId>,
-    pages: Vec<(u64, Vec<Option<u8>>)>,
+    of: Option<(SpaceId, u32)>,
+    pages: Vec<Page>,
+    /// Ports of the checkpoint's sockets, sorted.
+    ports: Vec<u16>,
+}
+
+#[derive(Debug)]
+struct Page {
+    nr: u64,
+    cells: Vec<Option<u8>>,
+    /// Fields of the addresses of sockets that begin in it.
+    sockets: Vec<Field>,
 }
 
 impl PageCache {
     fn get(&mut self, shown: &Shown<'_>, addr: VirtAddr) -> Option<u8> {
-        let page = addr.0 / PAGE;
-        let found = match self.pages.iter().position(|(known, _)| *known == page) {
+        let inside = usize::try_from(addr.0 % PAGE).unwrap_or_default();
+        self.page(shown, addr)?.cells.get(inside).copied().flatten()
+    }
+
+    fn page(&mut self, shown: &Shown<'_>, addr: VirtAddr) -> Option<&Page> {
+        let nr = addr.0 / PAGE;
+        let found = match self.pages.iter().position(|page| page.nr == nr) {
             Some(found) => found,
             None => {
                 if self.pages.len() >= MAX_PAGES {
                     self.pages.remove(0);
                 }
-                let start = VirtAddr(page * PAGE);
-                let end = VirtAddr(start.0.saturating_add(PAGE));
-                self.pages.push((page, space::cells(&shown.space, start..end, PAGE as usize)));
+                let start = VirtAddr(nr * PAGE);
+                // An address of a socket may end in the next page.
+                let len = PAGE as usize + SOCKADDR_BYTES;
+                let mut cells = space::cells(&shown.space, start..VirtAddr(start.0.saturating_add(len as u64)), len);
+                let sockets = socket_addresses(&cells, start, PAGE as usize, shown.order, &self.ports);
+                cells.truncate(PAGE as usize);
+                self.pages.push(Page { nr, cells, sockets });
                 self.pages.len() - 1
             }
         };
-        let inside = usize::try_from(addr.0 % PAGE).unwrap_or_default();
-        self.pages.get(found).and_then(|(_, cells)| cells.get(inside).copied().flatten())
+        self.pages.get(found)
     }
 
-    fn open(&mut self, shown: &Shown<'_>) {
-        let id = SpaceId { archive: shown.archive.id(), pid: shown.pid };
+    /// Fields that reach into a range of less than a page.
+    pub(super) fn fields(&mut self, shown: &Shown<'_>, range: &Range<VirtAddr>) -> Vec<Field> {
+        let Some(known) = &shown.fields else { return Vec::new() };
+        let mut out: Vec<Field> = known.in_range(range.clone()).cloned().collect();
+        let before = VirtAddr(range.start.0.saturating_sub(SOCKADDR_BYTES as u64));
+        let is_in = |field: &&Field| field.range.start < range.end && range.start < field.range.end;
+        if before.0 / PAGE != range.start.0 / PAGE {
+            out.extend(self.page(shown, before).into_iter().flat_map(|page| &page.sockets).filter(is_in).cloned());
+        }
+        out.extend(self.page(shown, range.start).into_iter().flat_map(|page| &page.sockets).filter(is_in).cloned());
+        out
+    }
+
+    /// The field that a byte lies in.
+    pub(super) fn field_at(&mut self, shown: &Shown<'_>, addr: VirtAddr) -> Option<Field> {
+        self.fields(shown, &(addr..VirtAddr(addr.0.saturating_add(1)))).into_iter().next()
+    }
+
+    /// Takes in which space is shown.
+    pub(super) fn open(&mut self, shown: &Shown<'_>) {
+        let id = (SpaceId { archive: shown.archive.id(), pid: shown.pid }, shown.archive.memory_version());
         if self.of != Some(id) {
-            *self = PageCache { of: Some(id), pages: Vec::new() };
+            *self = PageCache { of: Some(id), pages: Vec::new(), ports: ports_of(shown.archive.checkpoint()) };
         }
     }
+}
+
+fn ports_of(checkpoint: &Checkpoint) -> Vec<u16> {
+    let ends = checkpoint.sockets.iter().flat_map(|socket| [&socket.local, &socket.peer]).flatten();
+    let mut ports: Vec<u16> = ends
+        .filter_map(|end| match end {
+            SocketAddress::Inet(addr) => Some(addr.port()),
+            _ => None,
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// Where the columns stand, in points.
@@ -104,6 +157,11 @@ impl Metrics {
         Rect::from_min_max(Pos2::new(x(from) - 2.0, row.top()), Pos2::new(right + 2.0, row.bottom()))
     }
 
+    /// As [`Metrics::hex_rect`], without a gap to the cells beside.
+    fn field_rect(&self, row: Rect, from: u64, to: u64) -> Rect {
+        self.hex_rect(row, from, to).expand2(egui::vec2(self.char_width / 2.0 - 2.0, 0.0))
+    }
+
     fn text_rect(&self, row: Rect, from: u64, to: u64) -> Rect {
         let x = |column: u64| self.text + self.char_width * column as f32;
         Rect::from_min_max(Pos2::new(x(from), row.top()), Pos2::new(x(to), row.bottom()))
@@ -140,7 +198,6 @@ pub(super) fn grid_ui(
     response.widget_info(|| WidgetInfo::labeled(Role::Grid, true, format!("Memory of process {}", shown.pid)));
     input::take(ui, &response, &metrics, shown, state, commands);
     state.view.settle(&shown.space, &shown.rows, rect.height());
-    state.pages.open(shown);
     let hovered = response.hover_pos().filter(|_| response.hovered());
     let hovered = hovered.and_then(|pos| input::address_at(pos, &metrics, shown, &state.view));
     let painter = ui.painter_at(rect);
@@ -178,7 +235,16 @@ pub(super) fn grid_ui(
                 border.on_hover_text(format!("{name}\nClick for its row in the memory map"));
                 continue;
             }
-            Row::Folded(segment) => drawing.folded(row_rect, segment),
+            Row::Folded(segment) => {
+                let (name, words) = drawing.folded(row_rect, segment);
+                if segment.origin == Origin::Absent(Missing::FilePage) {
+                    let visible = row_rect.intersect(rect);
+                    let at = Rect::from_min_max(Pos2::new(words, visible.top()), visible.right_bottom());
+                    let id = ui.scope_id().with(("base", segment.range.start.0));
+                    attach_base_at(ui, at, id, shown.archive, commands);
+                }
+                name
+            }
             Row::Bytes { base, range } => drawing.bytes(row_rect, *base, range, nr == 0),
         };
         let label = ui.interact(row_rect.intersect(rect), ui.scope_id().with(("row", nr)), Sense::hover());
@@ -187,16 +253,47 @@ pub(super) fn grid_ui(
     if response.has_focus() {
         ui.painter().rect_stroke(rect.shrink(0.5), 0.0, Stroke::new(1.0, Tokens::get(ui).accent), StrokeKind::Inside);
     }
-    pointer_tip(&response, shown, hovered);
+    let field = hovered.and_then(|at| state.pages.field_at(shown, at));
+    pointer_tip(&response, shown, hovered, field.as_ref());
 }
 
-/// Says where the pointer under the mouse leads.
-fn pointer_tip(response: &Response, shown: &Shown<'_>, hovered: Option<VirtAddr>) {
+/// Says what field is under the mouse, and where the pointer there leads.
+fn pointer_tip(response: &Response, shown: &Shown<'_>, hovered: Option<VirtAddr>, field: Option<&Field>) {
+    let mut tip =
+        field.map(|field| format!("{}: {} = {}", field.structure, field.name, field.value)).unwrap_or_default();
     let found = hovered.and_then(|at| cursor::pointer_under(&shown.space, at, shown.pointer_len, shown.order));
-    let Some((_, to)) = found else { return };
-    let Some(vma) = shown.space.map().vma_at(to) else { return };
-    let tip = format!("{to} → {} {}\nDouble-click or Enter follows", space::name_of(vma, to), vma.perms());
-    response.clone().on_hover_text_at_pointer(tip);
+    if let Some((to, vma)) = found.and_then(|(_, to)| Some((to, shown.space.map().vma_at(to)?))) {
+        let line = if tip.is_empty() { "" } else { "\n" };
+        let name = space::name_of(vma, to);
+        let _ = write!(tip, "{line}{to} → {name} {}\nDouble-click or Enter follows", vma.perms());
+    }
+    if !tip.is_empty() {
+        response.clone().on_hover_text_at_pointer(tip);
+    }
+}
+
+/// Colour of a structure.
+pub(super) fn structure_color(tokens: &StructureTokens, structure: Structure) -> Color32 {
+    match structure {
+        Structure::ElfHeader => tokens.image,
+        Structure::ProgramHeader(_) => tokens.segment,
+        Structure::RDebug | Structure::LinkMap(_) => tokens.linker,
+        Structure::SockaddrIn | Structure::SockaddrIn6 | Structure::SockaddrUn => tokens.socket,
+    }
+}
+
+/// What a structure that begins in a row is called there.
+fn structure_label(fields: &[Field], first: &Field) -> String {
+    const TELLING: [&str; 5] = ["p_type", "l_name", "sin_addr", "sin6_addr", "sun_path"];
+    let own =
+        fields.iter().filter(|field| field.structure == first.structure && field.range.start >= first.range.start);
+    let telling = own.filter(|field| TELLING.contains(&field.name)).map(|field| match field.structure {
+        // The address of the name says less than the name.
+        Structure::LinkMap(_) => field.value.split_once(' ').map_or(field.value.as_str(), |(_, name)| name),
+        _ => field.value.as_str(),
+    });
+    let telling = telling.take(1).map(|value| format!(" {value}")).collect::<String>();
+    format!("{}{telling}", first.structure)
 }
 
 struct Drawing<'a> {
@@ -217,16 +314,18 @@ impl Drawing<'_> {
         self.painter.text(at, Align2::LEFT_CENTER, text, tokens::mono_font(), color)
     }
 
-    /// Small words, cut at the right edge.
-    fn put_words(&self, x: f32, row: Rect, text: &str, color: Color32) {
+    /// Small words, cut at the right edge; where they end.
+    fn put_words(&self, x: f32, row: Rect, text: &str, color: Color32) -> f32 {
         let width = self.metrics.rect.right() - SPACE_S - x;
         if width < 24.0 {
-            return;
+            return x;
         }
         let mut job = LayoutJob::simple_singleline(text.to_owned(), tokens::small_font(), color);
         job.wrap.max_width = width;
         let galley = self.painter.layout_job(job);
+        let end = x + galley.size().x;
         self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, color);
+        end
     }
 
     fn address(&self, row: Rect, addr: VirtAddr, color: Color32) {
@@ -286,7 +385,8 @@ impl Drawing<'_> {
         self.painter.galley(Pos2::new(path_at, row.center().y - galley.size().y / 2.0), galley, tokens.strong);
     }
 
-    fn folded(&self, row: Rect, segment: &Segment<'_>) -> String {
+    /// A stretch in one row: its name, and where there is room behind its words.
+    fn folded(&self, row: Rect, segment: &Segment<'_>) -> (String, f32) {
         let tokens = self.tokens;
         let is_on = self.view.cursor.is_some_and(|cursor| segment.range.contains(&cursor));
         let is_selected = self.view.selection().is_some_and(|selection| {
@@ -299,8 +399,8 @@ impl Drawing<'_> {
         self.address(row, segment.range.start, tokens.muted);
         let label = format!("{}  {}", text::bytes(segment.len_bytes()), origin_words(segment.origin));
         let color = if is_on || is_selected { tokens.strong } else { tokens.muted };
-        self.put_words(self.metrics.hex, row, &label, color);
-        format!("{}: {label}", segment.range.start)
+        let words = self.put_words(self.metrics.hex, row, &label, color);
+        (format!("{}: {label}", segment.range.start), words + 2.0 * SPACE_S)
     }
 
     /// The mark at the left edge: where the bytes come from.
@@ -330,6 +430,8 @@ impl Drawing<'_> {
         if let Some(segment) = &segment {
             self.gutter(row, segment.origin);
         }
+        let fields = self.pages.fields(self.shown, range);
+        self.fields(row, base, range, &fields);
         self.marks(row, base, range, selected.as_ref());
         let is_cursor_row = self.view.cursor.is_some_and(|cursor| range.contains(&cursor));
         self.address(row, base, if is_cursor_row { tokens.strong } else { tokens.muted });
@@ -370,8 +472,25 @@ impl Drawing<'_> {
         hex.paint(&self.painter, self.metrics.hex, row);
         text.paint(&self.painter, self.metrics.text, row);
         self.pointers(row, base, &cells);
-        self.note(row, range, segment.as_ref(), is_first);
+        self.note(row, range, segment.as_ref(), is_first, &fields);
         name
+    }
+
+    /// Tints under the fields of structures, with an edge where each begins.
+    fn fields(&self, row: Rect, base: VirtAddr, range: &Range<VirtAddr>, fields: &[Field]) {
+        for field in fields {
+            let color = structure_color(&self.tokens.structures, field.structure);
+            let start = field.range.start.max(range.start);
+            let (from, to) = (start.0 - base.0, field.range.end.min(range.end).0 - base.0);
+            let cells = self.metrics.field_rect(row, from, to);
+            for rect in [cells, self.metrics.text_rect(row, from, to)] {
+                self.painter.rect_filled(rect, 0.0, color.gamma_multiply(StructureTokens::TINT));
+            }
+            if start == field.range.start {
+                let stroke = Stroke::new(1.0, color.gamma_multiply(0.7));
+                self.painter.vline(cells.left() + 0.5, cells.y_range(), stroke);
+            }
+        }
     }
 
     /// What stands behind the text: selection, bookmarks, the byte under the mouse, the cursor.
@@ -443,8 +562,16 @@ impl Drawing<'_> {
         }
     }
 
-    /// Right of the text: bookmarks on the row, or where its bytes come from when that changes here.
-    fn note(&self, row: Rect, range: &Range<VirtAddr>, segment: Option<&Segment<'_>>, is_first: bool) {
+    /// Right of the text: bookmarks on the row, structures that begin there, or where its bytes come from when that
+    /// changes here.
+    fn note(
+        &self,
+        row: Rect,
+        range: &Range<VirtAddr>,
+        segment: Option<&Segment<'_>>,
+        is_first: bool,
+        fields: &[Field],
+    ) {
         let marked = self.shown.bookmarks.iter().filter(|known| known.pid == self.shown.pid.0);
         let notes: Vec<&str> = marked
             .filter(|known| range.contains(&VirtAddr(known.addr)))
@@ -453,10 +580,20 @@ impl Drawing<'_> {
         let x = self.metrics.note + SPACE_XS;
         let rules = self.hits(range).filter_map(|(_, hit)| hit.label.as_ref()).map(|label| label.rule.as_str());
         let notes: Vec<&str> = notes.into_iter().chain(rules).collect();
+        let is_begin = |field: &&Field| {
+            let name = ["e_ident: magic", "p_type", "r_version", "l_addr", "sin_family", "sin6_family", "sun_family"];
+            range.contains(&field.range.start) && name.contains(&field.name)
+        };
+        let first = fields.iter().find(is_begin);
         if !notes.is_empty() {
             self.put_words(x, row, &notes.join(" · "), self.tokens.warning);
+        } else if let Some(first) = first {
+            let label = structure_label(fields, first);
+            self.put_words(x, row, &label, structure_color(&self.tokens.structures, first.structure));
         } else if let Some(segment) = segment.filter(|segment| is_first || range.contains(&segment.range.start)) {
-            self.put_words(x, row, &origin_label(segment.origin), self.tokens.muted);
+            let is_base = is_of_base(self.shown.archive, segment.origin);
+            let label = if is_base { "base image".to_owned() } else { origin_label(segment.origin) };
+            self.put_words(x, row, &label, self.tokens.muted);
         }
     }
 }
@@ -515,7 +652,7 @@ fn origin_label(origin: Origin) -> String {
 }
 
 /// Where bytes come from, in a sentence's half.
-pub(super) fn origin_words(origin: Origin) -> String {
+pub(in crate::ui::panels) fn origin_words(origin: Origin) -> String {
     match origin {
         Origin::Dump => "in this checkpoint".to_owned(),
         Origin::Parent { depth: 1 } => "in the parent checkpoint".to_owned(),
@@ -526,6 +663,15 @@ pub(super) fn origin_words(origin: Origin) -> String {
         Origin::Zero => "zeros: never written to".to_owned(),
         Origin::Absent(why) => why.to_string(),
     }
+}
+
+/// As [`origin_words`], where a file may be one of the base image.
+pub(in crate::ui::panels) fn origin_words_in(archive: &OpenArchive, origin: Origin) -> String {
+    if is_of_base(archive, origin) { "clean page, from the base image".to_owned() } else { origin_words(origin) }
+}
+
+fn is_of_base(archive: &OpenArchive, origin: Origin) -> bool {
+    matches!(origin, Origin::File { file } if archive.memory().is_of_base(file))
 }
 
 /// Whether a double-click shall open folded zeros.

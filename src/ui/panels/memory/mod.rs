@@ -20,13 +20,17 @@ mod side;
 mod strip;
 mod view;
 
+pub(super) use grid::{origin_words, origin_words_in};
+
 use std::sync::Arc;
 
 use egui::{Frame, Panel, Rect, Ui};
 
+use super::address_field::AddressField;
 use crate::base::{ByteOrder, Pid, VirtAddr};
 use crate::checkpoint::Process;
 use crate::memory::AddressSpace;
+use crate::memory::overlay::Fields;
 use crate::session::space::bookmarks::{self, Bookmark};
 use crate::session::space::rows::Rows;
 use crate::session::space::shape::Shape;
@@ -35,7 +39,6 @@ use crate::session::{ArchiveId, ArchivesCommand, Command, Content, ContentKey, O
 use crate::ui::icons;
 use crate::ui::tokens::Tokens;
 use crate::ui::widgets::{Loading, empty_state};
-use bar::AddressField;
 use copy::CopyMenu;
 use side::SideState;
 use view::{Places, View};
@@ -51,6 +54,9 @@ pub struct MemoryState {
     /// The selection that was taken in last.
     seen: Option<(ArchiveId, u64)>,
     shown: Option<SpaceId>,
+    /// Of the memory that is shown, and the address on top.
+    version: u32,
+    top: Option<VirtAddr>,
     view: View,
     /// Where the analyst was in other spaces.
     places: Places,
@@ -61,12 +67,14 @@ pub struct MemoryState {
     /// The frame it was drawn in last.
     drawn: u64,
     pages: grid::PageCache,
+    /// Structures are not looked for.
+    hides_fields: bool,
 }
 
 impl MemoryState {
     /// Puts the cursor into the address field.
     pub fn focus_address(&mut self) {
-        self.address.wants_focus = true;
+        self.address.focus();
     }
 
     /// Takes in which space is shown and where the analyst has gone.
@@ -78,6 +86,12 @@ impl MemoryState {
             self.view = self.places.take(id);
             self.shown = Some(id);
             self.side.forget();
+        }
+        if self.version != archive.memory_version() {
+            self.version = archive.memory_version();
+            self.side.forget();
+            // Rows have other numbers now.
+            self.view.reveal = self.view.cursor.or(self.top).map(view::Reveal::Place);
         }
         let seen = (archive.id(), archive.arrivals());
         if self.seen == Some(seen) {
@@ -108,6 +122,8 @@ struct Shown<'a> {
     space: AddressSpace<'a>,
     rows: Arc<Rows>,
     shape: Option<Arc<Shape>>,
+    /// Of structures; `None` where they are not shown.
+    fields: Option<Arc<Fields>>,
     /// Of the dump.
     order: ByteOrder,
     pointer_len: u64,
@@ -182,6 +198,15 @@ pub fn memory_ui(ui: &mut Ui, archive: &OpenArchive, bookmarks: &[Bookmark], sta
         }
         Some(_) => None,
     };
+    let fields = match archive.content(&ContentKey::Fields(pid)) {
+        _ if state.hides_fields => None,
+        Some(Requested::Ready(Content::Fields(fields))) => Some(Arc::clone(fields)),
+        None => {
+            commands.push(ArchivesCommand::Read { archive: archive.id(), key: ContentKey::Fields(pid) }.into());
+            None
+        }
+        Some(_) => None,
+    };
     let evidence = bookmarks::evidence_name(archive.path());
     let shown = Shown {
         pid,
@@ -190,6 +215,7 @@ pub fn memory_ui(ui: &mut Ui, archive: &OpenArchive, bookmarks: &[Bookmark], sta
         space,
         rows,
         shape,
+        fields,
         order: space::byte_order(archive.checkpoint()),
         pointer_len: space::pointer_len(archive.checkpoint(), process),
         bookmarks: bookmarks.iter().filter(|known| known.evidence == evidence).collect(),
@@ -207,6 +233,7 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
         state.view.wants_focus = true;
     }
     ui.spacing_mut().item_spacing.y = 0.0;
+    state.pages.open(shown);
     bar::bar_ui(ui, shown, state, commands);
     let surface = Tokens::get(ui).surface;
     Panel::bottom(ui.scope_id().with("where"))
@@ -224,9 +251,10 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
             let panel = Panel::bottom(ui.scope_id().with("side below"));
             panel.default_size(size.y * 0.42).size_range(96.0..=(size.y - 110.0).max(96.0))
         };
+        let field = state.view.cursor.and_then(|at| state.pages.field_at(shown, at));
         panel.resizable(true).frame(Frame::NONE.fill(surface)).show(ui, |ui| {
             ui.set_min_size(ui.available_size());
-            side::side_ui(ui, shown, &mut state.side, &state.view, commands);
+            side::side_ui(ui, shown, &mut state.side, &state.view, field.as_ref(), commands);
         });
     }
     egui::CentralPanel::default().frame(Frame::NONE).show(ui, |ui| {
@@ -236,6 +264,7 @@ fn panel_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &
         let beside = Rect::from_min_max(egui::pos2(split, rect.top()), rect.max);
         grid::grid_ui(ui, bytes, shown, state, commands);
         strip::strip_ui(ui, beside, shown, state);
+        state.top = shown.rows.get(&shown.space, state.view.top, state.view.zeros).map(|row| row.range().start);
         ui.advance_cursor_after_rect(rect);
     });
 }

@@ -3,15 +3,17 @@
 use egui::{Align, Frame, Label, Layout, Margin, RichText, ScrollArea, Sense, TextEdit, Ui};
 
 use super::Shown;
+use super::grid::structure_color;
 use super::view::View;
 use crate::base::{ByteOrder, Pid, VirtAddr};
+use crate::memory::overlay::Field;
 use crate::session::space::bookmarks::{Bookmark, MAX_NOTE};
 use crate::session::space::readings::{self, Reading};
 use crate::session::space::{self};
 use crate::session::{BookmarksCommand, Command, Target};
 use crate::ui::icons;
 use crate::ui::tokens::{self, SPACE_S, SPACE_XS, Tokens};
-use crate::ui::widgets::{icon_button, link_mono, section_header, tab_strip, target_link};
+use crate::ui::widgets::{icon_button, link_mono, mono_text, section_header, tab_strip, target_link};
 
 /// Width of the labels, in points.
 const LABEL: f32 = 66.0;
@@ -74,11 +76,21 @@ impl Read {
     }
 }
 
-pub(super) fn side_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, view: &View, commands: &mut Vec<Command>) {
+pub(super) fn side_ui(
+    ui: &mut Ui,
+    shown: &Shown<'_>,
+    state: &mut SideState,
+    view: &View,
+    field: Option<&Field>,
+    commands: &mut Vec<Command>,
+) {
     ScrollArea::vertical().id_salt("side").auto_shrink(false).show(ui, |ui| {
         Frame::NONE.inner_margin(Margin { left: 10, right: 8, top: 4, bottom: 8 }).show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = 1.0;
             ui.spacing_mut().interact_size.y = 18.0;
+            if let Some(field) = field {
+                field_ui(ui, shown, view, field, commands);
+            }
             if ui.available_width() < BESIDE {
                 order_ui(ui, shown, state);
                 readings_ui(ui, shown, state, view, Readings::All, commands);
@@ -96,6 +108,28 @@ pub(super) fn side_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut SideState, vie
             });
         });
     });
+}
+
+/// The field that the cursor is in, and what it says.
+fn field_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, field: &Field, commands: &mut Vec<Command>) {
+    let tokens = Tokens::get(ui);
+    let color = structure_color(&tokens.structures, field.structure);
+    section_header(ui, &field.structure.to_string(), "");
+    let help = "A field of this structure, as the bytes say it";
+    row(ui, "field", help, |ui| ui.add(Label::new(mono_text(field.name).color(color)).truncate()));
+    row(ui, "value", help, |ui| match field.target.and_then(|to| Some((to, shown.space.map().vma_at(to)?))) {
+        Some((to, vma)) => {
+            let tip = format!("{} {}\nGo there; Back returns", space::name_of(vma, to), vma.perms());
+            if link_mono(ui, &field.value).on_hover_text(tip).clicked() {
+                commands.extend(shown.jump(view, to));
+            }
+        }
+        None => {
+            let value = mono_text(&field.value).color(tokens.text);
+            ui.add(Label::new(value).truncate().selectable(true)).on_hover_text(&field.value);
+        }
+    });
+    ui.add_space(SPACE_S);
 }
 
 /// Which of the readings stand in a column.

@@ -30,7 +30,7 @@ pub struct ProcessState {
     files: TableState,
     environment: TableState,
     memory: TableState,
-    threads: TableState,
+    threads: threads::ThreadsState,
     signals: TableState,
     summary: summary::SummaryState,
 }
@@ -42,7 +42,7 @@ impl ProcessState {
             ProcessTab::Files => self.files.focus_filter(),
             ProcessTab::Environment => self.environment.focus_filter(),
             ProcessTab::Memory => self.memory.focus_filter(),
-            ProcessTab::Threads => self.threads.focus_filter(),
+            ProcessTab::Threads => self.threads.table.focus_filter(),
             ProcessTab::Signals => self.signals.focus_filter(),
             ProcessTab::Summary | ProcessTab::Credentials | ProcessTab::Namespaces | ProcessTab::Raw => {}
         }

@@ -2,14 +2,18 @@
 
 use egui::{Align, Key, Layout, RichText, TextEdit, Ui};
 
+use super::sessions::note_ui;
 use crate::base::Pid;
 use crate::checkpoint::memory_map::VmaKind;
 use crate::memory::search::{Encoding, Scope, Source, VmaFilter};
-use crate::session::search::{Query, QueryKind, SearchRequest};
+use crate::session::search::{Query, QueryKind, RulesState, SearchRequest};
 use crate::session::{ArchiveId, Command, OpenArchive, SearchCommand};
-use crate::ui::icons;
 use crate::ui::tokens::{self, SPACE_S, SPACE_XS, Tokens};
 use crate::ui::widgets::{icon_button, primary_button, tab_strip};
+use crate::ui::{icons, text};
+
+/// Most warnings of the compiler that are shown.
+const MAX_WARNINGS: usize = 3;
 
 /// What is typed and chosen.
 #[derive(Debug, Default)]
@@ -59,13 +63,15 @@ pub(super) fn form_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form, comma
     let problem = form.problem(archive, &request);
     // An empty field is not wrong yet.
     let is_empty = form.query.kind.has_text() && form.query.text.is_empty();
+    let is_yara = form.query.kind == QueryKind::Yara;
+    let is_wrong_rule = is_yara && matches!(archive.searches().rules_state(), RulesState::Wrong(_));
     let wrong = problem.as_ref().filter(|_| !is_empty && form.query.kind != QueryKind::Yara);
     ui.add_space(SPACE_XS);
     let mut is_asked = false;
     ui.allocate_ui_with_layout(egui::vec2(ui.available_width(), 30.0), Layout::right_to_left(Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = SPACE_XS;
         ui.add_space(SPACE_S);
-        let can_search = problem.is_none();
+        let can_search = problem.is_none() && !is_wrong_rule;
         let button = ui.add_enabled_ui(can_search, |ui| primary_button(ui, icons::SEARCH, "Search"));
         is_asked |= button.inner.clicked();
         scope_button(ui, form, &request);
@@ -81,6 +87,9 @@ pub(super) fn form_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form, comma
             ui.add(egui::Label::new(why).truncate());
         });
     }
+    if is_yara {
+        rules_ui(ui, archive);
+    }
     if form.is_scope_open {
         scope_ui(ui, archive, form);
     }
@@ -90,9 +99,34 @@ pub(super) fn form_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form, comma
     if is_asked {
         // Enter may come in the frame of the last letter.
         let request = form.request(archive);
-        if form.problem(archive, &request).is_none() {
+        if form.problem(archive, &request).is_none() && !is_wrong_rule {
             commands.push(SearchCommand::Start(request).into());
         }
+    }
+}
+
+/// What the compiler says of the rules that were chosen.
+fn rules_ui(ui: &mut Ui, archive: &OpenArchive) {
+    let tokens = Tokens::get(ui);
+    let searches = archive.searches();
+    match searches.rules_state() {
+        RulesState::Wrong(why) => note_ui(ui, icons::ERROR, tokens.error, why),
+        RulesState::Right { nr_rules, warnings } => {
+            let files = text::counted(searches.rules().len(), "file", "files");
+            let rules = text::counted(*nr_rules, "rule", "rules");
+            note_ui(ui, icons::SUCCESS, tokens.success, &format!("{rules} in {files}, ready to search with"));
+            for warning in warnings.iter().take(MAX_WARNINGS) {
+                note_ui(ui, icons::ISSUE, tokens.warning, warning);
+            }
+            if warnings.len() > MAX_WARNINGS {
+                let more = text::counted(warnings.len() - MAX_WARNINGS, "more warning", "more warnings");
+                note_ui(ui, icons::ISSUE, tokens.warning, &more);
+            }
+        }
+        RulesState::Unchecked if searches.is_checking_rules() => {
+            note_ui(ui, icons::CLOCK, tokens.muted, "Compiling the rules…");
+        }
+        RulesState::Unchecked => {}
     }
 }
 
@@ -111,6 +145,12 @@ fn query_ui(ui: &mut Ui, archive: &OpenArchive, form: &mut Form, commands: &mut 
         QueryKind::Yara => {
             if crate::ui::widgets::button(ui, icons::FOLDER_OPEN, "Choose rules…").clicked() {
                 commands.push(SearchCommand::ChooseRules.into());
+            }
+            if !archive.searches().rules().is_empty() {
+                let help = "Compile the rules again, as when the window gets the keyboard back";
+                if icon_button(ui, icons::RESET, help).clicked() {
+                    commands.push(SearchCommand::CheckRules.into());
+                }
             }
             let names: Vec<_> = archive.searches().rules().iter().map(|path| path.display().to_string()).collect();
             let names = if names.is_empty() { "No files of rules are chosen".to_owned() } else { names.join(", ") };

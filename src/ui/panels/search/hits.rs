@@ -8,7 +8,7 @@ use super::visit;
 use crate::base::hex;
 use crate::memory::search::Source;
 use crate::report::search::{HitLine, KeptHit};
-use crate::session::search::query::printable;
+use crate::session::search::query::{masked, printable};
 use crate::session::search::{Owner, SearchSession, SearchState, target_of};
 use crate::session::{Command, OpenArchive};
 use crate::ui::icons::{self, Icon};
@@ -26,6 +26,7 @@ pub(super) fn hits_ui(
     archive: &OpenArchive,
     session: &SearchSession,
     tree: &mut HitTree,
+    hides: bool,
     commands: &mut Vec<Command>,
 ) {
     if session.current() != tree.shown_hit
@@ -65,7 +66,7 @@ pub(super) fn hits_ui(
                 Row::Owner(_) | Row::Part(_) => group_ui(ui, archive, session, tree, row, id),
                 Row::Hit(nr) => {
                     if let Some(hit) = session.hits().get(nr) {
-                        hit_ui(ui, archive, session, tree, (nr, hit), id, commands);
+                        hit_ui(ui, archive, session, tree, (nr, hit), (id, hides), commands);
                     }
                 }
             }
@@ -247,7 +248,7 @@ fn hit_ui(
     session: &SearchSession,
     tree: &mut HitTree,
     (nr, hit): (usize, &KeptHit),
-    focus: Id,
+    (focus, hides): (Id, bool),
     commands: &mut Vec<Command>,
 ) {
     let tokens = Tokens::get(ui);
@@ -255,6 +256,7 @@ fn hit_ui(
     let is_current = session.current() == Some(nr);
     let at = at_label(hit);
     let text = session.request().query.text_of(hit);
+    let text = if hides { masked(&text) } else { text };
     let rule = hit.label.as_ref().map(|label| match &label.pattern {
         Some(pattern) => format!("{} {pattern}", label.rule),
         None => label.rule.clone(),
@@ -293,7 +295,7 @@ fn hit_ui(
         right -= width.max(used) + SPACE_S;
     }
     let room = (((right - x) / char_width) as usize).min(MAX_LETTERS);
-    let job = context(hit, &text, room, &font, tokens);
+    let job = context(hit, &text, room, hides, &font, tokens);
     let galley = ui.painter().layout_job(job);
     let clip = Rect::from_min_max(egui::pos2(x, rect.top()), egui::pos2(right, rect.bottom()));
     ui.painter().with_clip_rect(clip.intersect(ui.clip_rect())).galley(
@@ -339,7 +341,7 @@ fn cut(ui: &Ui, row: Rect, x: f32, width: f32, text: &str, font: FontId, color: 
 }
 
 /// The match with what stands around it, in so many letters; the match comes first when there is little room.
-fn context(hit: &KeptHit, text: &str, room: usize, font: &FontId, tokens: &Tokens) -> LayoutJob {
+fn context(hit: &KeptHit, text: &str, room: usize, hides: bool, font: &FontId, tokens: &Tokens) -> LayoutJob {
     let letters = text.chars().count();
     let around = room.saturating_sub(letters);
     let nr_before = hit.before.len().min(around / 3).min(16);
@@ -351,6 +353,11 @@ fn context(hit: &KeptHit, text: &str, room: usize, font: &FontId, tokens: &Token
         color: tokens.strong,
         ..TextFormat::simple(font.clone(), tokens.strong)
     };
+    // What stands around a secret may be the rest of it.
+    if hides {
+        job.append(text, 0.0, marked);
+        return job;
+    }
     job.append(&printable(before), 0.0, plain.clone());
     let shown: String = text.chars().take(room.max(8)).collect();
     job.append(&shown, 0.0, marked);

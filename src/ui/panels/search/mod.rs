@@ -33,6 +33,10 @@ pub struct SearchState {
     tree: HitTree,
     /// The filter over hits, as it is typed.
     filter: String,
+    /// Secrets are shown as they are.
+    reveals: bool,
+    /// The window had the keyboard in the last frame.
+    had_focus: bool,
 }
 
 impl SearchState {
@@ -55,6 +59,12 @@ pub fn search_ui(ui: &mut Ui, archive: &OpenArchive, jobs: &[JobRow], state: &mu
         empty_state(ui, icons::SEARCH, "The archive is still being unpacked", hint);
         return commands;
     }
+    // Rules are edited in another window: when the analyst comes back, they are looked at again.
+    let has_focus = ui.input(|input| input.focused);
+    if has_focus && !std::mem::replace(&mut state.had_focus, has_focus) && state.form.query.kind == QueryKind::Yara {
+        commands.push(SearchCommand::CheckRules.into());
+    }
+    state.had_focus = has_focus;
     form::form_ui(ui, archive, &mut state.form, &mut commands);
     let searches = archive.searches();
     let surface = Tokens::get(ui).surface;
@@ -75,8 +85,11 @@ pub fn search_ui(ui: &mut Ui, archive: &OpenArchive, jobs: &[JobRow], state: &mu
         if !is_beside && searches.sessions().len() > 1 {
             sessions::menu_ui(ui, searches, session, &mut commands);
         }
-        sessions::head_ui(ui, session, jobs, &mut state.filter, &mut commands);
-        hits::hits_ui(ui, archive, session, &mut state.tree, &mut commands);
+        let is_secret = session.request().query.kind == QueryKind::Secrets;
+        let reveals = is_secret.then_some(&mut state.reveals);
+        sessions::head_ui(ui, session, jobs, &mut state.filter, reveals, &mut commands);
+        let hides = is_secret && !state.reveals;
+        hits::hits_ui(ui, archive, session, &mut state.tree, hides, &mut commands);
     });
     commands
 }

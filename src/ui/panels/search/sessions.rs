@@ -7,7 +7,7 @@ use crate::session::{Command, JobRow, SearchCommand};
 use crate::ui::icons::{self, Icon};
 use crate::ui::text::{bytes, counted, grouped, micros};
 use crate::ui::tokens::{self, ROW_HEIGHT, SPACE_S, SPACE_XS, Tokens, Tone};
-use crate::ui::widgets::{FilterBox, ListRow, icon_button, paint_icon};
+use crate::ui::widgets::{FilterBox, ListRow, icon_button, paint_icon, toggle_button};
 
 pub(super) fn icon_of(kind: QueryKind) -> Icon {
     match kind {
@@ -97,6 +97,7 @@ pub(super) fn head_ui(
     session: &SearchSession,
     jobs: &[JobRow],
     filter: &mut String,
+    reveals: Option<&mut bool>,
     commands: &mut Vec<Command>,
 ) {
     let tokens = Tokens::get(ui);
@@ -129,6 +130,12 @@ pub(super) fn head_ui(
                 commands.push(SearchCommand::Step { is_forward: false }.into());
             }
         });
+        if let Some(reveals) = reveals {
+            let name = if *reveals { "Hide secrets" } else { "Reveal secrets" };
+            if toggle_button(ui, icons::VIEW, name, *reveals).clicked() {
+                *reveals = !*reveals;
+            }
+        }
         if ui.available_width() > 300.0 {
             // The session has the filter, so that F4 walks what is shown.
             if session.filter() != filter.as_str()
@@ -166,7 +173,7 @@ pub(super) fn head_ui(
 }
 
 /// Something to know, on one line; all of it under the pointer.
-fn note_ui(ui: &mut Ui, icon: Icon, color: egui::Color32, text: &str) {
+pub(super) fn note_ui(ui: &mut Ui, icon: Icon, color: egui::Color32, text: &str) {
     let text = crate::base::escape_controls(text.trim()).into_owned();
     ui.horizontal(|ui| {
         ui.set_min_height(ROW_HEIGHT - 2.0);
