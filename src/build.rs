@@ -30,6 +30,10 @@ const FILES: [&str; 20] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let schema = Path::new("assets/schema");
     println!("cargo::rerun-if-changed={}", schema.display());
+    // The guest is started by the kernel of the sandbox's machine, where these lie (src/sandbox/guest/mod.rs); the host's
+    // loader and libraries go there with it, so that its C library may be older or newer than the bundle's.
+    println!("cargo::rustc-link-arg-bin=cryoscope-guest=-Wl,--dynamic-linker=/cryoscope/lib/ld.so");
+    println!("cargo::rustc-link-arg-bin=cryoscope-guest=-Wl,-rpath,/cryoscope/lib");
     println!("cargo::rerun-if-changed=src/build.rs");
     let mut files = Vec::<PathBuf>::new();
     for entry in fs::read_dir(schema)? {

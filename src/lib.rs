@@ -12,6 +12,7 @@
 //! | [`memory`] | what lies at each address of a process; searching all of it |
 //! | [`report`] | what leaves the program; the shapes of the JSON |
 //! | [`jobs`] | how long work reports progress and is cancelled |
+//! | [`sandbox`] | what a frozen container does when it goes on, in a machine of its own |
 //! | [`session`] | the application without pixels: one model, one command enum |
 //! | `ui` | egui panels over the session (feature `gui`) |
 //! | [`cli`] | one file per subcommand; all printing |
@@ -38,6 +39,8 @@ pub mod memory;
 pub mod report;
 
 pub mod jobs;
+
+pub mod sandbox;
 
 pub mod session;
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer with the layers of ours that it may use.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("evidence", &["base"]),
     ("decode", &["base"]),
@@ -14,9 +14,10 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("memory", &["base", "evidence", "decode", "checkpoint"]),
     ("report", &["base", "evidence", "decode", "checkpoint", "memory"]),
     ("jobs", &["base"]),
-    ("session", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs"]),
-    ("ui", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "session"]),
-    ("cli", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "session", "ui"]),
+    ("sandbox", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs"]),
+    ("session", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox"]),
+    ("ui", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "session"]),
+    ("cli", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "session", "ui"]),
 ];
 
 /// What pure layers must not name: their facts come in as values.

@@ -11,7 +11,6 @@ pub struct Gap {
 
 use super::container::Layout;
 use super::memory_map::VmaKind;
-use super::process::Process;
 use super::sockets::Socket;
 use super::{Checkpoint, network::NetNamespace};
 
@@ -28,26 +27,26 @@ pub(super) fn gaps(checkpoint: &Checkpoint) -> Vec<Gap> {
             why: "CRIU does not write down what a live task was doing in the kernel".into(),
         },
     ];
-    memory(&checkpoint.processes, &mut gaps);
+    memory(checkpoint, &mut gaps);
     sockets(&checkpoint.sockets, &mut gaps);
     networks(&checkpoint.networks, &mut gaps);
     files(checkpoint, &mut gaps);
     gaps
 }
 
-fn memory(processes: &[Process], gaps: &mut Vec<Gap>) {
-    let (mut clean, mut lazy, mut parent, mut lost) = (0u64, 0u64, 0u64, 0u64);
-    for memory in processes.iter().filter_map(|process| process.memory.known()) {
+fn memory(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
+    let (mut clean, mut lazy, mut lost) = (0u64, 0u64, 0u64);
+    for object in checkpoint.shared_memory.values() {
+        lost = lost.saturating_add(object.pagemap.nr_lost());
+    }
+    for memory in checkpoint.processes.iter().filter_map(|process| process.memory.known()) {
         for vma in &memory.vmas {
             if matches!(vma.kind, VmaKind::FilePrivate | VmaKind::FileShared) {
                 clean += vma.pages.total.saturating_sub(vma.pages.dumped + vma.pages.parent + vma.pages.lazy);
             }
             lazy += vma.pages.lazy;
-            parent += vma.pages.parent;
         }
-        if memory.pagemap.parent.is_none() {
-            lost = parent;
-        }
+        lost = lost.saturating_add(memory.pagemap.nr_lost());
     }
     if clean != 0 {
         gaps.push(Gap {
@@ -64,7 +63,10 @@ fn memory(processes: &[Process], gaps: &mut Vec<Gap>) {
     if lost != 0 {
         gaps.push(Gap {
             what: "pages of the parent checkpoint",
-            why: format!("{parent} pages are in an earlier checkpoint, which is not here; open the directory or archive that holds both"),
+            why: match checkpoint.parents.last() {
+                None => format!("{lost} pages are in an earlier checkpoint, which is not here; open the directory or archive that holds both, or supply it (--parent)"),
+                Some(oldest) => format!("{lost} pages are in an earlier checkpoint, and the chain that ends with {oldest} does not have them: it goes on, or is another one"),
+            },
         });
     }
 }

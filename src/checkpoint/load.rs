@@ -1,6 +1,6 @@
 //! From evidence to checkpoints: finds them, decodes their images in parallel, joins the records.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use crate::base::{
     Absent, Cancelled, Field, FileId, Issue, Limits, NsId, PageSize, Pid, Place, Progress, Text, escape,
 };
 use crate::decode::{Arch, Ctx, Img, schema};
-use crate::evidence::{self, CheckpointRoot, Evidence, Member, MemberKind, OpenError, OpenOptions};
+use crate::evidence::{self, CheckpointRoot, Evidence, Member, OpenError, OpenOptions};
 
 use super::container::{Container, Descriptions};
 use super::files::{FileDetail, Hold, Relation};
@@ -17,6 +17,7 @@ use super::images::Images;
 use super::memory_map::{MemoryMap, Surroundings};
 use super::open_files::{self, OpenFiles};
 use super::pages::{Pagemap, SharedMemory};
+use super::parents::{PageSource, Pagemaps, Parents, SuppliedParent};
 use super::process::{self, Link, Omitted, Process};
 use super::recovered::{self, Source, Tree};
 use super::rootfs::RootfsDiff;
@@ -61,6 +62,20 @@ pub fn load(
     options: &OpenOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Arc<Checkpoint>>, LoadError> {
+    load_with_parents(evidence, &[], options, progress)
+}
+
+/// As [`load`], with earlier checkpoints for what the evidence does not have of the chain of parents: the first is the
+/// parent of the oldest that is there, and so on.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_parents(
+    evidence: &Evidence,
+    parents: &[SuppliedParent],
+    options: &OpenOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<Arc<Checkpoint>>, LoadError> {
     progress.stage("looking for checkpoints");
     let (roots, issues) = evidence::find_checkpoints(evidence, options, progress)?;
     if roots.is_empty() {
@@ -71,7 +86,7 @@ pub fn load(
         .map(|root| {
             let mut found = issues.clone();
             found.extend(evidence.issues().iter().cloned());
-            load_root(evidence, root, options, progress, found).map(Arc::new)
+            load_root(evidence, root, parents, options, progress, found).map(Arc::new)
         })
         .collect()
 }
@@ -79,6 +94,7 @@ pub fn load(
 fn load_root(
     outer: &Evidence,
     root: CheckpointRoot,
+    supplied: &[SuppliedParent],
     options: &OpenOptions,
     progress: &dyn Progress,
     mut issues: Vec<Issue>,
@@ -102,13 +118,22 @@ fn load_root(
     let file_entries = open_files::entries(&images, &mut issues);
     let mut files = OpenFiles::build(&images, &file_entries, &mut issues);
     let page_size = page_size(&images, arch, &mut issues);
-    let pages = PageSource { evidence: &evidence, images_dir: &images_dir, page_size, ctx: &images.ctx };
-    let parents = pages.parents(&mut issues);
-    let shared_memory = pages.shared_memory(&images, &parents, &mut issues);
+    // That it leads out of the evidence is no issue where it is followed, and told by the chain where it is not.
+    let link = Place::member(escape(&join(&images_dir, b"parent")));
+    issues.retain(|issue| issue.place != link);
+    let chain =
+        Parents::find(&evidence, &images_dir, supplied, (page_size, &images.ctx), options, progress, &mut issues)?;
+    let pages = Pages {
+        source: PageSource { evidence: &evidence, dir: &images_dir, label: "" },
+        page_size,
+        ctx: &images.ctx,
+        parents: chain.pagemaps(page_size, &images.ctx, &mut issues),
+    };
+    let shared_memory = pages.shared_memory(&images, &mut issues);
     let filters = filters(&images, &mut issues);
 
     let (mut processes, found) =
-        processes(&images, arch.unwrap_or_default(), limits, &filters, &files, &pages, &parents, &shared_memory)?;
+        processes(&images, arch.unwrap_or_default(), limits, &filters, &files, &pages, &shared_memory)?;
     issues.extend(found);
     note_users(&mut processes, &mut files);
     let mut sockets = open_files::sockets(&images, &file_entries, &mut issues);
@@ -148,6 +173,7 @@ fn load_root(
         coverage: Vec::new(),
         issues,
         index: Index::default(),
+        parents: chain.names(),
         processes,
         sockets,
         files: Vec::new(),
@@ -268,133 +294,28 @@ fn sizes(evidence: &Evidence, base_dir: &[u8], images: &[ImageFile]) -> Sizes {
     }
 }
 
-fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
 }
 
-/// Where pagemaps and pages files are read from.
-struct PageSource<'a> {
-    evidence: &'a Evidence,
-    images_dir: &'a [u8],
+/// Pagemaps of the checkpoint, each chained to the one of the same name in the parents.
+struct Pages<'a> {
+    source: PageSource<'a>,
     page_size: PageSize,
     ctx: &'a Ctx,
+    parents: Pagemaps,
 }
 
-/// Pagemaps of the parent checkpoint by base name.
-type Parents = HashMap<String, Arc<Pagemap>>;
-
-impl PageSource<'_> {
-    /// Decodes a pagemap and lays it over its pages file.
-    fn pagemap(&self, dir: &[u8], img: &Img, parents: &Parents, issues: &mut Vec<Issue>) -> Pagemap {
-        let pages = |name: &str, issues: &mut Vec<Issue>| {
-            let read = self.evidence.get(&join(dir, name.as_bytes())).map(|member| self.evidence.read(member));
-            let what = match read {
-                Some(Ok(bytes)) => return Some(bytes),
-                Some(Err(err)) => err.to_string(),
-                None => format!("is missing, and {} names it", img.name),
-            };
-            issues.push(Issue::new(Place::member(name), what));
-            None
-        };
-        let parent = parents.get(&*img.name).cloned();
-        let (mut pagemap, found) = Pagemap::build(img, self.ctx, self.page_size, pages, parent);
-        if dir != self.images_dir && !pagemap.pages_name.is_empty() {
-            pagemap.pages_name = format!("{}/{}", escape(dir), pagemap.pages_name);
-        }
-        issues.extend(found);
-        pagemap
+impl Pages<'_> {
+    fn pagemap(&self, img: &Img, issues: &mut Vec<Issue>) -> Pagemap {
+        let parent = self.parents.get(&*img.name).cloned();
+        self.source.pagemap(img, self.page_size, self.ctx, parent, issues)
     }
 
-    fn shared_memory(
-        &self,
-        images: &Images,
-        parents: &Parents,
-        issues: &mut Vec<Issue>,
-    ) -> BTreeMap<u64, SharedMemory> {
+    fn shared_memory(&self, images: &Images, issues: &mut Vec<Issue>) -> BTreeMap<u64, SharedMemory> {
         let objects = images.kept.values().filter(|img| img.kind.is_some_and(|kind| kind.key == "SHMEM_PAGEMAP"));
-        objects
-            .filter_map(|img| Some((img.id?, SharedMemory::new(self.pagemap(self.images_dir, img, parents, issues)))))
-            .collect()
+        objects.filter_map(|img| Some((img.id?, SharedMemory::new(self.pagemap(img, issues))))).collect()
     }
-
-    /// Pagemaps of the chain of parents that lies in the same evidence, oldest laid first.
-    fn parents(&self, issues: &mut Vec<Issue>) -> Parents {
-        let mut dirs: Vec<Vec<u8>> = Vec::new();
-        let mut seen: HashSet<Vec<u8>> = HashSet::from([self.images_dir.to_vec()]);
-        let mut dir = self.images_dir.to_vec();
-        while let Some(member) = self.evidence.get(&join(&dir, b"parent")) {
-            let MemberKind::Symlink { target } = &member.kind else { break };
-            let Some(next) = resolve(&dir, target) else {
-                let what = format!("leads to {}, which is outside the evidence", Text(target.clone().into()).label());
-                issues.push(Issue::new(member.place(), what));
-                break;
-            };
-            if !seen.insert(next.clone()) || dirs.len() >= self.ctx.limits.max_chain.min(256) {
-                issues.push(Issue::new(
-                    member.place(),
-                    "the chain of parent checkpoints leads back to itself or is too long",
-                ));
-                break;
-            }
-            dirs.push(next.clone());
-            dir = next;
-        }
-        let mut pagemaps: HashMap<&[u8], Vec<(&Member, &str)>> = HashMap::new();
-        if !dirs.is_empty() {
-            let wanted: HashSet<&[u8]> = dirs.iter().map(Vec::as_slice).collect();
-            for member in self.evidence.members().iter().filter(|member| wanted.contains(member.parent())) {
-                let name = std::str::from_utf8(member.file_name()).ok().filter(|name| name.starts_with("pagemap-"));
-                if let Some(name) = name {
-                    pagemaps.entry(member.parent()).or_default().push((member, name));
-                }
-            }
-        }
-        let max = self.ctx.limits.max_pagemap_bytes;
-        let mut left = max;
-        let mut parents = Parents::new();
-        for dir in dirs.iter().rev() {
-            let mut of_this = Parents::new();
-            for (member, name) in pagemaps.remove(dir.as_slice()).unwrap_or_default() {
-                let Some(after) = left.checked_sub(member.available_bytes()) else {
-                    let what = format!("is not decoded: the pagemaps of the parents have more than {max} bytes");
-                    issues.push(Issue::new(member.place(), what));
-                    continue;
-                };
-                left = after;
-                match self.evidence.read(member) {
-                    Ok(bytes) => {
-                        let pagemap = self.pagemap(dir, &Img::new(name, bytes), &parents, issues);
-                        of_this.insert(name.to_owned(), Arc::new(pagemap));
-                    }
-                    Err(err) => issues.push(Issue::new(member.place(), err.to_string())),
-                }
-            }
-            if of_this.is_empty() {
-                let what = format!("{}: no pagemaps of the parent checkpoint are here", String::from_utf8_lossy(dir));
-                issues.push(Issue::new(Place::member("parent"), what));
-            }
-            parents = of_this;
-        }
-        parents
-    }
-}
-
-/// The directory that a relative link leads to; `None` when it leaves the evidence.
-fn resolve(dir: &[u8], target: &[u8]) -> Option<Vec<u8>> {
-    if target.first() == Some(&b'/') {
-        return None;
-    }
-    let mut parts: Vec<&[u8]> = dir.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
-    for part in target.split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => {
-                parts.pop()?;
-            }
-            name => parts.push(name),
-        }
-    }
-    Some(parts.join(&b'/'))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that a process is joined with")]
@@ -404,8 +325,7 @@ fn processes(
     limits: &Limits,
     filters: &[seccomp::Filter],
     files: &OpenFiles,
-    pages: &PageSource<'_>,
-    parents: &Parents,
+    pages: &Pages<'_>,
     shared: &BTreeMap<u64, SharedMemory>,
 ) -> Result<(Vec<Process>, Vec<Issue>), Cancelled> {
     let (nodes, mut issues) = process::tree(images, limits);
@@ -433,7 +353,7 @@ fn processes(
         };
         let name = format!("pagemap-{pid}.img");
         let pagemap = match images.kept.get(&name) {
-            Some(img) => pages.pagemap(pages.images_dir, img, parents, issues),
+            Some(img) => pages.pagemap(img, issues),
             None => Pagemap { page_size: pages.page_size, ..Pagemap::default() },
         };
         // Before 1.2 vmas had a file of their own.
@@ -665,13 +585,5 @@ mod tests {
         assert_eq!(kept.len(), 1002);
         assert!(kept.iter().any(|issue| issue.place.member == "pstree.img"));
         assert!(kept.iter().any(|issue| issue.to_string().starts_with("core-.img: 4000 more")));
-    }
-
-    #[test]
-    fn parent_links_stay_inside() {
-        assert_eq!(resolve(b"checkpoint", b"../pre-checkpoint"), Some(b"pre-checkpoint".to_vec()));
-        assert_eq!(resolve(b"a/b", b"./c/../d"), Some(b"a/b/d".to_vec()));
-        assert_eq!(resolve(b"checkpoint", b"../../etc"), None);
-        assert_eq!(resolve(b"checkpoint", b"/var/lib"), None);
     }
 }

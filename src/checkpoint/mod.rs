@@ -22,6 +22,7 @@ pub mod namespaces;
 pub mod network;
 mod open_files;
 pub mod pages;
+mod parents;
 pub mod process;
 pub mod recovered;
 pub mod registers;
@@ -41,9 +42,10 @@ pub use container::{Container, Layout};
 pub use coverage::Gap;
 pub use documents::Document;
 pub use files::{FdEntry, FileDetail, OpenFile};
-pub use load::{LoadError, load};
+pub use load::{LoadError, load, load_with_parents};
 pub use memory_map::{MemoryMap, Vma};
 pub use mounts::Mount;
+pub use parents::SuppliedParent;
 pub use process::Process;
 pub use recovered::RecoveredFile;
 pub use sockets::Socket;
@@ -85,6 +87,9 @@ pub struct Checkpoint {
     pub cgroups: cgroups::Cgroups,
     /// Shared-memory objects by the id that vmas and memfds name them with.
     pub shared_memory: BTreeMap<u64, pages::SharedMemory>,
+    /// The checkpoints that this one was taken on top of and whose pages are here, the nearest first: their directory in
+    /// the evidence, or the path of other evidence.
+    pub parents: Vec<String>,
     /// Seccomp filters, indexed as in `seccomp.img`.
     pub seccomp_filters: Vec<seccomp::Filter>,
     /// What the container changed in its root file system.

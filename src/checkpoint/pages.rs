@@ -79,6 +79,48 @@ impl Pagemap {
         (addr < self.range(run).end).then_some(run)
     }
 
+    /// Pages that are said to be in a parent checkpoint and are in none that is here.
+    pub fn nr_lost(&self) -> u64 {
+        let mut lost = 0u64;
+        let in_parent = |run: &&Run| run.stored.is_none() && run.flags.is_in_parent();
+        let mut wanted: Vec<Range<u64>> = Vec::new();
+        for run in self.runs.iter().filter(in_parent) {
+            push_range(&mut wanted, self.range(run).start.0..self.range(run).end.0);
+        }
+        let mut pagemap = self.parent.as_deref();
+        while let (Some(here), false) = (pagemap, wanted.is_empty()) {
+            let mut deeper = Vec::new();
+            let mut runs = here.runs.iter().peekable();
+            for range in wanted {
+                let mut at = range.start;
+                while at < range.end {
+                    let Some(run) = runs.peek() else { break };
+                    let of_run = here.range(run);
+                    if of_run.end.0 <= at {
+                        runs.next();
+                        continue;
+                    }
+                    if range.end <= of_run.start.0 {
+                        break;
+                    }
+                    lost = lost.saturating_add(of_run.start.0.saturating_sub(at));
+                    let part = at.max(of_run.start.0)..range.end.min(of_run.end.0);
+                    at = part.end;
+                    if in_parent(run) {
+                        push_range(&mut deeper, part);
+                    } else if run.stored.is_none() {
+                        lost = lost.saturating_add(part.end - part.start);
+                    }
+                }
+                lost = lost.saturating_add(range.end - at);
+            }
+            wanted = deeper;
+            pagemap = here.parent.as_deref();
+        }
+        lost = wanted.iter().fold(lost, |sum, range| sum.saturating_add(range.end - range.start));
+        lost / self.page_size.bytes()
+    }
+
     /// The bytes from `addr` on, up to `max_len` and not beyond its run, as far as they are recorded.
     ///
     /// `Ok(None)` when no run holds the address. Borrowed from the evidence, unless compressed.
@@ -175,6 +217,15 @@ impl Pagemap {
         let from = usize::try_from(inside).map_err(|_too_big| Absent::Unparsable)?.min(pages.len());
         let until = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(pages.len());
         Ok(Bytes::from(pages).slice(from..until))
+    }
+}
+
+/// Appends to ranges in order; neighbours become one.
+fn push_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ if range.is_empty() => {}
+        _ => ranges.push(range),
     }
 }
 

@@ -98,6 +98,8 @@ pub enum Command {
     Search(SearchArgs),
     /// Printable strings of memory, with their addresses
     Strings(StringsArgs),
+    /// Let a checkpoint go on in a sealed virtual machine
+    Sandbox(super::sandbox_args::SandboxArgs),
     /// Completions for a shell, on standard output
     Completions(CompletionsArgs),
     /// Manual pages, into a directory
@@ -148,7 +150,9 @@ Examples:
   cryoscope inspect checkpoint.tar --pid 7 --files --env
       what process 7 had open, and its environment
   cryoscope inspect checkpoint.tar --json | jq '.sockets[] | select(.state == \"ESTABLISHED\")'
-      every connection")]
+      every connection
+  cryoscope inspect 3.tar --parent 2.tar --parent 1.tar
+      a checkpoint that holds only what changed since the one before")]
 pub struct InspectArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
@@ -156,6 +160,9 @@ pub struct InspectArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// Only this process, by its number inside the container
     #[arg(long, value_name = "N")]
     pub pid: Option<u32>,
@@ -196,6 +203,15 @@ pub struct Which {
     pub checkpoint: Option<String>,
 }
 
+/// Checkpoints that this one was taken on top of.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Parents {
+    /// An earlier checkpoint (archive or directory) that this one was taken on top of, where the archive does not hold
+    /// it; of a chain, give the nearest first
+    #[arg(long, value_name = "PATH")]
+    pub parent: Vec<PathBuf>,
+}
+
 /// `images`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -234,6 +250,9 @@ pub struct FilesArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// What to do with the files; without it they are listed.
     #[command(subcommand)]
     pub action: Option<FilesAction>,
@@ -323,7 +342,13 @@ Examples:
       all of it with the registers of every thread, for a debugger
   cryoscope memory checkpoint.tar --pid 1 --stacks --rootfs image.tar
       where every thread stands, and who called
-  cryoscope memory checkpoint.tar --pid 8 --disassemble --range 0x401000+80")]
+  cryoscope memory checkpoint.tar --pid 8 --disassemble --range 0x401000+80
+  cryoscope memory checkpoint.tar --pid 8 --carve
+      programs and libraries in its memory
+  cryoscope memory checkpoint.tar --pid 8 --carve --kind memfd,anon-private -o carved && readelf -lW carved/*
+      rebuilds those that no file on disk backs; carved/carved.jsonl tells what is missing in each
+  cryoscope memory checkpoint.tar --parent pre-checkpoint.tar --pid 1 --map '[heap]'
+      with the pages that had not changed since the pre-dump")]
 pub struct MemoryArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
@@ -331,6 +356,9 @@ pub struct MemoryArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// The process, by its number inside the container
     #[arg(long, value_name = "N")]
     pub pid: u32,
@@ -355,7 +383,10 @@ pub struct MemoryArgs {
     /// The stack of every thread (x86-64 and AArch64)
     #[arg(long, conflicts_with_all = ["raw", "core", "disassemble", "range", "map", "perms", "kind", "output"])]
     pub stacks: bool,
-    /// File to write; with --raw a sparse one
+    /// The programs and libraries that lie in memory, wherever they do: lists them, and with -o DIR rebuilds their files
+    #[arg(long, conflicts_with_all = ["raw", "core", "disassemble", "stacks"])]
+    pub carve: bool,
+    /// File to write; with --raw a sparse one; with --carve a directory
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Replace a file that exists
@@ -407,6 +438,9 @@ pub struct SearchArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// What to find
     #[arg(value_name = "PATTERN", required_unless_present_any = PATTERNLESS, conflicts_with = "secrets", allow_hyphen_values = true)]
     pub pattern: Option<OsString>,
@@ -477,6 +511,9 @@ pub struct StringsArgs {
     /// Which checkpoint.
     #[command(flatten)]
     pub which: Which,
+    /// Earlier checkpoints.
+    #[command(flatten)]
+    pub parents: Parents,
     /// Only this process, by its number inside the container
     #[arg(long, value_name = "N")]
     pub pid: Option<u32>,
@@ -553,7 +590,7 @@ fn parse_kind(text: &str) -> Result<String, String> {
     if found { Ok(text.to_owned()) } else { Err(format!("{text}: not a kind of memory; there are {}", known())) }
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text}: not a size; give bytes, or a number with K, M, G or T");
     let text = text.trim().trim_end_matches("iB").trim_end_matches('B');
     let (digits, shift) = match text.char_indices().last() {

@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::base::{Pid, Progress, escape, escape_controls};
-use crate::checkpoint::{self, Checkpoint, Process};
+use crate::checkpoint::{self, Checkpoint, Process, SuppliedParent};
 use crate::evidence::{BaseImage, Evidence, OpenOptions};
 use crate::memory::Memory;
 use crate::report::text::Style;
 
 use super::Streams;
-use super::args::{Base, ColorChoice, Global, Which};
+use super::args::{Base, ColorChoice, Global, Parents, Which};
 use super::json::Escaping;
 use super::progress::Bar;
 
@@ -90,15 +90,23 @@ impl<'a> Context<'a> {
     }
 
     /// Opens all checkpoints of an archive or directory; there is at least one.
-    pub(super) fn checkpoints(&mut self, path: &Path) -> anyhow::Result<Vec<Arc<Checkpoint>>> {
+    pub(super) fn checkpoints(&mut self, path: &Path, parents: &Parents) -> anyhow::Result<Vec<Arc<Checkpoint>>> {
+        let evidence = self.evidence(path)?;
+        let parents = parents.parent.iter().map(|parent| self.parent(parent).context("--parent"));
+        let parents = parents.collect::<anyhow::Result<Vec<_>>>()?;
+        let bar = self.progress();
+        Ok(checkpoint::load_with_parents(&evidence, &parents, &self.options, &bar)?)
+    }
+
+    fn parent(&mut self, path: &Path) -> anyhow::Result<SuppliedParent> {
         let evidence = self.evidence(path)?;
         let bar = self.progress();
-        Ok(checkpoint::load(&evidence, &self.options, &bar)?)
+        Ok(SuppliedParent::of(&evidence, &self.options, &bar)?)
     }
 
     /// Opens the one checkpoint of an archive or directory, or the one that was asked for.
-    pub(super) fn one(&mut self, path: &Path, which: &Which) -> anyhow::Result<Arc<Checkpoint>> {
-        let mut checkpoints = self.checkpoints(path)?;
+    pub(super) fn one(&mut self, path: &Path, which: &Which, parents: &Parents) -> anyhow::Result<Arc<Checkpoint>> {
+        let mut checkpoints = self.checkpoints(path, parents)?;
         let archive = path.display();
         let dirs: Vec<String> = checkpoints.iter().map(|it| escape(&it.images_dir).into_owned()).collect();
         let list = || dirs.iter().enumerate().map(|(n, dir)| format!("{} {dir}", n + 1)).collect::<Vec<_>>().join(", ");

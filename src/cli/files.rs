@@ -11,7 +11,7 @@ use super::context::Context;
 use super::{content, extract};
 
 pub(super) fn run(args: &FilesArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     let files = FileList::from_checkpoint(&checkpoint);
     match &args.action {
         None | Some(FilesAction::List) => list(&checkpoint, &files, context),

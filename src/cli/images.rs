@@ -6,11 +6,11 @@ use crate::decode::{Img, raw};
 use crate::report::images::{self, CritDocument, ImageList};
 use crate::report::text;
 
-use super::args::ImagesArgs;
+use super::args::{ImagesArgs, Parents};
 use super::context::Context;
 
 pub(super) fn run(args: &ImagesArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &Parents::default())?;
     let limits = context.options.limits.clone();
     let style = context.style;
     let Some(name) = &args.name else {

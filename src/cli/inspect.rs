@@ -8,7 +8,7 @@ use super::args::InspectArgs;
 use super::context::Context;
 
 pub(super) fn run(args: &InspectArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     let only = args.pid.map(Pid);
     if let Some(pid) = args.pid {
         context.process(&checkpoint, pid)?;

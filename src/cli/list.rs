@@ -13,7 +13,7 @@ use crate::checkpoint;
 use crate::evidence::{Compression, Evidence};
 use crate::report::overview::Overview;
 
-use super::args::ListArgs;
+use super::args::{ListArgs, Parents};
 use super::context::Context;
 use super::show::{self, size, word};
 
@@ -131,6 +131,6 @@ fn peek(path: &Path, context: &mut Context<'_>) -> anyhow::Result<Vec<Overview>>
             return Ok(rows.collect());
         }
     }
-    let checkpoints = context.checkpoints(path)?;
+    let checkpoints = context.checkpoints(path, &Parents::default())?;
     Ok(checkpoints.iter().map(|it| Overview::from_checkpoint(it, None)).collect())
 }

@@ -17,6 +17,7 @@ use crate::report::search::{CoreReport, MemoryLine, RawPart};
 use crate::report::text::{Align, Cell, Columns, HexDump, Tone, bytes, plural};
 
 use super::args::MemoryArgs;
+use super::carve;
 use super::code;
 use super::context::Context;
 use super::extract::write_sparse;
@@ -28,7 +29,7 @@ const JSON_CHUNK_BYTES: u64 = 4096;
 const STEP_BYTES: u64 = 1 << 20;
 
 pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     context.process(&checkpoint, args.pid)?;
     let archive = checkpoint.outer.name().to_owned();
     let evidence = checkpoint.outer.path().and_then(|path| fs::canonicalize(path).ok());
@@ -46,6 +47,9 @@ pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Resul
         return code::stacks(&memory, &space, context);
     }
     let filter = filter(&args.maps, args.range);
+    if args.carve {
+        return carve::run(args, &space, &filter, evidence.as_deref(), context);
+    }
     let chosen: Vec<(&Vma, Range<VirtAddr>)> = chosen(&space, &filter).collect();
     if chosen.is_empty() {
         let maps = format!("`cryoscope inspect {archive} --pid {} --maps` lists its maps", args.pid);
@@ -317,7 +321,7 @@ fn table(parts: &[RawPart], chosen: &[(&Vma, Range<VirtAddr>)], context: &mut Co
 
 /// A new file; never the evidence.
 #[expect(clippy::disallowed_methods, reason = "the one file that the analyst asked for")]
-fn create(path: &Path, force: bool, evidence: Option<&Path>) -> anyhow::Result<File> {
+pub(super) fn create(path: &Path, force: bool, evidence: Option<&Path>) -> anyhow::Result<File> {
     let shown = path.display();
     if let Ok(found) = fs::canonicalize(path) {
         let is_evidence = evidence.is_some_and(|evidence| found.starts_with(evidence));

@@ -6,6 +6,8 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
+//! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
+//! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
 //! | `generate` | shell completions and manual pages |
@@ -18,6 +20,7 @@
 //! A reader that closed the pipe is no error. Partial evidence is none either: issues are printed.
 
 pub mod args;
+mod carve;
 mod code;
 
 mod content;
@@ -32,6 +35,10 @@ mod json;
 mod list;
 mod memory;
 mod progress;
+mod sandbox;
+pub mod sandbox_args;
+mod sandbox_plan;
+mod sandbox_run;
 mod search;
 mod show;
 mod strings;
@@ -163,6 +170,7 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             return Ok(if is_found { 0 } else { CODE_NOT_FOUND });
         }
         Command::Strings(args) => strings::run(&args, &mut context),
+        Command::Sandbox(args) => sandbox::run(&args, &mut context),
         Command::Completions(args) => generate::completions(&args, &mut context),
         Command::Man(args) => generate::man(&args, &mut context),
     }

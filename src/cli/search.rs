@@ -25,7 +25,7 @@ const CONTEXT_BYTES: u32 = 32;
 
 /// Whether something was found.
 pub(super) fn run(args: &SearchArgs, context: &mut Context<'_>) -> anyhow::Result<bool> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     if let Some(pid) = args.pid {
         context.process(&checkpoint, pid)?;
     }

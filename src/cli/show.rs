@@ -6,7 +6,7 @@ use crate::base::escape_controls;
 use crate::report::overview::Overview;
 use crate::report::text::{Style, bytes, plural};
 
-use super::args::ShowArgs;
+use super::args::{Parents, ShowArgs};
 use super::context::Context;
 
 /// Digits of an id that are shown, as engines do.
@@ -16,7 +16,7 @@ pub(super) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<
     let mut rows = Vec::new();
     let mut failure = None;
     for archive in &args.archives {
-        let checkpoints = match context.checkpoints(archive) {
+        let checkpoints = match context.checkpoints(archive, &Parents::default()) {
             Ok(checkpoints) => checkpoints,
             Err(error) if super::is_cancelled(&error) => return Err(error),
             // One bad archive does not hide the others; the last error is told at the end.

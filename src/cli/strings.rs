@@ -11,7 +11,7 @@ use super::args::StringsArgs;
 use super::context::Context;
 
 pub(super) fn run(args: &StringsArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let checkpoint = context.one(&args.archive, &args.which)?;
+    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     if let Some(pid) = args.pid {
         context.process(&checkpoint, pid)?;
     }

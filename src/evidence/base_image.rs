@@ -73,6 +73,11 @@ impl BaseImage {
         &self.name
     }
 
+    /// Its layers, the lowest first.
+    pub fn layers(&self) -> &[Evidence] {
+        &self.layers
+    }
+
     /// What is missing of it.
     pub fn issues(&self) -> &[Issue] {
         &self.issues

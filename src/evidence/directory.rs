@@ -51,9 +51,20 @@ pub(super) struct Listing {
 /// # Errors
 /// The directory itself cannot be opened, or cancel. What cannot be read below it is an issue.
 pub(super) fn list(path: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Listing, OpenError> {
+    let root = open_dir(CWD, path, true).map_err(|errno| OpenError::from_io(path, errno.into()))?;
+    list_open(root, path, limits, true, progress)
+}
+
+/// Lists an open directory; without `goes_deeper` what lies in its directories is left out.
+fn list_open(
+    root: OwnedFd,
+    path: &Path,
+    limits: &Limits,
+    goes_deeper: bool,
+    progress: &dyn Progress,
+) -> Result<Listing, OpenError> {
     progress.stage("listing the directory");
     let name = super::display_path(path);
-    let root = open_dir(CWD, path, true).map_err(|errno| OpenError::from_io(path, errno.into()))?;
     let mut issues = IssueLog::new(limits.max_issues_per_img);
     let mut members: Vec<Member> = Vec::new();
     let mut index = PathIndex::default();
@@ -100,6 +111,7 @@ pub(super) fn list(path: &Path, limits: &Limits, progress: &dyn Progress) -> Res
             });
             let member = member(path, &stat, target, members.len());
             match &member.kind {
+                MemberKind::Directory if !goes_deeper => {}
                 MemberKind::Directory if depth < limits.max_nesting => below.push((member.path.clone(), depth + 1)),
                 MemberKind::Directory => {
                     let what = format!("deeper than {} directories; what lies in it is not listed", limits.max_nesting);
@@ -126,6 +138,30 @@ pub(super) fn list(path: &Path, limits: &Limits, progress: &dyn Progress) -> Res
 }
 
 impl Root {
+    /// Lists a directory beside this one, without what lies deeper. `below` is its path from the directory above on, no
+    /// part of which may be a link; `path` is what it is called.
+    ///
+    /// # Errors
+    /// It is not there, is no directory, may not be read, or cancel.
+    pub(super) fn list_beside(
+        &self,
+        below: &[u8],
+        path: &Path,
+        limits: &Limits,
+        progress: &dyn Progress,
+    ) -> Result<Listing, OpenError> {
+        let opened = open_dir(self.fd.as_fd(), c"..", false).and_then(|above| walk_to(&above, below));
+        let root = opened.map_err(|errno| OpenError::from_io(path, errno.into()))?;
+        let Some(root) = root else { return Err(OpenError::NotFound { path: path.to_owned() }) };
+        list_open(root, path, limits, false, progress)
+    }
+
+    /// Whether it is the same directory as another one.
+    pub(super) fn is_same(&self, other: &Root) -> bool {
+        let id = |root: &Root| rustix::fs::fstat(&root.fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        id(self).is_some_and(|own| id(other) == Some(own))
+    }
+
     /// The bytes of a file, at most as many as it had when it was listed.
     ///
     /// # Errors

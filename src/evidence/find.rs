@@ -188,8 +188,9 @@ impl Search<'_> {
     }
 }
 
-/// Directories that hold the images of a checkpoint, or what a dump that was refused left of them.
-fn image_dirs(evidence: &Evidence) -> Vec<Vec<u8>> {
+/// Directories that hold the images of a checkpoint, or what a dump that was refused left of them. In the order of their
+/// first image.
+pub fn image_dirs(evidence: &Evidence) -> Vec<Vec<u8>> {
     let mut dirs: Vec<Vec<u8>> = Vec::new();
     let mut seen: HashSet<&[u8]> = HashSet::new();
     for member in evidence.members().iter().filter(|member| member.file_name().ends_with(b".img") && member.is_file()) {
@@ -236,16 +237,35 @@ fn image_name(name: &[u8]) -> ImageName {
     }
 }
 
-/// Where `parent` in a directory of images leads, if it stays inside.
-fn parent_dir(evidence: &Evidence, images_dir: &[u8]) -> Option<Vec<u8>> {
+/// Where `parent` in a directory of images leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParentLink {
+    /// To a directory of the same evidence.
+    Inside(Vec<u8>),
+    /// Out of the evidence; the target as it stands.
+    Outside(Vec<u8>),
+}
+
+/// The link that CRIU leaves in a checkpoint that it took on top of another one, or the directory that a copy has in its
+/// place. `None` where there is none.
+pub fn parent_link(evidence: &Evidence, images_dir: &[u8]) -> Option<ParentLink> {
     let link = evidence.get(&join(images_dir, b"parent"))?;
     match &link.kind {
         MemberKind::Symlink { target } => {
             let (path, leaves) = normalise(&join(images_dir, target));
-            (!leaves && target.first() != Some(&b'/')).then_some(path)
+            let is_inside = !leaves && target.first() != Some(&b'/');
+            Some(if is_inside { ParentLink::Inside(path) } else { ParentLink::Outside(target.clone()) })
         }
-        MemberKind::Directory => Some(link.path.clone()),
+        MemberKind::Directory => Some(ParentLink::Inside(link.path.clone())),
         _ => None,
+    }
+}
+
+/// Where `parent` in a directory of images leads, if it stays inside.
+fn parent_dir(evidence: &Evidence, images_dir: &[u8]) -> Option<Vec<u8>> {
+    match parent_link(evidence, images_dir)? {
+        ParentLink::Inside(dir) => Some(dir),
+        ParentLink::Outside(_) => None,
     }
 }
 

@@ -60,7 +60,7 @@ use crate::base::{Issue, Limits, Progress, Silent, escape};
 pub use base_image::BaseImage;
 pub use compression::Compression;
 pub use error::{NotAnArchive, OpenError, ReadError};
-pub use find::{CheckpointRoot, find_checkpoints};
+pub use find::{CheckpointRoot, ParentLink, find_checkpoints, image_dirs, parent_link};
 pub use member::{Member, MemberKind, Xattr};
 pub use oci::OciImage;
 pub use options::{CACHE_DIR_VARIABLE, OnMember, OpenOptions};
@@ -155,6 +155,14 @@ impl Evidence {
         match self.0.store {
             Store::Archive(_) => Form::Tar,
             Store::Directory(_) => Form::Directory,
+        }
+    }
+
+    /// Whether it is the same as another one: the same directory, or the same opened archive.
+    pub fn is_same(&self, other: &Evidence) -> bool {
+        match (&self.0.store, &other.0.store) {
+            (Store::Directory(own), Store::Directory(other)) => own.is_same(other),
+            _ => Arc::ptr_eq(&self.0, &other.0),
         }
     }
 

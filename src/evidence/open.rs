@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -130,7 +131,11 @@ impl Evidence {
         progress: &dyn Progress,
     ) -> Result<Evidence, OpenError> {
         let listing = directory::list(path, &options.limits, progress)?;
-        Ok(Evidence(Arc::new(Inner {
+        Ok(Evidence::listed(listing, path, name, options))
+    }
+
+    fn listed(listing: directory::Listing, path: &Path, name: String, options: &OpenOptions) -> Evidence {
+        Evidence(Arc::new(Inner {
             issues: listing.issues.finish(&name),
             name,
             path: Some(path.to_owned()),
@@ -141,7 +146,36 @@ impl Evidence {
             store: Store::Directory(listing.root),
             delivered: Delivered::Directory,
             limits: options.limits.clone(),
-        })))
+        }))
+    }
+
+    /// The directory beside this one that a link in `dir` of it leads to: `../NAME` from its top, or a directory in
+    /// that. `None` where the link leads elsewhere or nothing lies there, and for archives, which no link leaves.
+    ///
+    /// The target was written by whoever made the evidence. So nothing is opened but a directory whose path from the one
+    /// above has no link in it, and of that directory no more is listed than what lies in it directly.
+    ///
+    /// # Errors
+    /// It lies there and cannot be listed, or cancel.
+    pub fn open_beside(
+        &self,
+        dir: &[u8],
+        target: &[u8],
+        options: &OpenOptions,
+        progress: &dyn Progress,
+    ) -> Result<Option<Evidence>, OpenError> {
+        let (Store::Directory(root), Some(path)) = (&self.0.store, self.path()) else { return Ok(None) };
+        let (Some(below), Ok(path)) = (beside(dir, target), std::fs::canonicalize(path)) else { return Ok(None) };
+        let Some(above) = path.parent() else { return Ok(None) };
+        let path = above.join(std::ffi::OsStr::from_bytes(&below));
+        match root.list_beside(&below, &path, &options.limits, progress) {
+            Ok(listing) => {
+                let name = display_path(&path);
+                Ok(Some(Evidence::listed(listing, &path, name, options)))
+            }
+            Err(OpenError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn open_stream(
@@ -270,6 +304,26 @@ impl Evidence {
             limits: options.limits.clone(),
         }))
     }
+}
+
+/// The path from the directory above the evidence on, of what a link in `dir` leads to; `None` unless that leaves the
+/// evidence by one step.
+fn beside(dir: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+    let parts = |path| <[u8]>::split(path, |byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let mut at: Vec<&[u8]> = parts(dir).collect();
+    let mut has_left = false;
+    if target.first() == Some(&b'/') {
+        return None;
+    }
+    for part in parts(target) {
+        match part {
+            b".." if at.pop().is_some() => {}
+            b".." if has_left => return None,
+            b".." => has_left = true,
+            part => at.push(part),
+        }
+    }
+    (has_left && !at.is_empty()).then(|| at.join(&b'/'))
 }
 
 /// Read before anything is decided about a file.

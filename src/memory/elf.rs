@@ -14,7 +14,7 @@ const MAX_SYMBOLS: usize = 1 << 20;
 const MAX_NAME_BYTES: usize = 4096;
 
 /// The GNU build id of an ELF file; `None` when there is none, or it is no ELF file.
-pub(super) fn build_id(file: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn build_id(file: &[u8]) -> Option<Vec<u8>> {
     object::File::parse(file).ok()?.build_id().ok().flatten().map(<[u8]>::to_vec)
 }
 

@@ -16,6 +16,7 @@
 //! | [`Symbols`], [`stack`], [`disassembly`] | names of addresses, stacks of threads, instructions |
 //! | [`overlay`] | named fields of structures that are recognised |
 //! | [`write_core`] | a core file for debuggers |
+//! | [`carve`] | programs and libraries in memory, as files |
 //! | [`search`] | patterns, and scanning memory, queues, files |
 //!
 //! # Invariants
@@ -26,6 +27,7 @@
 //!   shared objects.
 
 mod address_space;
+pub mod carve;
 mod core_file;
 pub mod disassembly;
 mod elf;
@@ -40,6 +42,8 @@ mod symbols;
 mod whole;
 
 pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
+pub(crate) use elf::build_id;
+
 pub use core_file::{CoreError, CoreSummary, write_core};
 pub use fuzz::fuzz_memory;
 pub use index::SegmentIndex;

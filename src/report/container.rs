@@ -26,6 +26,8 @@ pub struct EvidenceReport {
     pub members: Option<usize>,
     /// Directory of the image files inside it.
     pub images_dir: String,
+    /// Checkpoints that it was taken on top of and whose pages are here, the nearest first.
+    pub parents: Vec<String>,
 }
 
 impl EvidenceReport {
@@ -39,6 +41,7 @@ impl EvidenceReport {
             sha256: sha256.map(hex),
             members: Some(outer.members().len()),
             images_dir: escape(&checkpoint.images_dir).into_owned(),
+            parents: checkpoint.parents.clone(),
         }
     }
 }

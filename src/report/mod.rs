@@ -22,7 +22,9 @@
 //! | `files --json` | [`files::FileList`] |
 //! | `search --json`, `strings --json`, `memory --json` | lines: [`search::HitLine`], [`search::StringLine`], [`search::MemoryLine`] |
 //! | `memory --disassemble --json`, `memory --stacks --json` | lines: [`code::CodeLine`], [`code::StackLine`] |
+//! | `memory --carve --json` | lines: [`carve::CarvedLine`] |
 
+pub mod carve;
 pub mod code;
 pub mod files;
 pub mod images;

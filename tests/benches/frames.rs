@@ -11,7 +11,7 @@
 
 #[path = "../rebuild/mod.rs"]
 mod rebuild;
-#[expect(dead_code, reason = "the other bench makes more of it")]
+#[expect(dead_code, reason = "another bench makes more of it")]
 mod synth;
 
 use std::time::{Duration, Instant};
@@ -110,6 +110,44 @@ fn main() {
     code(&check);
     hits(&check);
     huge(&dir.path().join("huge.tar"), check);
+    waits(&dir.path().join("big.tar"));
+}
+
+/// How long the analyst waits for the first hit of a big checkpoint, and for a search to stop.
+fn waits(path: &std::path::Path) {
+    const LEN: u64 = 1 << 30;
+    const RUNS: usize = 9;
+    synth::big_memory(path, LEN, b"CRYOSCOPE-NEEDLE");
+    let mut harness = window(path);
+    let shown = |harness: &Harness<'_, App>| {
+        let shown = harness.state().model().active().and_then(|archive| archive.searches().shown()).unwrap();
+        (shown.id(), shown.first_hit(), shown.is_running())
+    };
+    let mut worst = [Duration::ZERO; 2];
+    for nr in 0..RUNS {
+        // Another pattern each time: nothing is known from before.
+        let query = Query::of(QueryKind::Regex, format!("CRYOSCOPE.NEEDLE|[0-9A-F]{{{}}}", 20 + nr));
+        let started = Instant::now();
+        harness.state_mut().ask(SearchCommand::Start(SearchRequest { query, ..SearchRequest::default() }));
+        harness.step();
+        while shown(&harness).1.is_none() {
+            assert!(shown(&harness).2, "the search ends without a hit");
+            harness.step();
+        }
+        worst[0] = worst[0].max(started.elapsed());
+        let (id, ..) = shown(&harness);
+        let started = Instant::now();
+        harness.state_mut().ask(SearchCommand::Stop(id));
+        harness.step();
+        while shown(&harness).2 {
+            harness.step();
+        }
+        worst[1] = worst[1].max(started.elapsed());
+    }
+    let [first, stop] = worst.map(|time| time.as_secs_f64() * 1e3);
+    println!(
+        "\nSearch of 1 GiB, the slowest of {RUNS}: the first hit is there after {first:.0} ms, stopped after {stop:.0} ms."
+    );
 }
 
 /// The memory panel on 16 TiB in a quarter of a million pieces, with zeros folded and open.

@@ -1,7 +1,7 @@
 //! Big checkpoints made out of a small real one, for benches. Synthetic: no runtime made them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use cryoscope::decode::schema::{PagemapEntry, PagemapHead, PstreeEntry, TaskKobjIdsEntry};
@@ -17,6 +17,57 @@ pub(crate) const ADDED_AT: u64 = 0x1000_0000_0000;
 
 /// A plain tar whose first process has `len` more bytes of anonymous memory, `needle` in every 64 MiB.
 pub(crate) fn big_memory(path: &Path, len: u64, needle: &[u8]) {
+    let parts = with_memory(len);
+    let mut tar = builder(BufWriter::new(File::create(path).unwrap()));
+    for (name, bytes) in &parts.parts.0 {
+        if name == PAGES {
+            let (before, after) = bytes.split_at(parts.pages_before);
+            let content = before.chain(Noise::new(len, needle)).chain(after);
+            tar.append_data(&mut header(bytes.len() as u64 + len), name, content).unwrap();
+        } else {
+            tar.append_data(&mut header(bytes.len() as u64), name, &bytes[..]).unwrap();
+        }
+    }
+    tar.into_inner().unwrap().flush().unwrap();
+}
+
+/// The same, with a hole of the file system for the added pages and `needle` at their end: takes no place on disk.
+pub(crate) fn holes(path: &Path, len: u64, needle: &[u8]) {
+    let mut parts = with_memory(len);
+    let pages = parts.parts.0.remove(PAGES).unwrap();
+    let mut tar = builder(Vec::new());
+    for (name, bytes) in &parts.parts.0 {
+        tar.append_data(&mut header(bytes.len() as u64), name, &bytes[..]).unwrap();
+    }
+    // The header of the pages alone: their content follows by hand.
+    let mut head = header(pages.len() as u64 + len);
+    head.set_path(PAGES).unwrap();
+    head.set_cksum();
+    tar.get_mut().extend_from_slice(head.as_bytes());
+    let front = std::mem::take(tar.get_mut());
+    let mut file = File::create(path).unwrap();
+    let (before, after) = pages.split_at(parts.pages_before);
+    file.write_all(&front).unwrap();
+    file.write_all(before).unwrap();
+    let end = file.seek(SeekFrom::Current(i64::try_from(len).unwrap())).unwrap();
+    file.seek(SeekFrom::Start(end - needle.len() as u64)).unwrap();
+    file.write_all(needle).unwrap();
+    file.write_all(after).unwrap();
+    // The pages are whole blocks; two empty ones end the archive.
+    file.write_all(&[0; 1024]).unwrap();
+}
+
+/// The pages image of the seed's first process, as a member.
+const PAGES: &str = "checkpoint/pages-1.img";
+
+struct WithMemory {
+    parts: Parts,
+    /// Bytes of the pages image before the added ones.
+    pages_before: usize,
+}
+
+/// The seed, whose first process has `len` more bytes of anonymous memory; their pages are still to be added.
+fn with_memory(len: u64) -> WithMemory {
     let mut parts = Parts::of(SEED);
     parts.add_vma(ADDED_AT..ADDED_AT + len);
 
@@ -36,18 +87,7 @@ pub(crate) fn big_memory(path: &Path, len: u64, needle: &[u8]) {
     let mut pagemap = parts.image("pagemap-1.img").to_vec();
     entries.iter().for_each(|entry| push_record(&mut pagemap, entry));
     parts.set_image("pagemap-1.img", pagemap);
-
-    let mut tar = builder(BufWriter::new(File::create(path).unwrap()));
-    for (name, bytes) in &parts.0 {
-        if name == "checkpoint/pages-1.img" {
-            let (before, after) = bytes.split_at(usize::try_from(bytes_below).unwrap());
-            let content = before.chain(Noise::new(len, needle)).chain(after);
-            tar.append_data(&mut header(bytes.len() as u64 + len), name, content).unwrap();
-        } else {
-            tar.append_data(&mut header(bytes.len() as u64), name, &bytes[..]).unwrap();
-        }
-    }
-    tar.into_inner().unwrap().flush().unwrap();
+    WithMemory { parts, pages_before: usize::try_from(bytes_below).unwrap() }
 }
 
 /// A plain tar whose first process has 16 TiB more of anonymous memory, with a page in every 128 MiB that is left to a

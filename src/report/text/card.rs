@@ -40,6 +40,7 @@ pub(super) fn write(
     parts.push(plural(evidence.members().len(), "member", "members"));
     line("evidence", Some(&parts.join(", ")))?;
     line("sha256", sha256.map(hex).as_deref())?;
+    line("on top of", Some(&checkpoint.parents.join(", ")))?;
     line("image", container.image.as_deref())?;
     line("image id", container.image_id.as_deref())?;
     line("id", container.id.as_deref())?;

@@ -1,0 +1,175 @@
+//! What may be asked of `cryoscope sandbox`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::args::{Parents, Which, parse_size};
+
+/// `sandbox`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Restoring runs the suspect's code. It runs in a virtual machine that has no network, sees no file of this machine and is \
+thrown away; QEMU needs no root for it.
+
+Examples:
+  cryoscope sandbox install
+      once, about 50 MB from a Debian mirror
+  cryoscope sandbox status
+      what is there, and what is missing
+  cryoscope sandbox plan checkpoint.tar --rootfs image.tar
+      what would run, what is missing, what attacks whoever restores it
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --json")]
+pub struct SandboxArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: SandboxAction,
+}
+
+/// What to do with the sandbox.
+#[derive(Debug, Subcommand)]
+pub enum SandboxAction {
+    /// Make the bundle: kernel, criu and its helpers, from signed packages of Debian
+    Install(InstallArgs),
+    /// What is there, and what is missing
+    #[command(after_help = "\
+Examples:
+  cryoscope sandbox status
+  cryoscope sandbox status --json | jq -r '.bundle.packages[] | \"\\(.name) \\(.version)\"'")]
+    Status,
+    /// Remove the bundle
+    #[command(after_help = "\
+Examples:
+  cryoscope sandbox remove")]
+    Remove,
+    /// What a restore would do, and what speaks against it; runs nothing
+    Plan(PlanArgs),
+    /// Let a checkpoint go on, and watch it
+    Run(RunArgs),
+}
+
+/// `sandbox install`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cryoscope sandbox install
+  cryoscope sandbox install --mirror http://mirror.example/debian
+  cryoscope sandbox install --export sandbox.tar
+      for a machine without network, where this installs it:
+  cryoscope sandbox install --from sandbox.tar")]
+pub struct InstallArgs {
+    /// Mirror of Debian to take packages from [default: that of this machine's package sources, else Debian's own]
+    #[arg(long, value_name = "URL", conflicts_with = "from")]
+    pub mirror: Option<String>,
+    /// Install from a file that another machine exported
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Write what is installed into a file for other machines; installs first where nothing is
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "mirror"])]
+    pub export: Option<PathBuf>,
+}
+
+/// `sandbox plan`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cryoscope sandbox plan checkpoint.tar --rootfs image.tar
+  cryoscope sandbox plan checkpoint.tar --json | jq -r '.files.problems[] | \"\\(.build_id) \\(.path)\"'
+      without the image: which files are missing")]
+pub struct PlanArgs {
+    /// Archive or directory; - is standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
+    /// Checkpoints before this one.
+    #[command(flatten)]
+    pub parents: Parents,
+    /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Option<PathBuf>,
+    /// Restore although of this danger, by the id that the plan shows; can be given again
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<String>,
+    /// Memory of the machine
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    pub memory: u64,
+    /// Processors of the machine
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+}
+
+/// `sandbox run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Events are printed as they come, with --json one document a line.
+
+Examples:
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 1m --json | jq -c 'select(.event == \"output\")'")]
+pub struct RunArgs {
+    /// Archive or directory; - is standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+    /// Which checkpoint.
+    #[command(flatten)]
+    pub which: Which,
+    /// Checkpoints before this one.
+    #[command(flatten)]
+    pub parents: Parents,
+    /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Option<PathBuf>,
+    /// Restore although of this danger, by the id that `sandbox plan` shows; can be given again
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<String>,
+    /// How long it may go on, once restored: 10s, 2m, 1h
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    pub time: Duration,
+    /// Once restored, connect to this address inside the container's network and send --send: 127.0.0.1:8088
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub connect: Option<std::net::SocketAddr>,
+    /// What --connect sends; \r, \n, \t and \\ are what they are in C
+    #[arg(long, value_name = "TEXT", requires = "connect", default_value = "", hide_default_value = true)]
+    pub send: String,
+    /// Memory of the machine
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    pub memory: u64,
+    /// Processors of the machine
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+}
+
+/// `10s`, `2m`, `1h`; a number alone is seconds.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("a number with s, m or h is wanted, as 10s".into()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    match seconds {
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("from 1s to 24h are borne".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(parse_time("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_time("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "0s", "25h", "1d", "-1s", "99999999999999999999s", "10 s"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Writing the archive that the kernel unpacks as its first root file system (cpio, format "newc").
+//!
+//! Source: the kernel's `Documentation/driver-api/early-userspace/buffer-format.rst`. Numbers are eight hex digits; names
+//! and contents are padded to four bytes. Several archives, packed or not, may follow each other.
+
+use super::deb::{Node, Tree};
+
+/// An archive of `tree`, with the directories that lead to its files; owners are root, times are zero, so that the same
+/// tree gives the same bytes.
+pub(in crate::sandbox) fn archive(tree: &Tree) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut ino = 0u32;
+    let mut made = std::collections::BTreeSet::new();
+    for (path, node) in tree {
+        for (at, _) in path.match_indices('/') {
+            let parent = &path[..at];
+            if !tree.contains_key(parent) && made.insert(parent) {
+                ino += 1;
+                entry(&mut out, ino, parent, 0o040_755, b"");
+            }
+        }
+        ino += 1;
+        match node {
+            Node::File(mode, content) => entry(&mut out, ino, path, 0o100_000 | mode, content),
+            Node::Directory(mode) => entry(&mut out, ino, path, 0o040_000 | mode, b""),
+            Node::Symlink(target) => entry(&mut out, ino, path, 0o120_777, target.as_bytes()),
+        }
+    }
+    entry(&mut out, 0, "TRAILER!!!", 0, b"");
+    out
+}
+
+fn entry(out: &mut Vec<u8>, ino: u32, name: &str, mode: u32, content: &[u8]) {
+    let nlink = if mode & 0o170_000 == 0o040_000 { 2 } else { 1 };
+    let fields: [usize; 13] =
+        [ino as usize, mode as usize, 0, 0, nlink, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
+    out.extend_from_slice(b"070701");
+    for field in fields {
+        out.extend_from_slice(format!("{field:08x}").as_bytes());
+    }
+    out.extend_from_slice(name.as_bytes());
+    out.push(0);
+    pad(out);
+    out.extend_from_slice(content);
+    pad(out);
+}
+
+/// Archives start at a multiple of four, so padding may go by the length of the whole.
+fn pad(out: &mut Vec<u8>) {
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_padded_and_parents_come_first() {
+        let tree = Tree::from([
+            ("usr/bin/a".to_owned(), Node::File(0o755, b"hello".to_vec())),
+            ("usr/bin/b".to_owned(), Node::Symlink("a".into())),
+        ]);
+        let bytes = archive(&tree);
+        assert_eq!(bytes.len() % 4, 0);
+        let text = String::from_utf8_lossy(&bytes);
+        let names: Vec<usize> = ["usr\0", "usr/bin\0", "usr/bin/a\0", "usr/bin/b\0", "TRAILER!!!\0"]
+            .iter()
+            .map(|name| text.find(name).unwrap())
+            .collect();
+        assert!(names.is_sorted());
+        assert!(text.starts_with("07070100000001000041ed0000000000000000000000020000000000000000"));
+        assert_eq!(text.matches("070701").count(), 5);
+    }
+}

@@ -1,0 +1,190 @@
+//! The program inside the machine: init and agent (`cryoscope-guest`).
+//!
+//! # Steps
+//! 1. `boot`: mounts, a root that can be pivoted, modules, the loopback device, the disk with a writable layer over it.
+//! 2. It opens the one channel and says hello ([`super::protocol`]).
+//! 3. `restore`: on the host's word it lays stand-ins ready and runs criu.
+//! 4. `watch`: processes, and who has ended; `output`: lines of the container; `connect`: talks to it over its network;
+//!    `freeze`: takes a new checkpoint.
+//! 5. When the host is gone the machine stops.
+//!
+//! It is linked to a loader at a path of its own ([`LOADER`]): the host that built it may have another C library than the
+//! bundle, so its own goes into the machine with it.
+
+mod boot;
+mod connect;
+mod freeze;
+mod output;
+mod restore;
+mod watch;
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::protocol::{self, FromGuest, FromHost, MAX_FROM_GUEST, MAX_FROM_HOST, VERSION};
+
+/// Directory of its loader and libraries in the machine; the linker is told in `src/build.rs`.
+pub const LIBRARIES: &str = "cryoscope/lib";
+/// Its loader in the machine.
+pub const LOADER: &str = "cryoscope/lib/ld.so";
+/// Where the disk is mounted.
+const EVIDENCE: &str = "/evidence";
+/// Where the root file system of the container is.
+const CONTAINER: &str = "/container";
+/// Files of the agent.
+const RUN: &str = "/run/cryoscope";
+/// How often it looks at the processes.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// What goes wrong in the machine.
+#[derive(Debug, Error)]
+enum GuestError {
+    #[error("cannot {what} {path}: {source}")]
+    File { what: &'static str, path: String, source: io::Error },
+    #[error("{program} {args} ended with {status}: {said}")]
+    Program { program: String, args: String, status: String, said: String },
+    #[error("the machine has no port named {}", protocol::PORT)]
+    NoPort,
+    #[error(transparent)]
+    Channel(#[from] protocol::ChannelError),
+}
+
+impl GuestError {
+    fn file<E: Into<io::Error>>(what: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> GuestError {
+        let path = path.as_ref().display().to_string();
+        move |source| GuestError::File { what, path, source: source.into() }
+    }
+}
+
+/// The host's end of the channel, shared by the threads that say something.
+#[derive(Clone, Debug)]
+struct Host(Arc<Mutex<File>>);
+
+impl Host {
+    fn say(&self, message: &FromGuest) {
+        let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A channel that is broken is seen where it is read.
+        let _ = protocol::write(&mut *port, message, MAX_FROM_GUEST);
+    }
+
+    fn stage(&self, name: &str) {
+        self.say(&FromGuest::Stage { name: name.to_owned() });
+    }
+}
+
+/// Runs as the first process of the machine; it returns only where it is not that.
+pub fn main() -> ExitCode {
+    if std::process::id() != 1 {
+        let _ =
+            writeln!(io::stderr(), "cryoscope-guest runs inside the sandbox's machine only; see `cryoscope sandbox`");
+        return ExitCode::from(2);
+    }
+    if let Err(error) = run() {
+        let _ = writeln!(io::stderr(), "cryoscope-guest: {error}");
+    }
+    // The first process must not end: the kernel would panic where it shall stop.
+    loop {
+        let _ = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn run() -> Result<(), GuestError> {
+    boot::early()?;
+    let port = boot::open_port()?;
+    let mut from_host = port.try_clone().map_err(GuestError::file("duplicate", "port"))?;
+    let host = Host(Arc::new(Mutex::new(port)));
+    host.say(&FromGuest::Hello { version: VERSION, kernel: boot::kernel_release(), uptime_ms: boot::uptime_ms() });
+    let (sender, messages) = mpsc::sync_channel(64);
+    let listen = move || {
+        // An end or an error drops the sender, and the machine stops.
+        while let Ok(Some(message)) = protocol::read::<FromHost>(&mut from_host, MAX_FROM_HOST) {
+            if sender.send(message).is_err() {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new().name("host".into()).spawn(listen).map_err(GuestError::file("start", "a thread"))?;
+    let mut agent = Agent { host, root_pid: None, restored: None, watch: watch::Watch::default() };
+    loop {
+        match messages.recv_timeout(INTERVAL) {
+            Ok(message) => {
+                if let Err(error) = agent.handle(message) {
+                    agent.host.say(&FromGuest::Error { what: protocol::cut(error.to_string()) });
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        agent.look();
+    }
+}
+
+/// What the agent knows.
+#[derive(Debug)]
+struct Agent {
+    host: Host,
+    root_pid: Option<u32>,
+    restored: Option<Instant>,
+    watch: watch::Watch,
+}
+
+impl Agent {
+    fn handle(&mut self, message: FromHost) -> Result<(), GuestError> {
+        match message {
+            FromHost::Restore { plan } => {
+                let started = Instant::now();
+                self.host.stage("preparing");
+                let outcome = boot::late(&self.host).and_then(|()| restore::restore(&plan, &self.host));
+                match outcome {
+                    Ok(restore::Outcome::Restored { pid }) => {
+                        let took_ms = millis(started.elapsed());
+                        self.root_pid = Some(pid);
+                        self.restored = Some(Instant::now());
+                        self.host.say(&FromGuest::Restored { pid, took_ms });
+                    }
+                    Ok(restore::Outcome::Failed { errors, log }) => self.host.say(&FromGuest::Failed { errors, log }),
+                    Err(error) => {
+                        let errors = vec![protocol::cut(error.to_string())];
+                        self.host.say(&FromGuest::Failed { errors, log: Vec::new() });
+                    }
+                }
+                Ok(())
+            }
+            FromHost::Pause => boot::freeze_cgroup(true),
+            FromHost::Resume => boot::freeze_cgroup(false),
+            FromHost::Connect { id, address, send } => {
+                connect::start(self.host.clone(), self.root_pid, id, address, send);
+                Ok(())
+            }
+            FromHost::Freeze { leave_running } => match self.root_pid {
+                Some(pid) => freeze::freeze(pid, leave_running, &self.host),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Looks at the processes, and says what is new.
+    fn look(&mut self) {
+        let ended = watch::reap(self.root_pid);
+        let Some(restored) = self.restored else { return };
+        if let Some(message) = self.watch.look(millis(restored.elapsed())) {
+            self.host.say(&message);
+        }
+        if let Some((code, signal)) = ended {
+            self.host.say(&FromGuest::Exited { code, signal });
+            self.root_pid = None;
+            self.restored = None;
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

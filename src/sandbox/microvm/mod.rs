@@ -1,0 +1,409 @@
+//! The virtual machine: started, told what to restore, watched, killed.
+//!
+//! - `qemu` is the command line, `process` one running QEMU, `initrd` what goes in beside the bundle.
+//! - [`run`] is the whole of a run, as a loop over events; it returns when the time is over, when the processes have
+//!   ended, or when it is told to stop. Whatever happens, the machine is gone when it has returned.
+//!
+//! # What holds the guest
+//! It has memory, processors and time as planned; a read-only disk; no network card; one channel, whose every message is
+//! bounded and counted. QEMU has seccomp, limits, no monitor, and ends with the thread that started it. Files of a run
+//! have no names.
+//!
+//! # Acceleration
+//! KVM where it works, else TCG. That `/dev/kvm` opens is no proof (a nested one may die in the kernel's decompressor), so
+//! a machine that does not come up by KVM is started again with TCG, and that is remembered until the next boot.
+
+mod error;
+mod initrd;
+mod process;
+mod qemu;
+
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::bundle::Bundle;
+use super::disk::Disk;
+use super::explain;
+use super::plan::{Plan, Stream};
+use super::protocol::{FromGuest, FromHost, ProcessLine, VERSION};
+use crate::base::Progress;
+use crate::evidence::OpenOptions;
+
+pub use error::MachineError;
+pub use initrd::{GUEST_VARIABLE, guest_program};
+pub use qemu::{Acceleration, find as find_qemu, may_have_kvm};
+
+use process::{Files, Process};
+
+/// How long a machine may take until its agent speaks.
+const PATIENCE_KVM: Duration = Duration::from_secs(20);
+const PATIENCE_TCG: Duration = Duration::from_secs(120);
+/// How long criu may take.
+const PATIENCE_RESTORE: Duration = Duration::from_secs(600);
+/// How often the caller is asked whether to stop.
+const STEP: Duration = Duration::from_millis(100);
+/// Words of QEMU when the processor refuses.
+const KVM_FAILED: &str = "KVM internal error";
+/// Beside the bundle: the boot in which KVM did not work.
+const NO_KVM: &str = "no-kvm";
+
+/// What happens, in order. Times are milliseconds since QEMU was started.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// QEMU was started.
+    Booting {
+        /// When.
+        at_ms: u64,
+        /// How instructions are carried out.
+        acceleration: Acceleration,
+        /// Why it is not the faster way, where that was tried.
+        note: Option<String>,
+    },
+    /// The agent in the machine speaks.
+    Booted {
+        /// When.
+        at_ms: u64,
+        /// The machine's kernel.
+        kernel: String,
+    },
+    /// The agent tells what it does.
+    Stage {
+        /// When.
+        at_ms: u64,
+        /// In words.
+        name: String,
+    },
+    /// criu is done, the processes go on.
+    Restored {
+        /// When.
+        at_ms: u64,
+        /// Milliseconds that preparing and criu took.
+        took_ms: u64,
+    },
+    /// criu could not restore.
+    Failed {
+        /// When.
+        at_ms: u64,
+        /// In words, where the error is known: what it means and what to do.
+        explanation: Option<String>,
+        /// criu's errors.
+        errors: Vec<String>,
+        /// The end of criu's log.
+        log: Vec<String>,
+    },
+    /// The processes.
+    Processes {
+        /// When.
+        at_ms: u64,
+        /// Each with its pid in the container.
+        list: Vec<ProcessLine>,
+        /// More that are not listed.
+        left_out: u32,
+    },
+    /// A line of the container's output.
+    Output {
+        /// When.
+        at_ms: u64,
+        /// Which.
+        stream: Stream,
+        /// Without its end.
+        line: String,
+        /// Lines lost before it.
+        dropped: u64,
+    },
+    /// What came back over a connection.
+    Answer {
+        /// When.
+        at_ms: u64,
+        /// Of the request.
+        id: u32,
+        /// What was received.
+        text: String,
+        /// Why nothing was.
+        error: Option<String>,
+    },
+    /// A new checkpoint was taken.
+    Frozen {
+        /// When.
+        at_ms: u64,
+        /// Bytes of the archive.
+        size_bytes: u64,
+        /// Milliseconds that criu took.
+        took_ms: u64,
+    },
+    /// The agent could not do something.
+    Error {
+        /// When.
+        at_ms: u64,
+        /// What.
+        what: String,
+    },
+    /// The root process has ended by itself.
+    Exited {
+        /// When.
+        at_ms: u64,
+        /// Its exit code.
+        code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// The machine was killed; the last event.
+    Stopped {
+        /// When.
+        at_ms: u64,
+        /// Why.
+        why: Why,
+    },
+}
+
+/// Why a machine was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The time that was asked for is over.
+    TimeOver,
+    /// The processes have ended.
+    Exited,
+    /// criu could not restore.
+    NotRestored,
+    /// The caller said so.
+    Told,
+}
+
+/// What a caller may say while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Stop all processes where they are.
+    Pause,
+    /// Let them go on.
+    Resume,
+    /// Connect inside the container's network, send, and tell what comes back.
+    Connect {
+        /// Comes back in the answer.
+        id: u32,
+        /// As `127.0.0.1:8088`.
+        address: String,
+        /// What is sent.
+        send: String,
+    },
+    /// Take a new checkpoint.
+    Freeze {
+        /// Whether the processes go on.
+        leave_running: bool,
+    },
+    /// Kill the machine.
+    Stop,
+}
+
+/// What a run is made of.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// The disk of the plan.
+    pub disk: &'a Disk,
+    /// A file that the guest may write its new checkpoint into.
+    pub scratch: Option<&'a File>,
+    /// How long the processes may go on.
+    pub time: Duration,
+    /// For the cache directory.
+    pub options: &'a OpenOptions,
+}
+
+/// Who watches a run.
+pub trait Watcher {
+    /// Gets each event; `Break` ends the run.
+    fn event(&mut self, event: Event) -> ControlFlow<()>;
+
+    /// The next order, if there is one. Asked often, must not wait.
+    fn order(&mut self) -> Option<Order> {
+        None
+    }
+}
+
+/// Runs a plan to its end. Call it on a thread that lives that long: QEMU ends with it.
+///
+/// # Errors
+/// The machine cannot be had, or misbehaves. That criu cannot restore is an event.
+pub fn run(run: &Run<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, MachineError> {
+    let program = qemu::find()?;
+    let cache = run.options.cache_dir().map_err(super::disk::DiskError::from)?;
+    fs::create_dir_all(&cache).map_err(MachineError::io("make the cache directory"))?;
+    let initrd = initrd::write(run.bundle, &cache)?;
+    let files = Files { kernel: &run.bundle.kernel, initrd: &initrd, disk: &run.disk.file, scratch: run.scratch };
+    let mut session = Session { watcher, progress, started: Instant::now(), is_told: false };
+    let (mut process, kernel) = boot(run, &program, &files, &mut session)?;
+    let why = session.go(run, &mut process, kernel)?;
+    drop(process);
+    let at_ms = session.at_ms();
+    session.tell(Event::Stopped { at_ms, why });
+    Ok(why)
+}
+
+/// Starts the machine, by KVM if that works.
+fn boot(
+    run: &Run<'_>,
+    program: &Path,
+    files: &Files<'_>,
+    session: &mut Session<'_>,
+) -> Result<(Process, String), MachineError> {
+    let mut note = None;
+    if qemu::may_have_kvm() && !is_kvm_known_broken(run.bundle) {
+        session.started = Instant::now();
+        session.tell(Event::Booting { at_ms: 0, acceleration: Acceleration::Kvm, note: None });
+        let mut process = Process::start(program, &run.plan.machine, Acceleration::Kvm, files)?;
+        match session.hello(&mut process, PATIENCE_KVM, true) {
+            Ok(kernel) => return Ok((process, kernel)),
+            Err(error @ (MachineError::NotUp { .. } | MachineError::QemuEnded { .. })) => {
+                remember_broken_kvm(run.bundle);
+                let said = process.errors();
+                let said = said.lines().next().map_or_else(|| error.to_string(), str::to_owned);
+                note = Some(format!("KVM does not work here: {said}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    session.started = Instant::now();
+    session.tell(Event::Booting { at_ms: 0, acceleration: Acceleration::Tcg, note });
+    let mut process = Process::start(program, &run.plan.machine, Acceleration::Tcg, files)?;
+    let kernel = session.hello(&mut process, PATIENCE_TCG, false)?;
+    Ok((process, kernel))
+}
+
+/// One run, as far as it is told.
+struct Session<'a> {
+    watcher: &'a mut dyn Watcher,
+    progress: &'a dyn Progress,
+    started: Instant,
+    is_told: bool,
+}
+
+impl Session<'_> {
+    fn at_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.watcher.event(event).is_break() {
+            self.is_told = true;
+        }
+    }
+
+    /// Waits for the agent's first word; returns the kernel's release.
+    fn hello(&mut self, process: &mut Process, patience: Duration, by_kvm: bool) -> Result<String, MachineError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.progress.step(0, None)?;
+            let is_over = deadline <= Instant::now() || (by_kvm && process.errors().contains(KVM_FAILED));
+            if is_over {
+                return Err(MachineError::NotUp { patience, said: process.console() });
+            }
+            match process.next(deadline.min(Instant::now() + STEP))? {
+                None => {}
+                Some(FromGuest::Hello { version: VERSION, kernel, .. }) => return Ok(kernel),
+                Some(FromGuest::Hello { version, .. }) => {
+                    return Err(MachineError::Version { found: version, wanted: VERSION });
+                }
+                Some(_) => return Err(MachineError::NotUp { patience, said: "it spoke before its hello".into() }),
+            }
+        }
+    }
+
+    /// From the first word to the end.
+    fn go(&mut self, run: &Run<'_>, process: &mut Process, kernel: String) -> Result<Why, MachineError> {
+        let at_ms = self.at_ms();
+        self.tell(Event::Booted { at_ms, kernel });
+        process.say(&FromHost::Restore { plan: Box::new(run.plan.restore.clone()) })?;
+        let hard_end = self.started + Duration::from_secs(u64::from(run.plan.machine.max_seconds));
+        let mut end = Instant::now() + PATIENCE_RESTORE;
+        let mut is_restored = false;
+        loop {
+            self.progress.step(0, None)?;
+            if self.is_told {
+                return Ok(Why::Told);
+            }
+            let now = Instant::now();
+            if end.min(hard_end) <= now {
+                return if is_restored || hard_end <= now {
+                    Ok(Why::TimeOver)
+                } else {
+                    Err(MachineError::RestoreTooLong { patience: PATIENCE_RESTORE })
+                };
+            }
+            while let Some(order) = self.watcher.order() {
+                match order {
+                    Order::Stop => return Ok(Why::Told),
+                    Order::Pause => process.say(&FromHost::Pause)?,
+                    Order::Resume => process.say(&FromHost::Resume)?,
+                    Order::Connect { id, address, send } => process.say(&FromHost::Connect { id, address, send })?,
+                    Order::Freeze { leave_running } => process.say(&FromHost::Freeze { leave_running })?,
+                }
+            }
+            let Some(message) = process.next(now + STEP)? else { continue };
+            if matches!(message, FromGuest::Restored { .. }) {
+                is_restored = true;
+                end = Instant::now() + run.time;
+            }
+            if let Some(why) = self.message(message) {
+                return Ok(why);
+            }
+        }
+    }
+
+    /// Tells a message as an event; why the run ends, if it does.
+    fn message(&mut self, message: FromGuest) -> Option<Why> {
+        let at_ms = self.at_ms();
+        let (event, why) = match message {
+            FromGuest::Hello { .. } => return None,
+            FromGuest::Stage { name } => (Event::Stage { at_ms, name }, None),
+            FromGuest::Restored { took_ms, .. } => (Event::Restored { at_ms, took_ms }, None),
+            FromGuest::Failed { errors, log } => {
+                let explanation = explain::explain(&errors);
+                (Event::Failed { at_ms, explanation, errors, log }, Some(Why::NotRestored))
+            }
+            FromGuest::Processes { list, left_out, .. } => (Event::Processes { at_ms, list, left_out }, None),
+            FromGuest::Output { stream, text, dropped } => {
+                for (number, line) in text.lines().enumerate() {
+                    let dropped = if number == 0 { dropped } else { 0 };
+                    self.tell(Event::Output { at_ms, stream, line: line.to_owned(), dropped });
+                }
+                return None;
+            }
+            FromGuest::Answer { id, text, error } => (Event::Answer { at_ms, id, text, error }, None),
+            FromGuest::Frozen { size_bytes, took_ms } => (Event::Frozen { at_ms, size_bytes, took_ms }, None),
+            FromGuest::Error { what } => (Event::Error { at_ms, what }, None),
+            FromGuest::Exited { code, signal } => (Event::Exited { at_ms, code, signal }, Some(Why::Exited)),
+        };
+        self.tell(event);
+        why
+    }
+}
+
+/// Identifies this boot of the analyst's machine.
+fn boot_id() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "which boot this is")]
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
+}
+
+fn note_path(bundle: &Bundle) -> PathBuf {
+    bundle.dir.join(NO_KVM)
+}
+
+fn is_kvm_known_broken(bundle: &Bundle) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the note beside the bundle")]
+    let noted = fs::read_to_string(note_path(bundle)).ok();
+    noted.is_some() && noted == boot_id()
+}
+
+fn remember_broken_kvm(bundle: &Bundle) {
+    #[expect(clippy::disallowed_methods, reason = "the note beside the bundle; without it the next run tries again")]
+    let _ = fs::write(note_path(bundle), boot_id().unwrap_or_default());
+}

@@ -1,0 +1,29 @@
+//! Thawing a checkpoint in a sealed machine: restoring runs hostile code, so it runs in a throw-away virtual machine.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`plan`] | what will run, from what, with what standing in for the host: pure data, shown before anything runs |
+//! | [`bundle`] | the kernel and the small system that criu runs in; made from signed packages of Debian, kept per user |
+//! | [`disk`] | root file system and images as one read-only disk, made without unpacking anything on the host |
+//! | [`microvm`] | the machine: QEMU, its limits, its one channel |
+//! | [`explain`] | what criu's errors mean |
+//! | [`protocol`] | what goes over that channel; the guest is not trusted |
+//! | [`guest`] | the program inside: init and agent, which restores and watches (`cryoscope-guest`) |
+//! | `sys` | the few system calls that Rust has no safe words for |
+//!
+//! # Steps of a run
+//! 1. The plan is made from the checkpoint and the base image ([`plan::make`]).
+//! 2. The disk is written into a file without a name ([`disk::write`]).
+//! 3. QEMU starts with kernel, initrd and disk handed in as open files, and with one channel ([`microvm`]).
+//! 4. The guest says hello, gets the plan's restore part, runs criu, and tells what happens until the time is over.
+//! 5. The machine is killed. Nothing of it has a name on the host, so nothing is left.
+
+pub mod bundle;
+pub mod disk;
+mod elf;
+pub mod explain;
+pub mod guest;
+pub mod microvm;
+pub mod plan;
+pub mod protocol;
+mod sys;
