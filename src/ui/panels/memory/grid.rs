@@ -287,12 +287,12 @@ fn structure_label(fields: &[Field], first: &Field) -> String {
     const TELLING: [&str; 5] = ["p_type", "l_name", "sin_addr", "sin6_addr", "sun_path"];
     let own =
         fields.iter().filter(|field| field.structure == first.structure && field.range.start >= first.range.start);
-    let telling = own.filter(|field| TELLING.contains(&field.name)).map(|field| match field.structure {
+    let mut telling = own.filter(|field| TELLING.contains(&field.name)).map(|field| match field.structure {
         // The address of the name says less than the name.
         Structure::LinkMap(_) => field.value.split_once(' ').map_or(field.value.as_str(), |(_, name)| name),
         _ => field.value.as_str(),
     });
-    let telling = telling.into_iter().next().unwrap_or_default();
+    let telling = telling.next().unwrap_or_default();
     match first.structure {
         Structure::ProgramHeader(nr) => format!("{telling}, header {nr}"),
         structure if telling.is_empty() => structure.to_string(),
