@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::args::{Parents, Which, parse_size};
+use super::sandbox_handover_args::HandOverArgs;
 
 /// `sandbox`
 #[derive(Debug, Args)]
@@ -47,6 +48,8 @@ Examples:
     Plan(PlanArgs),
     /// Let a checkpoint go on, and watch it
     Run(RunArgs),
+    /// Give a checkpoint to Podman, CRI-O, containerd or Kubernetes instead
+    HandOver(HandOverArgs),
 }
 
 /// `sandbox install`

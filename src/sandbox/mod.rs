@@ -8,6 +8,7 @@
 //! | [`microvm`] | the machine: QEMU, its limits, its one channel |
 //! | [`explain`] | what criu's errors mean |
 //! | [`protocol`] | what goes over that channel; the guest is not trusted |
+//! | [`handover`] | giving it to Podman, CRI-O, containerd or Kubernetes instead |
 //! | [`guest`] | the program inside: init and agent, which restores and watches (`cryoscope-guest`) |
 //! | `sys` | the few system calls that Rust has no safe words for |
 //!
@@ -23,6 +24,7 @@ pub mod disk;
 mod elf;
 pub mod explain;
 pub mod guest;
+pub mod handover;
 pub mod microvm;
 pub mod plan;
 pub mod protocol;
