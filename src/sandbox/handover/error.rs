@@ -114,9 +114,9 @@ pub enum HandoverError {
         /// The registry.
         host: String,
     },
-    /// What would be weaker isolation than planned.
+    /// It cannot run, or not as isolated as planned.
     #[error("not run: {what}")]
-    Isolation {
+    NotRun {
         /// What is missing.
         what: String,
     },

@@ -51,6 +51,10 @@ pub struct Restore {
     pub origin: Origin,
     /// The command with its arguments.
     pub argv: Vec<String>,
+    /// Name that the container will have.
+    pub name: String,
+    /// Name of the base image, where it is recorded.
+    pub base_image: Option<String>,
     /// What is given of this machine; all of it is allowed.
     pub exposures: Vec<Exposure>,
     /// What goes wrong otherwise.
@@ -139,17 +143,20 @@ pub fn command(
         argv.push("--file-locks".to_owned());
     }
     let mut notes = Vec::new();
-    let name = checkpoint.container.image.as_deref().unwrap_or("(not recorded)");
+    let base_image = checkpoint.container.image.clone();
+    let base_name = base_image.as_deref().unwrap_or("(not recorded)");
     let id = checkpoint.container.image_id.as_deref().unwrap_or("(not recorded)");
-    notes.push(format!("the base image {name} must be local: in there Podman cannot pull; it is taken by that name, whatever its id is (it was {id})"));
+    notes.push(format!("the base image {base_name} must be local: in there Podman cannot pull; it is taken by that name, whatever its id is (it was {id})"));
+    let mut name = origin.name.clone();
     if plan.restore.tcp == Tcp::None {
-        argv.extend(["--name".to_owned(), format!("thawed-{}", word(&origin.name, 50))]);
+        name = format!("thawed-{}", word(&origin.name, 50));
+        argv.extend(["--name".to_owned(), name.clone()]);
     } else {
         argv.push("--tcp-established".to_owned());
         notes.push("it has established TCP connections, which come back only under the old name and address: no other container may have either".into());
     }
     notes.push("to remove it, enter its network namespace first: nsenter -t $(podman inspect -f '{{.State.ConmonPid}}' NAME) -n podman rm -f -t 0 NAME".into());
-    Ok(Restore { origin, argv, exposures, notes })
+    Ok(Restore { origin, argv, name, base_image, exposures, notes })
 }
 
 impl Restore {
@@ -165,32 +172,42 @@ impl Restore {
 /// Isolation as planned cannot be had, Podman fails, or cancel.
 pub fn run(restore: &Restore, progress: &dyn Progress) -> Result<Running, HandoverError> {
     if !rustix::process::geteuid().is_root() {
-        return Err(HandoverError::Isolation { what: "criu and a network namespace of its own need root".into() });
+        return Err(HandoverError::NotRun { what: "criu and a network namespace of its own need root".into() });
     }
     for program in ["unshare", "sh", "ip", "podman"] {
         if find(program).is_none() {
-            return Err(HandoverError::Isolation { what: format!("{program} is not installed") });
+            return Err(HandoverError::NotRun { what: format!("{program} is not installed") });
         }
     }
     progress.stage("restoring with Podman");
-    let said = call(&restore.argv, progress)?;
-    let id = said
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| line.len() == 64 && line.bytes().all(|it| it.is_ascii_hexdigit()));
-    let id = id.ok_or_else(|| HandoverError::Engine {
-        program: "podman",
-        status: "no container id".into(),
-        said: said.clone(),
-    })?;
-    match check_isolation(id, progress) {
-        Ok(running) => Ok(running),
-        Err(error) => {
-            // Whatever it is that runs there, it is not what was planned.
-            let _ = call(&["podman", "rm", "-f", "-t", "0", id].map(str::to_owned), progress);
-            Err(error)
-        }
+    if exists("container", &restore.name, progress)? {
+        return Err(HandoverError::NotRun { what: format!("Podman has a container named {} already", restore.name) });
+    }
+    if let Some(image) = &restore.base_image
+        && !exists("image", image, progress)?
+    {
+        return Err(HandoverError::NotRun { what: format!("the base image {image} is not in Podman's storage") });
+    }
+    let restored = call(&restore.argv, progress).and_then(|said| {
+        let is_id = |line: &&str| line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = said.lines().rev().map(str::trim).find(is_id).map(str::to_owned);
+        let status = || "no container id".to_owned();
+        let id = id.ok_or_else(|| HandoverError::Engine { program: "podman", status: status(), said })?;
+        check_isolation(&id, progress)
+    });
+    restored.inspect_err(|_| {
+        // What Podman leaves of a restore that failed, or what runs otherwise than planned: it was not there before.
+        let remove = ["podman", "rm", "-f", "-t", "0", "--", &restore.name].map(str::to_owned);
+        let _ = call(&remove, &crate::base::Silent);
+    })
+}
+
+/// Whether Podman has an image or container of that name.
+fn exists(kind: &str, name: &str, progress: &dyn Progress) -> Result<bool, HandoverError> {
+    match call(&["podman", kind, "exists", "--", name].map(str::to_owned), progress) {
+        Ok(_) => Ok(true),
+        Err(HandoverError::Engine { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -200,14 +217,14 @@ fn check_isolation(id: &str, progress: &dyn Progress) -> Result<Running, Handove
     let said = call(&["podman", "inspect", "-f", format, id].map(str::to_owned), progress)?;
     let pids: Vec<u32> = said.split_whitespace().filter_map(|word| word.parse().ok()).filter(|pid| *pid > 1).collect();
     let [pid, monitor_pid] = pids[..] else {
-        return Err(HandoverError::Isolation { what: format!("the container {id} does not run") });
+        return Err(HandoverError::NotRun { what: format!("the container {id} does not run") });
     };
     let netns = |pid: &str| std::fs::read_link(Path::new("/proc").join(pid).join("ns/net")).ok();
     let own = netns("self");
     for other in [pid, monitor_pid] {
         let other = netns(&other.to_string());
         if other.is_none() || other == own {
-            return Err(HandoverError::Isolation {
+            return Err(HandoverError::NotRun {
                 what: "the container is not in a network namespace of its own".into(),
             });
         }
