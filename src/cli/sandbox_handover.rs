@@ -142,9 +142,9 @@ fn word(to: Whom) -> &'static str {
 
 /// What is wrong with the archive is told with its name.
 fn named(error: anyhow::Error, archive: &Path) -> anyhow::Error {
-    use HandoverError::{NeedsParents, NoEngine, NoPath, OtherEngine, Refused};
+    use HandoverError::{Exposed, NeedsParents, NoEngine, NoPath, OtherEngine, Refused};
     match error.downcast_ref::<HandoverError>() {
-        Some(NeedsParents | NoEngine { .. } | NoPath { .. } | OtherEngine { .. } | Refused { .. }) => {
+        Some(Exposed { .. } | NeedsParents | NoEngine { .. } | NoPath { .. } | OtherEngine { .. } | Refused { .. }) => {
             error.context(archive.display().to_string())
         }
         _ => error,

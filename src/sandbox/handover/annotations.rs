@@ -35,11 +35,6 @@ pub(super) fn annotations(checkpoint: &Checkpoint, origin: &Origin, allowed: &[S
             out.insert(name.to_owned(), clean(value));
         }
     };
-    for (name, value) in checkpoint.oci.iter().flat_map(|oci| &oci.annotations) {
-        if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-            put(&clean(name), Some(value));
-        }
-    }
     let of_all = [
         ("rootfsImageName", container.image.as_deref()),
         ("rootfsImageID", container.image_id.as_deref()),
@@ -51,6 +46,12 @@ pub(super) fn annotations(checkpoint: &Checkpoint, origin: &Origin, allowed: &[S
     for prefix in PREFIXES {
         for (suffix, value) in of_all {
             put(&format!("{prefix}{suffix}"), value);
+        }
+    }
+    // What an image says already was written by who knew more.
+    for (name, value) in checkpoint.oci.iter().flat_map(|oci| &oci.annotations) {
+        if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            put(&clean(name), Some(value));
         }
     }
     put("io.kubernetes.cri-o.annotations.checkpoint.name", Some(&origin.name));

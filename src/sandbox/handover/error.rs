@@ -23,6 +23,12 @@ pub enum HandoverError {
         /// How many more have no id.
         left_out: usize,
     },
+    /// The engine would give things of this machine to it.
+    #[error("would be given what is this machine's: {}; --allow ID hands it over all the same", escape_controls(&list.join(", ")))]
+    Exposed {
+        /// Each as `what (id)`.
+        list: Vec<String>,
+    },
     /// No engine takes it.
     #[error("cannot be handed over: {what}; `sandbox run` restores it without an engine")]
     NoEngine {

@@ -30,6 +30,8 @@ const MAX_SPEC_BYTES: usize = 4 << 20;
 const OWN: [&str; 3] = ["/run/containers/storage/", "/var/run/containers/storage/", "/var/lib/containers/storage/"];
 /// Most that is read of what a program says.
 const MAX_SAID: u64 = 64 << 10;
+/// Most exposures in a message.
+const MAX_SHOWN: usize = 8;
 /// Brings `lo` up, then becomes its arguments.
 const SCRIPT: &str = "ip link set lo up && exec \"$@\"";
 
@@ -119,14 +121,15 @@ pub fn command(
     exposures: Vec<Exposure>,
 ) -> Result<Restore, HandoverError> {
     check(dangers)?;
-    let refused: Vec<String> = exposures.iter().filter(|it| !it.allowed).map(|it| it.id.clone()).collect();
-    if !refused.is_empty() {
-        return Err(HandoverError::Refused { ids: refused, left_out: 0 });
-    }
     let origin = origin(checkpoint)?;
     if origin.engine != Engine::Podman {
         let wrote = origin.engine.name();
         return Err(HandoverError::OtherEngine { wrote, asked: "Podman", hint: "--to crictl, --to pod or --to oci" });
+    }
+    let refused = exposures.iter().filter(|it| !it.allowed).map(|it| format!("{} ({})", it.what, it.id));
+    let list: Vec<String> = refused.take(MAX_SHOWN).collect();
+    if !list.is_empty() {
+        return Err(HandoverError::Exposed { list });
     }
     let outer = &checkpoint.outer;
     let is_archive = outer.form() == Form::Tar && outer.is_same(&checkpoint.evidence) && checkpoint.base_dir.is_empty();
