@@ -21,7 +21,9 @@ Examples:
       what is there, and what is missing
   cryoscope sandbox plan checkpoint.tar --rootfs image.tar
       what would run, what is missing, what attacks whoever restores it
-  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --json")]
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --json
+  cryoscope sandbox hand-over checkpoint.tar --to oci -o image.tar
+      for Podman, CRI-O, containerd or Kubernetes, with their isolation instead")]
 pub struct SandboxArgs {
     /// What to do.
     #[command(subcommand)]

@@ -6,11 +6,11 @@ use super::context::Context;
 use super::sandbox_args::PlanArgs;
 use crate::base::escape_controls;
 use crate::checkpoint::Checkpoint;
-use crate::decode::Arch;
 use crate::evidence::BaseImage;
 use crate::report::text::{Align, Cell, Columns, Style, Tone, bytes, plural};
+use crate::sandbox::host;
 use crate::sandbox::plan::{
-    self, Config, Dangers, Isolation, NeededFiles, NetworkMode, Plan, Processor, Review, StandIn, Stream, Weight,
+    self, Config, Dangers, Isolation, NeededFiles, NetworkMode, Plan, Review, StandIn, Stream, Weight,
 };
 
 /// Seconds that a machine may run at most, unless told otherwise.
@@ -98,25 +98,11 @@ pub(super) fn review(
     base: Option<&BaseImage>,
     allow: &[String],
 ) -> anyhow::Result<Review> {
-    let mut review = plan::review(plan, checkpoint, base, processor(), HOST);
+    let mut review = plan::review(plan, checkpoint, base, host::processor(), host::ARCH);
     review.dangers.allow(allow).map_err(|id| {
         anyhow::anyhow!("--allow {id}: there is no such danger; their ids are shown by: cryoscope sandbox plan")
     })?;
     Ok(review)
-}
-
-/// The machine has the architecture that this program was built for.
-const HOST: Arch = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86 };
-
-fn processor() -> Processor {
-    // Whether KVM really works is only known when a machine boots; without the device it cannot.
-    if !std::path::Path::new("/dev/kvm").exists() {
-        return Processor::Emulated;
-    }
-    #[cfg(target_arch = "x86_64")]
-    return Processor::Host { has_avx512: std::arch::is_x86_feature_detected!("avx512f") };
-    #[cfg(not(target_arch = "x86_64"))]
-    return Processor::Host { has_avx512: false };
 }
 
 fn rootfs(plan: &Plan, files: &NeededFiles, out: &mut dyn std::io::Write) -> std::io::Result<()> {

@@ -25,6 +25,7 @@ mod elf;
 pub mod explain;
 pub mod guest;
 pub mod handover;
+pub mod host;
 pub mod microvm;
 pub mod plan;
 pub mod protocol;

@@ -241,6 +241,7 @@ pub static ACTIONS: &[Action] = &[
     panel(PanelKind::Documents, "Documents", "Spec, configuration and logs", Some("Ctrl+8")),
     panel(PanelKind::Images, "Images", "Raw image files, record by record", Some("Ctrl+9")),
     panel(PanelKind::Issues, "Issues and coverage", "What could not be read, what is not there", None),
+    panel(PanelKind::Sandbox, "Sandbox", "Let the container go on in a sealed virtual machine", Some("Ctrl+Shift+B")),
     panel(PanelKind::Jobs, "Jobs", "Work in the background", None),
     panel(PanelKind::Notifications, "Notifications", "What the program told you", None),
     row(ActionId::ResetLayout, "Reset layout", "Put the panels back where they were", None, Menu::View, 2),

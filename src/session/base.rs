@@ -37,7 +37,7 @@ pub enum BaseState {
 }
 
 /// A base image that memory is read with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct AttachedBase {
     /// Where it lies.
     pub path: PathBuf,
@@ -45,6 +45,8 @@ pub struct AttachedBase {
     pub nr_files: usize,
     /// Files that are not those that were mapped, and what is missing of it.
     pub issues: Vec<Issue>,
+    /// The image itself.
+    pub image: Arc<BaseImage>,
 }
 
 /// Opens a base image and makes the memory that is read with it. Work for a job.
@@ -62,5 +64,6 @@ pub(super) fn attach(
     let memory = Memory::with_base(Arc::clone(checkpoint), &image);
     ctx.check()?;
     let nr_files = memory.nr_files_of_base();
-    Ok((AttachedBase { path: path.to_path_buf(), nr_files, issues: memory.issues().to_vec() }, memory))
+    let issues = memory.issues().to_vec();
+    Ok((AttachedBase { path: path.to_path_buf(), nr_files, issues, image: Arc::new(image) }, memory))
 }

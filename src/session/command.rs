@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::sandbox::{Parts, Planned, Wishes};
 use super::search::RulesState;
 use super::{
     ArchiveId, Arrival, AttachedBase, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind,
@@ -13,6 +14,7 @@ use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
 use crate::memory::Memory;
 use crate::report::search::KeptHit;
+use crate::sandbox::microvm::Event;
 
 /// One thing asked, by the analyst or by a job that has ended.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub enum Command {
     Bookmarks(BookmarksCommand),
     /// Searches.
     Search(SearchCommand),
+    /// Restoring in the sandbox.
+    Sandbox(SandboxCommand),
     /// End the program.
     Quit,
 }
@@ -364,6 +368,69 @@ pub enum SearchCommand {
     Export(SearchId),
 }
 
+/// About restoring in the sandbox.
+#[derive(Clone, Debug)]
+pub enum SandboxCommand {
+    /// Look whether everything is there.
+    Check,
+    /// Make the bundle.
+    Install,
+    /// A job has looked, or has made it.
+    Checked {
+        /// The job.
+        job: JobId,
+        /// What it found.
+        parts: Arc<Parts>,
+    },
+    /// Plan a restore.
+    Plan(ArchiveId),
+    /// A job has made the plan.
+    Planned {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// The plan.
+        planned: Arc<Planned>,
+    },
+    /// Restore although of a danger, or not.
+    Allow {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Id of the danger.
+        danger: String,
+        /// Allowed.
+        is_allowed: bool,
+    },
+    /// Set what a run gets.
+    Wish {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// What.
+        wishes: Wishes,
+    },
+    /// Let the checkpoint go on.
+    Start(ArchiveId),
+    /// Something happened in the machine.
+    Happened {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// What.
+        event: Box<Event>,
+    },
+    /// Kill the machine.
+    Stop(ArchiveId),
+    /// Let the processes stand still, or go on.
+    Pause {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Stand still.
+        is_paused: bool,
+    },
+}
+
 impl Command {
     /// Go to `target`.
     pub fn go(target: Target) -> Command {
@@ -413,6 +480,12 @@ impl From<JobsCommand> for Command {
 impl From<NotificationsCommand> for Command {
     fn from(command: NotificationsCommand) -> Command {
         Command::Notifications(command)
+    }
+}
+
+impl From<SandboxCommand> for Command {
+    fn from(command: SandboxCommand) -> Command {
+        Command::Sandbox(command)
     }
 }
 

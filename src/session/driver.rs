@@ -9,13 +9,14 @@ use bytes::Bytes;
 
 use super::arrival::SharedArrival;
 use super::{
-    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SearchCommand, base,
-    content, early, sample, search,
+    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SandboxCommand,
+    SearchCommand, base, content, early, sample, sandbox, search,
 };
 use crate::base::Progress;
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
+use crate::sandbox::microvm::Order;
 
 /// How long the end of the program waits for settings that are being written.
 const SAVING: std::time::Duration = std::time::Duration::from_millis(500);
@@ -41,6 +42,8 @@ struct Running {
     told: ProgressView,
     /// What an opening job has taken in, and how many members and bytes of it were told.
     arrival: Option<(SharedArrival, (u64, u64))>,
+    /// To the machine that it runs.
+    orders: Option<Sender<Order>>,
 }
 
 impl Driver {
@@ -71,6 +74,13 @@ impl Driver {
                 self.start_work(id, title, work);
                 None
             }
+            Effect::OrderSandbox { job, order } => {
+                if let Some(orders) = self.running.iter().find(|it| it.id == job).and_then(|job| job.orders.as_ref()) {
+                    // A machine that is gone takes no orders.
+                    let _ = orders.send(order);
+                }
+                None
+            }
             Effect::CancelJob(id) => {
                 if let Some(job) = self.running.iter().find(|job| job.id == id) {
                     job.handle.cancel();
@@ -88,8 +98,11 @@ impl Driver {
         };
         let options = arrival.as_ref().map(SharedArrival::options).unwrap_or_default();
         let say = Say { job: id, commands: self.said.0.clone(), wake: self.wake.clone() };
-        self.start(id, title, move |ctx| run_work(work, options, &say, ctx));
+        let (orders, to_machine) = channel();
+        let is_machine = matches!(work, JobWork::RunSandbox { .. });
+        self.start(id, title, move |ctx| run_work(work, options, &say, &to_machine, ctx));
         if let Some(job) = self.running.last_mut() {
+            job.orders = is_machine.then_some(orders);
             job.arrival = arrival.map(|arrival| (arrival, (0, 0)));
         }
     }
@@ -100,7 +113,7 @@ impl Driver {
         F: FnOnce(&JobCtx) -> anyhow::Result<Option<Command>> + Send + 'static,
     {
         let handle = jobs::spawn(title, self.wake.clone(), work);
-        self.running.push(Running { id, handle, told: ProgressView::default(), arrival: None });
+        self.running.push(Running { id, handle, told: ProgressView::default(), arrival: None, orders: None });
     }
 
     /// Writes settings that no job has written yet, and waits for it: the program ends.
@@ -187,7 +200,13 @@ impl Say {
 }
 
 /// `options` are those of an archive that is opened.
-fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> anyhow::Result<Option<Command>> {
+fn run_work(
+    work: JobWork,
+    options: OpenOptions,
+    say: &Say,
+    orders: &Receiver<Order>,
+    ctx: &JobCtx,
+) -> anyhow::Result<Option<Command>> {
     match work {
         JobWork::OpenArchive(path) => open_archive(path, &options, say, ctx).map(Some),
         JobWork::OpenSample => open_sample(ctx).map(Some),
@@ -221,6 +240,23 @@ fn run_work(work: JobWork, options: OpenOptions, say: &Say, ctx: &JobCtx) -> any
         JobWork::WriteHits { path, hits } => {
             let len_bytes = search::run::write(&path, &hits, ctx)?;
             Ok(Some(ExportCommand::Written { path, len_bytes }.into()))
+        }
+        JobWork::CheckSandbox => {
+            let parts = Arc::new(sandbox::work::check(ctx));
+            Ok(Some(SandboxCommand::Checked { job: say.job, parts }.into()))
+        }
+        JobWork::InstallSandbox => {
+            let parts = Arc::new(sandbox::work::install(ctx)?);
+            Ok(Some(SandboxCommand::Checked { job: say.job, parts }.into()))
+        }
+        JobWork::PlanSandbox { archive, checkpoint, base, wishes } => {
+            let planned = Arc::new(sandbox::work::plan(&checkpoint, base.as_ref(), wishes, ctx));
+            Ok(Some(SandboxCommand::Planned { archive, job: say.job, planned }.into()))
+        }
+        JobWork::RunSandbox { archive, checkpoint, base, planned, wishes } => {
+            let job = say.job;
+            let tell = |event| say.say(SandboxCommand::Happened { archive, job, event: Box::new(event) });
+            sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, orders, ctx).map(|()| None)
         }
         JobWork::SaveSettings(settings) => settings.save().map(|()| None),
     }

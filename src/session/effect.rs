@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::sandbox::{Planned, Wishes};
 use super::{ArchiveId, ContentKey, JobId, PanelKind, SearchId, SearchRequest, Settings, Theme};
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
+use crate::evidence::BaseImage;
 use crate::memory::Memory;
 use crate::report::search::KeptHit;
+use crate::sandbox::microvm::Order;
 
 /// One thing to do, once. The driver runs jobs; what needs a window is handed on to it.
 #[derive(Clone, Debug)]
@@ -25,6 +28,13 @@ pub enum Effect {
     },
     /// Tell a job to stop.
     CancelJob(JobId),
+    /// Tell the machine that a job runs what to do.
+    OrderSandbox {
+        /// The job.
+        job: JobId,
+        /// What to do.
+        order: Order,
+    },
     /// Window: ask the analyst for files.
     ChooseFile(FileChoice),
     /// Window: ask for a base image.
@@ -125,6 +135,34 @@ pub enum JobWork {
         path: PathBuf,
         /// What.
         hits: Vec<Arc<KeptHit>>,
+    },
+    /// Look whether everything for the sandbox is there.
+    CheckSandbox,
+    /// Make the sandbox's bundle.
+    InstallSandbox,
+    /// Plan a restore.
+    PlanSandbox {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// The image that it started from.
+        base: Option<(PathBuf, Arc<BaseImage>)>,
+        /// What the analyst has set.
+        wishes: Wishes,
+    },
+    /// Carry a plan out, and tell what happens.
+    RunSandbox {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// The image that it started from.
+        base: Option<(PathBuf, Arc<BaseImage>)>,
+        /// The plan.
+        planned: Arc<Planned>,
+        /// What the analyst has set.
+        wishes: Wishes,
     },
     /// Write the settings.
     SaveSettings(Settings),

@@ -35,6 +35,7 @@ mod objects;
 pub mod palette;
 mod panel;
 pub mod sample;
+pub mod sandbox;
 pub mod search;
 mod settings;
 pub mod space;
@@ -45,7 +46,7 @@ pub use arrival::Arrival;
 pub use base::{AttachedBase, BaseState};
 pub use command::{
     ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand,
-    SearchCommand, ViewCommand,
+    SandboxCommand, SearchCommand, ViewCommand,
 };
 pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::base::BaseState;
 use super::content::{ContentKey, Contents, Requested};
 use super::filesystem::FileList;
+use super::sandbox::{Readiness, Sandbox};
 use super::search::{SearchId, Searches};
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
 use crate::base::Pid;
@@ -87,6 +88,7 @@ pub struct OpenArchive {
     pub(super) hash: HashState,
     pub(super) contents: Contents,
     pub(super) searches: Searches,
+    pub(super) sandbox: Sandbox,
 }
 
 impl OpenArchive {
@@ -180,6 +182,11 @@ impl OpenArchive {
         &self.searches
     }
 
+    /// Restoring it.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// The digest of the evidence.
     pub fn hash(&self) -> &HashState {
         &self.hash
@@ -198,6 +205,7 @@ pub struct Model {
     pub(super) next_search: SearchId,
     pub(super) notifications: Notifications,
     pub(super) settings: Settings,
+    pub(super) readiness: Readiness,
     /// Archives that are being opened, with the base image that each is to have.
     pub(super) bases_due: Vec<(PathBuf, PathBuf)>,
 }
@@ -241,6 +249,11 @@ impl Model {
     /// Messages.
     pub fn notifications(&self) -> &Notifications {
         &self.notifications
+    }
+
+    /// Whether archives can be restored here.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// What is remembered.

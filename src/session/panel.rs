@@ -29,6 +29,8 @@ pub enum PanelKind {
     Images,
     /// What could not be read, and what is not there.
     Issues,
+    /// Letting the container go on in a machine of its own.
+    Sandbox,
     /// Work in the background.
     Jobs,
     /// Notifications with history.
@@ -37,7 +39,7 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel, in the order of the View menu.
-    pub const ALL: [PanelKind; 15] = [
+    pub const ALL: [PanelKind; 16] = [
         PanelKind::Overview,
         PanelKind::Processes,
         PanelKind::Process,
@@ -51,6 +53,7 @@ impl PanelKind {
         PanelKind::Documents,
         PanelKind::Images,
         PanelKind::Issues,
+        PanelKind::Sandbox,
         PanelKind::Jobs,
         PanelKind::Notifications,
     ];
@@ -71,6 +74,7 @@ impl PanelKind {
             PanelKind::Documents => "Documents",
             PanelKind::Images => "Images",
             PanelKind::Issues => "Issues",
+            PanelKind::Sandbox => "Sandbox",
             PanelKind::Jobs => "Jobs",
             PanelKind::Notifications => "Notifications",
         }
@@ -92,6 +96,7 @@ impl PanelKind {
             PanelKind::Documents => "Runtime spec, engine configuration and logs",
             PanelKind::Images => "Every image file of CRIU, record by record",
             PanelKind::Issues => "What could not be read, and what a checkpoint like this one cannot show",
+            PanelKind::Sandbox => "Let the container go on in a sealed virtual machine, and watch what it does",
             PanelKind::Jobs => "Work in the background, with progress",
             PanelKind::Notifications => "What the program told you, with history",
         }

@@ -29,7 +29,7 @@ pub(super) fn run(app: &mut App, ctx: &egui::Context, effect: Effect) {
         Effect::ChooseFile(choice) => choose_file(app, choice),
         Effect::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         // The driver has run these.
-        Effect::StartJob { .. } | Effect::CancelJob(_) => {}
+        Effect::StartJob { .. } | Effect::CancelJob(_) | Effect::OrderSandbox { .. } => {}
     }
 }
 

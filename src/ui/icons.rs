@@ -64,7 +64,8 @@ icons! {
     NAMESPACE = "\u{e466}", "Namespace.";
     NETWORK = "\u{edde}", "Network.";
     OVERVIEW = "\u{e2c2}", "Overview.";
-    PAUSE = "\u{e3a0}", "Stopped.";
+    PAUSE = "\u{e3a0}", "Stopped, stand still.";
+    PLAY = "\u{e3d0}", "Go on.";
     PIPE = "\u{ed86}", "Pipe.";
     PLUS = "\u{e3d4}", "Larger, add.";
     PROCESS = "\u{e610}", "A process.";
@@ -72,11 +73,13 @@ icons! {
     RAW = "\u{e914}", "Raw records.";
     RESET = "\u{e038}", "Back to the beginning.";
     SAMPLE = "\u{e79e}", "The bundled sample.";
+    REFRESH = "\u{e094}", "Look again.";
     SAVE = "\u{e20c}", "Save.";
     SEARCH = "\u{e30c}", "Search.";
     SHIELD = "\u{e40c}", "Seccomp, verified.";
     SIGNAL = "\u{e000}", "Signals.";
     SNOWFLAKE = "\u{e5aa}", "Cryoscope.";
+    SANDBOX = "\u{e79e}", "Sandbox.";
     SOCKET = "\u{eb5a}", "Socket.";
     STOP = "\u{e46e}", "Stop.";
     SUCCESS = "\u{e184}", "Done.";
@@ -105,6 +108,7 @@ pub fn of_panel(kind: PanelKind) -> Icon {
         PanelKind::Documents => DOCUMENT,
         PanelKind::Images => IMAGES,
         PanelKind::Issues => ISSUE,
+        PanelKind::Sandbox => SANDBOX,
         PanelKind::Jobs => JOBS,
         PanelKind::Notifications => BELL,
     }

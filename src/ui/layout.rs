@@ -27,6 +27,7 @@ pub(super) fn default_tree() -> Tree<PanelKind> {
         PanelKind::Documents,
         PanelKind::Images,
         PanelKind::Issues,
+        PanelKind::Sandbox,
     ]);
     let below = tabs(&[PanelKind::Search, PanelKind::Jobs, PanelKind::Notifications]);
     let mut right = Linear::new(LinearDir::Vertical, vec![main, below]);

@@ -352,6 +352,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "files that are in the way")]
     fn a_target_is_replaced_only_by_its_like() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);

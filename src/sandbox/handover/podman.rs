@@ -97,7 +97,8 @@ pub fn exposures(checkpoint: &Checkpoint, allow: &mut Vec<String>) -> Vec<Exposu
     let makes_netns = config.get("createNetNS").and_then(Value::as_bool) == Some(true);
     for namespace in spec.pointer("/linux/namespaces").and_then(Value::as_array).into_iter().flatten() {
         let (kind, path) = (text(namespace, "type"), text(namespace, "path"));
-        if !path.is_empty() && !(kind == "network" && makes_netns) {
+        let is_made_anew = kind == "network" && makes_netns;
+        if !path.is_empty() && !is_made_anew {
             add(format!("host-namespace@{kind}"), format!("the {kind} namespace is {path} of this machine"));
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{base_image, navigate, save_settings, start_job};
 use crate::checkpoint::Checkpoint;
 use crate::session::content::Contents;
+use crate::session::sandbox::Sandbox;
 use crate::session::search::Searches;
 use crate::session::{
     ArchiveId, ArchivesCommand, BaseState, ContentKey, Effect, FileChoice, HashState, JobId, JobWork, Level, Loaded,
@@ -154,6 +155,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
             contents: Contents::default(),
             searches: Searches::default(),
+            sandbox: Sandbox::default(),
         });
     }
     let ids: Vec<ArchiveId> = fresh.iter().map(|archive| archive.id).collect();

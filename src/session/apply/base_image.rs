@@ -131,6 +131,7 @@ fn set_memory(archive: &mut OpenArchive, memory: Arc<Memory>) {
     archive.memory = memory;
     archive.memory_version = archive.memory_version.wrapping_add(1);
     archive.contents.forget_memory();
+    super::sandbox::forget_plan(archive);
 }
 
 fn open_mut(model: &mut Model, id: ArchiveId) -> Option<&mut OpenArchive> {

@@ -48,6 +48,7 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
         return;
     }
     super::base_image::job_ended(model, id, &end);
+    let is_told = super::sandbox::job_ended(model, id, &end);
     let is_search = super::search::job_ended(model, id, &end);
     let title = match model.jobs.iter_mut().find(|job| job.id == id) {
         Some(job) => {
@@ -57,8 +58,8 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
         None if end == JobEnd::Done => return,
         None => "Background work".into(),
     };
-    // The panel of a search says itself how it ended.
-    if is_search {
+    // The panels of a search and of the sandbox say themselves how it ended.
+    if is_search || is_told {
         return;
     }
     match end {

@@ -5,6 +5,7 @@ mod base_image;
 mod jobs;
 mod navigate;
 mod rest;
+mod sandbox;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub fn apply(model: &mut Model, command: Command) -> Vec<Effect> {
         Command::Notifications(command) => rest::apply_notifications(model, command),
         Command::Export(command) => rest::apply_export(model, command),
         Command::Search(command) => search::apply(model, command),
+        Command::Sandbox(command) => sandbox::apply(model, command),
         Command::Bookmarks(command) => rest::apply_bookmarks(model, command),
         Command::Quit => vec![Effect::Quit],
     }

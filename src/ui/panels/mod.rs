@@ -15,6 +15,7 @@ pub mod notifications;
 pub mod overview;
 pub mod process;
 pub mod processes;
+pub mod sandbox;
 pub mod search;
 pub mod sockets;
 
@@ -39,6 +40,7 @@ pub struct Panels {
     documents: documents::DocumentsState,
     images: images::ImagesState,
     issues: issues::IssuesState,
+    sandbox: sandbox::SandboxState,
 }
 
 impl Panels {
@@ -67,6 +69,7 @@ impl Panels {
             PanelKind::Documents => documents::documents_ui(ui, archive, &mut self.documents),
             PanelKind::Images => images::images_ui(ui, archive, &mut self.images),
             PanelKind::Issues => issues::issues_ui(ui, archive, &mut self.issues),
+            PanelKind::Sandbox => sandbox::sandbox_ui(ui, archive, model.readiness(), model.jobs(), &mut self.sandbox),
             PanelKind::Jobs | PanelKind::Notifications => Vec::new(),
         }
     }
@@ -84,6 +87,7 @@ impl Panels {
             PanelKind::Documents => self.documents.focus_filter(),
             PanelKind::Images => self.images.focus_filter(),
             PanelKind::Issues => self.issues.focus_filter(),
+            PanelKind::Sandbox => self.sandbox.focus_filter(),
             PanelKind::Overview
             | PanelKind::Memory
             | PanelKind::Disassembly
@@ -121,6 +125,7 @@ impl Panels {
             PanelKind::Documents => self.documents = Default::default(),
             PanelKind::Images => self.images = Default::default(),
             PanelKind::Issues => self.issues = Default::default(),
+            PanelKind::Sandbox => self.sandbox = Default::default(),
             PanelKind::Jobs | PanelKind::Notifications => {}
         }
     }

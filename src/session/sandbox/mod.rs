@@ -1,0 +1,97 @@
+//! Restoring an archive in the sandbox: what is ready, what the plan says, how a run goes.
+//!
+//! | file | answers |
+//! |---|---|
+//! | `readiness` | whether the bundle, QEMU and the guest's program are there |
+//! | `run` | what a run has told so far |
+//! | `work` | the jobs: looking, installing, planning, running |
+
+mod readiness;
+mod run;
+pub(super) mod work;
+
+use std::sync::Arc;
+
+use crate::sandbox::plan::{Isolation, Plan, Review};
+
+use super::JobId;
+
+pub use readiness::{Parts, Readiness};
+pub use run::{Ended, Line, LineKind, MAX_LINES, Phase, SandboxRun};
+
+/// What the sandbox of one archive is at.
+#[derive(Clone, Debug, Default)]
+pub struct Sandbox {
+    pub(super) plan: PlanState,
+    pub(super) wishes: Wishes,
+    pub(super) run: Option<Box<SandboxRun>>,
+}
+
+impl Sandbox {
+    /// What a restore would do.
+    pub fn plan(&self) -> &PlanState {
+        &self.plan
+    }
+
+    /// What the analyst has set.
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
+    }
+
+    /// The last run, or the one that is under way.
+    pub fn run(&self) -> Option<&SandboxRun> {
+        self.run.as_deref()
+    }
+
+    /// Whether a machine runs, or is being made.
+    pub fn is_running(&self) -> bool {
+        self.run().is_some_and(SandboxRun::is_running)
+    }
+}
+
+/// What the analyst sets for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// Seconds that the processes may go on.
+    pub seconds: u32,
+    /// Memory of the machine in MiB.
+    pub memory_mib: u32,
+    /// Processors of the machine.
+    pub cpus: u32,
+}
+
+impl Default for Wishes {
+    fn default() -> Wishes {
+        Wishes { seconds: 60, memory_mib: 1024, cpus: 2 }
+    }
+}
+
+/// What is known of the plan.
+#[derive(Clone, Debug, Default)]
+pub enum PlanState {
+    /// Nobody asked, or what it depends on has changed.
+    #[default]
+    Unknown,
+    /// A job makes it.
+    Making(JobId),
+    /// It is there.
+    Made(Arc<Planned>),
+    /// It could not be made; why.
+    Failed(String),
+}
+
+/// The plan of a restore, and what speaks against it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What will be done.
+    pub plan: Plan,
+    /// What to know before.
+    pub review: Review,
+}
+
+impl Planned {
+    /// Whether a danger is not allowed.
+    pub fn is_refused(&self) -> bool {
+        self.review.dangers.is_refused(Isolation::Machine)
+    }
+}

@@ -1,0 +1,110 @@
+//! The jobs of the sandbox.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::{Parts, Planned, Wishes};
+use crate::base::Progress as _;
+use crate::checkpoint::Checkpoint;
+use crate::evidence::{BaseImage, OpenOptions};
+use crate::jobs::JobCtx;
+use crate::sandbox::bundle::{self, Bundle, Store};
+use crate::sandbox::microvm::{self, Event, Order, Run, Watcher};
+use crate::sandbox::plan::{self, Config, NetworkMode};
+use crate::sandbox::{disk, host};
+
+/// Seconds that booting and restoring may take on top of the time that was asked for.
+const EXTRA_SECONDS: u32 = 900;
+
+/// Looks whether everything is there.
+pub(in crate::session) fn check(ctx: &JobCtx) -> Parts {
+    ctx.stage("looking for the sandbox's parts");
+    let bundle = Store::new(&OpenOptions::default()).and_then(|store| store.open());
+    Parts {
+        bundle: bundle.map(|bundle| line_of(&bundle)).map_err(|error| error.to_string()),
+        qemu: microvm::find_qemu().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
+        guest: microvm::guest_program().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
+        may_have_kvm: microvm::may_have_kvm(),
+    }
+}
+
+/// Makes the bundle.
+pub(in crate::session) fn install(ctx: &JobCtx) -> anyhow::Result<Parts> {
+    ctx.stage("making the sandbox's bundle");
+    bundle::install(&Store::new(&OpenOptions::default())?, None, ctx)?;
+    Ok(check(ctx))
+}
+
+fn line_of(bundle: &Bundle) -> String {
+    let manifest = &bundle.manifest;
+    let criu = manifest.version_of("criu").unwrap_or("?");
+    format!("Debian {}: kernel {}, criu {criu}", manifest.release, manifest.kernel_version)
+}
+
+/// Makes the plan.
+pub(in crate::session) fn plan(
+    checkpoint: &Checkpoint,
+    base: Option<&(std::path::PathBuf, Arc<BaseImage>)>,
+    wishes: Wishes,
+    ctx: &JobCtx,
+) -> Planned {
+    ctx.stage("comparing files with the base image");
+    let config = Config {
+        rootfs: base.map(|(path, _)| path.clone()),
+        memory_mib: wishes.memory_mib,
+        cpus: wishes.cpus,
+        max_seconds: wishes.seconds.saturating_add(EXTRA_SECONDS),
+        network: NetworkMode::None,
+    };
+    let image = base.map(|(_, image)| image.as_ref());
+    let plan = plan::make(checkpoint, image, &config);
+    let review = plan::review(&plan, checkpoint, image, host::processor(), host::ARCH);
+    Planned { plan, review }
+}
+
+/// Carries a plan out; every event goes to `tell`.
+pub(in crate::session) fn run(
+    checkpoint: &Checkpoint,
+    base: Option<&(std::path::PathBuf, Arc<BaseImage>)>,
+    planned: &Planned,
+    wishes: Wishes,
+    tell: &dyn Fn(Event),
+    orders: &Receiver<Order>,
+    ctx: &JobCtx,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(!planned.is_refused(), "a danger of the archive is not allowed");
+    let options = OpenOptions::default();
+    let bundle = Store::new(&options)?.open()?;
+    let mut plan = planned.plan.clone();
+    plan.machine.memory_mib = wishes.memory_mib;
+    plan.machine.cpus = wishes.cpus;
+    plan.machine.max_seconds = wishes.seconds.saturating_add(EXTRA_SECONDS);
+    ctx.stage("writing the disk");
+    let disk = disk::write(&plan, checkpoint, base.map(|(_, image)| image.as_ref()), &options, ctx)?;
+    for issue in &disk.issues {
+        tell(Event::Error { at_ms: 0, what: issue.to_string() });
+    }
+    ctx.stage("running");
+    let time = Duration::from_secs(u64::from(wishes.seconds));
+    let run = Run { plan: &plan, bundle: &bundle, disk: &disk, scratch: None, time, options: &options };
+    microvm::run(&run, &mut Teller { tell, orders }, ctx)?;
+    Ok(())
+}
+
+struct Teller<'a> {
+    tell: &'a dyn Fn(Event),
+    orders: &'a Receiver<Order>,
+}
+
+impl Watcher for Teller<'_> {
+    fn event(&mut self, event: Event) -> ControlFlow<()> {
+        (self.tell)(event);
+        ControlFlow::Continue(())
+    }
+
+    fn order(&mut self) -> Option<Order> {
+        self.orders.try_recv().ok()
+    }
+}

@@ -1,0 +1,141 @@
+//! Start, pause, stop, and what a run gets.
+
+use egui::{Align, ComboBox, Layout, RichText, Ui};
+
+use crate::sandbox::microvm::{Acceleration, Why};
+use crate::session::sandbox::{Ended, Phase, PlanState, Readiness, SandboxRun, Wishes};
+use crate::session::{Command, OpenArchive, SandboxCommand};
+use crate::ui::icons;
+use crate::ui::tokens::{SPACE_S, SPACE_XS, Tokens, Tone};
+use crate::ui::widgets::{badge, button, primary_button};
+
+const SECONDS: [u32; 6] = [10, 30, 60, 300, 900, 3600];
+const MEMORY_MIB: [u32; 6] = [512, 1024, 2048, 4096, 8192, 16_384];
+const CPUS: [u32; 4] = [1, 2, 4, 8];
+
+pub(super) fn controls_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands: &mut Vec<Command>) {
+    let sandbox = archive.sandbox();
+    ui.add_space(SPACE_XS);
+    ui.allocate_ui_with_layout(egui::vec2(ui.available_width(), 30.0), Layout::left_to_right(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = SPACE_S;
+        ui.add_space(SPACE_S);
+        match sandbox.run().filter(|run| run.is_running()) {
+            Some(run) => running_ui(ui, archive, run, commands),
+            None => start_ui(ui, archive, readiness, commands),
+        }
+        if !sandbox.is_running() {
+            wishes_ui(ui, archive, commands);
+        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.add_space(SPACE_S);
+            if let Some(run) = sandbox.run() {
+                state_ui(ui, run);
+            }
+        });
+    });
+    ui.add_space(SPACE_XS);
+    let y = ui.cursor().top() - 0.5;
+    ui.painter().hline(ui.max_rect().x_range(), y, egui::Stroke::new(1.0, Tokens::get(ui).line));
+}
+
+fn start_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands: &mut Vec<Command>) {
+    let sandbox = archive.sandbox();
+    let why_not = match (readiness, sandbox.plan()) {
+        (Readiness::Known(_), _) if !readiness.is_ready() => Some("Parts of the sandbox are missing: see the plan"),
+        (Readiness::Known(_), PlanState::Made(planned)) if planned.is_refused() => {
+            Some("The archive attacks whoever restores it: see the dangers in the plan")
+        }
+        (Readiness::Known(_), PlanState::Made(_)) => None,
+        (_, PlanState::Failed(_)) => Some("There is no plan"),
+        _ => Some("The plan is being made"),
+    };
+    let text = if sandbox.run().is_some() { "Run again" } else { "Run" };
+    let response = ui.add_enabled_ui(why_not.is_none(), |ui| primary_button(ui, icons::PLAY, text)).inner;
+    let response = match why_not {
+        Some(why) => response.on_disabled_hover_text(why),
+        None => response.on_hover_text("Lets the processes go on, in a machine without a network"),
+    };
+    if response.clicked() {
+        commands.push(SandboxCommand::Start(archive.id()).into());
+    }
+}
+
+fn running_ui(ui: &mut Ui, archive: &OpenArchive, run: &SandboxRun, commands: &mut Vec<Command>) {
+    let id = archive.id();
+    if button(ui, icons::STOP, "Stop").on_hover_text("Kills the machine; nothing of it is left").clicked() {
+        commands.push(SandboxCommand::Stop(id).into());
+    }
+    let is_paused = run.is_paused();
+    let (icon, text) = if is_paused { (icons::PLAY, "Go on") } else { (icons::PAUSE, "Pause") };
+    let can_pause = run.phase() == &Phase::Running;
+    let response = ui.add_enabled_ui(can_pause, |ui| button(ui, icon, text)).inner;
+    if response.on_hover_text("All processes stand still where they are").clicked() {
+        commands.push(SandboxCommand::Pause { archive: id, is_paused: !is_paused }.into());
+    }
+}
+
+fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
+    let tokens = Tokens::get(ui);
+    let wishes = archive.sandbox().wishes();
+    let mut new = wishes;
+    ui.label(RichText::new("for").color(tokens.muted));
+    choose(ui, "Time", &SECONDS, &mut new.seconds, seconds);
+    ui.label(RichText::new("with").color(tokens.muted));
+    choose(ui, "Memory of the machine", &MEMORY_MIB, &mut new.memory_mib, |mib| {
+        if mib % 1024 == 0 { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
+    });
+    choose(ui, "Processors of the machine", &CPUS, &mut new.cpus, |cpus| {
+        if cpus == 1 { "1 processor".to_owned() } else { format!("{cpus} processors") }
+    });
+    if new != wishes {
+        let wishes = Wishes { ..new };
+        commands.push(SandboxCommand::Wish { archive: archive.id(), wishes }.into());
+    }
+}
+
+fn seconds(seconds: u32) -> String {
+    match seconds {
+        0..=59 => format!("{seconds} s"),
+        60..=3599 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+fn choose(ui: &mut Ui, name: &str, all: &[u32], value: &mut u32, words: impl Fn(u32) -> String) {
+    let response =
+        ComboBox::from_id_salt(("sandbox", name)).width(64.0).selected_text(words(*value)).show_ui(ui, |ui| {
+            for choice in all {
+                ui.selectable_value(value, *choice, words(*choice));
+            }
+        });
+    let text = format!("{name}: {}", words(*value));
+    response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, &text));
+    response.response.on_hover_text(name);
+}
+
+/// What it is at, in a word.
+fn state_ui(ui: &mut Ui, run: &SandboxRun) {
+    let tokens = Tokens::get(ui);
+    let (text, tone) = match run.phase() {
+        Phase::Preparing => ("preparing the disk", Tone::Accent),
+        Phase::Booting => ("booting", Tone::Accent),
+        Phase::Restoring => ("restoring", Tone::Accent),
+        Phase::Running if run.is_paused() => ("paused", Tone::Warning),
+        Phase::Running => ("running", Tone::Success),
+        Phase::Ended(Ended::Stopped(Why::TimeOver)) => ("time is over", Tone::Neutral),
+        Phase::Ended(Ended::Stopped(Why::Exited)) => ("its processes have ended", Tone::Neutral),
+        Phase::Ended(Ended::Stopped(Why::NotRestored) | Ended::NotRestored(_)) => ("not restored", Tone::Error),
+        Phase::Ended(Ended::Stopped(Why::Told) | Ended::Cancelled) => ("stopped", Tone::Neutral),
+        Phase::Ended(Ended::Failed(_)) => ("failed", Tone::Error),
+    };
+    badge(ui, text, tone);
+    let mut note = format!("{} s", run.age().as_secs());
+    if run.acceleration() == Some(Acceleration::Tcg) {
+        note.push_str(", emulated");
+    }
+    let hint = "Without KVM every instruction is emulated: some ten times slower";
+    ui.label(RichText::new(note).color(tokens.muted)).on_hover_text(hint);
+    if run.is_running() {
+        ui.ctx().request_repaint_after(std::time::Duration::from_millis(500));
+    }
+}
