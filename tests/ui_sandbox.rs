@@ -32,7 +32,8 @@ fn window() -> Window {
 fn plan_says_what_is_missing_and_what_stands_in() {
     let harness = window();
     let has = |part: &str| harness.query_all_by_label_contains(part).next().is_some();
-    for part in ["Root file system", "are missing or others than they were", "Attach a base image", "/etc/hosts", "Build id"]
+    for part in
+        ["Root file system", "are missing or others than they were", "Attach a base image", "/etc/hosts", "Build id"]
     {
         assert!(has(part), "{part}");
     }

@@ -7,6 +7,7 @@
 //! | [`disk`] | root file system and images as one read-only disk, made without unpacking anything on the host |
 //! | [`microvm`] | the machine: QEMU, its limits, its one channel |
 //! | [`explain`] | what criu's errors mean |
+//! | [`host`] | what this machine offers to one inside of it |
 //! | [`protocol`] | what goes over that channel; the guest is not trusted |
 //! | [`refrozen`] | the archive of a checkpoint that was taken in the machine |
 //! | [`handover`] | giving it to Podman, CRI-O, containerd or Kubernetes instead |
