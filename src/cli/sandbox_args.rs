@@ -113,6 +113,8 @@ Events are printed as they come, with --json one document a line.
 
 Examples:
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --checkpoint-to later.tar
+      goes on for ten seconds, and is frozen again
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 1m --json | jq -c 'select(.event == \"output\")'")]
 pub struct RunArgs {
     /// Archive or directory; - is standard input
@@ -139,6 +141,9 @@ pub struct RunArgs {
     /// What --connect sends; \r, \n, \t and \\ are what they are in C
     #[arg(long, value_name = "TEXT", requires = "connect", default_value = "", hide_default_value = true)]
     pub send: String,
+    /// When the time is over, take a new checkpoint in the machine and write it here
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint_to: Option<PathBuf>,
     /// Memory of the machine
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     pub memory: u64,

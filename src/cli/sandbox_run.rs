@@ -10,10 +10,10 @@ use super::sandbox_args::RunArgs;
 use crate::base::{Cancelled, Progress, escape_controls};
 use crate::evidence::BaseImage;
 use crate::sandbox::bundle::Store;
-use crate::sandbox::disk;
 use crate::sandbox::microvm::{self, Acceleration, Event, Order, Run, Watcher, Why};
 use crate::sandbox::plan::{self, Isolation, NetworkMode, Stream};
 use crate::sandbox::protocol::ProcessLine;
+use crate::sandbox::{disk, refrozen};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
 const EXTRA_SECONDS: u64 = 900;
@@ -53,13 +53,27 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     let options = context.options.clone();
     let connect =
         args.connect.map(|address| Order::Connect { id: 1, address: address.to_string(), send: unescape(&args.send) });
-    let mut printer = Printer { context, failed: None, connect, is_ready: false };
-    let run = Run { plan: &plan, bundle: &bundle, disk: &disk, scratch: None, time: args.time, options: &options };
+    let scratch = args.checkpoint_to.as_ref().map(|_| microvm::scratch(&plan, &options)).transpose()?;
+    let mut printer = Printer { context, failed: None, connect, is_ready: false, frozen: None };
+    let run = Run {
+        plan: &plan,
+        bundle: &bundle,
+        disk: &disk,
+        scratch: scratch.as_ref(),
+        time: args.time,
+        freeze_at_end: args.checkpoint_to.is_some(),
+    };
     let why = microvm::run(&run, &mut printer, &Interrupt)?;
-    if let Some(error) = printer.failed {
+    let Printer { failed, frozen, .. } = printer;
+    if let Some(error) = failed {
         return Err(error.into());
     }
     anyhow::ensure!(why != Why::NotRestored, "{}: the checkpoint could not be restored", args.archive.display());
+    if let (Some(to), Some(scratch)) = (&args.checkpoint_to, &scratch) {
+        let size = frozen.ok_or_else(|| anyhow::anyhow!("{}: no new checkpoint was taken", to.display()))?;
+        let bar = context.progress();
+        refrozen::write(&checkpoint, scratch, size, to, &options, &bar)?;
+    }
     Ok(())
 }
 
@@ -78,10 +92,14 @@ struct Printer<'a, 'b> {
     failed: Option<io::Error>,
     connect: Option<Order>,
     is_ready: bool,
+    frozen: Option<u64>,
 }
 
 impl Watcher for Printer<'_, '_> {
     fn event(&mut self, event: Event) -> ControlFlow<()> {
+        if let Event::Frozen { size_bytes, .. } = event {
+            self.frozen = Some(size_bytes);
+        }
         self.is_ready |= matches!(event, Event::Restored { .. });
         let written = if self.context.json { self.json(&event) } else { self.text(&event) };
         match written.and_then(|()| self.context.out.flush()) {

@@ -1,7 +1,12 @@
 //! What criu's errors mean, and what to do about them.
 
 /// Words of criu, and ours for them. The first that fits counts: the order is from cause to consequence.
-const KNOWN: [(&str, &str); 16] = [
+const KNOWN: [(&str, &str); 18] = [
+    ("No entry for reg-file-ID", "a process runs a program that is no file (a memfd); criu cannot restore that yet"),
+    (
+        "link_remap.",
+        "a file whose name was deleted while other names were left is not in the checkpoint: the runtime takes such links away after the dump",
+    ),
     (
         "has bad mode",
         "a file of the root file system has other permission bits than when it was frozen: the base image (--rootfs) is another one",

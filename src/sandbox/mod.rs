@@ -8,6 +8,7 @@
 //! | [`microvm`] | the machine: QEMU, its limits, its one channel |
 //! | [`explain`] | what criu's errors mean |
 //! | [`protocol`] | what goes over that channel; the guest is not trusted |
+//! | [`refrozen`] | the archive of a checkpoint that was taken in the machine |
 //! | [`handover`] | giving it to Podman, CRI-O, containerd or Kubernetes instead |
 //! | [`guest`] | the program inside: init and agent, which restores and watches (`cryoscope-guest`) |
 //! | `sys` | the few system calls that Rust has no safe words for |
@@ -29,4 +30,5 @@ pub mod host;
 pub mod microvm;
 pub mod plan;
 pub mod protocol;
+pub mod refrozen;
 mod sys;

@@ -19,7 +19,9 @@ const MAX_MODULE_BYTES: u64 = 64 << 20;
 /// Longest chain of symbolic links.
 const MAX_LINKS: usize = 16;
 
-/// Directory of the modules in the machine; `<group>.list` in it names those of a group, in the order to load them.
+/// Directory of the modules in the machine. `<group>.list` in it names those of a group, in the order to load them; each
+/// line of `index` has a module, the ones it needs, and other names that the kernel asks for it by, between tabs, the
+/// lists between commas.
 pub const MODULES_IN_GUEST: &str = "cryoscope/modules";
 
 /// Which files of packages are worth keeping while these are unpacked.
@@ -147,6 +149,8 @@ fn modules(all: &Tree, out: &mut Tree) -> Result<(), BundleError> {
         let list: String = loaded.iter().skip(before).map(|name| format!("{name}\n")).collect();
         out.insert(format!("{MODULES_IN_GUEST}/{group}.list"), Node::File(0o644, list.into_bytes()));
     }
+    let index: String = loaded.iter().filter_map(|name| index_line(name, out)).collect();
+    out.insert(format!("{MODULES_IN_GUEST}/index"), Node::File(0o644, index.into_bytes()));
     Ok(())
 }
 
@@ -177,16 +181,34 @@ fn module(
     Ok(())
 }
 
-/// The modules that a module says it needs (`depends=` of its section `.modinfo`).
+fn index_line(name: &str, tree: &Tree) -> Option<String> {
+    let Some(Node::File(_, module)) = tree.get(&format!("{MODULES_IN_GUEST}/{name}.ko")) else { return None };
+    // Patterns are for devices, of which the machine has few and no others come.
+    let aliases: Vec<String> = info(module, "alias").into_iter().filter(|alias| !alias.contains('*')).collect();
+    Some(format!("{name}\t{}\t{}\n", depends(module).join(","), aliases.join(",")))
+}
+
+/// The modules that a module says it needs.
 fn depends(module: &[u8]) -> Vec<String> {
+    let lists = info(module, "depends");
+    lists
+        .iter()
+        .flat_map(|list| list.split(','))
+        .filter(|name| !name.is_empty())
+        .map(|name| name.replace('-', "_"))
+        .collect()
+}
+
+/// Values of a key in the section `.modinfo` of a module.
+fn info(module: &[u8], key: &str) -> Vec<String> {
     let section = object::File::parse(module).ok().and_then(|file| {
         let section = file.section_by_name(".modinfo")?;
         Some(section.data().ok()?.to_vec())
     });
     let section = section.unwrap_or_default();
-    let list = section.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"depends="));
-    let list = String::from_utf8_lossy(list.unwrap_or_default()).into_owned();
-    list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    let values =
+        section.split(|byte| *byte == 0).filter_map(|entry| entry.strip_prefix(key.as_bytes())?.strip_prefix(b"="));
+    values.map(|value| String::from_utf8_lossy(value).into_owned()).collect()
 }
 
 fn no_file(file: &str, needed_by: &str) -> BundleError {

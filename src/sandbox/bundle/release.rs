@@ -98,3 +98,59 @@ fn signer(message: &CleartextSignedMessage, keys: &[u8]) -> Result<String, Bundl
     }
     Err(BundleError::NotSigned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Signed by a key that was made for this and thrown away; `key.pgp` is its public half.
+    const LIST: &str = include_str!("../../../fixtures/release/InRelease");
+    const OLDER: &str = include_str!("../../../fixtures/release/InRelease.older");
+    const KEY: &[u8] = include_bytes!("../../../fixtures/release/key.pgp");
+
+    #[test]
+    fn signed_list_is_read_and_names_its_lists() {
+        let release = Release::verify_with(LIST.as_bytes(), KEY).unwrap();
+        assert_eq!((release.version.as_str(), release.date.as_str()), ("13.2", "Sat, 15 Nov 2025 09:00:00 UTC"));
+        let listed = release.listed("main/binary-amd64/Packages.xz").unwrap();
+        assert_eq!(listed.size_bytes, 9_679_304);
+        assert!(listed.sha256.starts_with("be3d7d96"));
+        let error = release.listed("main/binary-arm64/Packages.xz").unwrap_err();
+        assert_eq!(error.to_string(), "the mirror's InRelease does not name main/binary-arm64/Packages.xz");
+    }
+
+    #[test]
+    fn list_of_another_key_or_with_a_changed_byte_is_refused() {
+        assert!(matches!(Release::verify(LIST.as_bytes()), Err(BundleError::NotSigned)));
+        let changed = LIST.replacen("be3d7d96", "be3d7d97", 1);
+        assert!(matches!(Release::verify_with(changed.as_bytes(), KEY), Err(BundleError::NotSigned)));
+        // What stands outside of what is signed does not count.
+        let around = format!("Codename: trixie\nSHA256:\n 00 1 evil\n{LIST}");
+        if let Ok(release) = Release::verify_with(around.as_bytes(), KEY) {
+            assert!(release.listed("evil").is_err());
+        }
+    }
+
+    #[test]
+    fn list_of_another_release_or_no_list_is_refused() {
+        let error = Release::verify_with(OLDER.as_bytes(), KEY).unwrap_err();
+        assert_eq!(error.to_string(), "the mirror's InRelease is of bookworm, not of trixie");
+        for bytes in [b"".as_slice(), b"<html>", b"\xff\xfe", &LIST.as_bytes()[..400]] {
+            assert!(matches!(Release::verify_with(bytes, KEY), Err(BundleError::BadRelease { .. })));
+        }
+    }
+
+    #[test]
+    fn keys_of_the_program_are_those_of_debian_13() {
+        let keys = SignedPublicKey::from_bytes_many(Cursor::new(KEYS)).unwrap();
+        let names: Vec<String> =
+            keys.map(|key| String::from_utf8_lossy(key.unwrap().details.users[0].id.id()).into_owned()).collect();
+        assert_eq!(
+            names,
+            [
+                "Debian Archive Automatic Signing Key (13/trixie) <ftpmaster@debian.org>",
+                "Debian Stable Release Key (13/trixie) <debian-release@lists.debian.org>",
+            ]
+        );
+    }
+}

@@ -66,18 +66,20 @@ pub(super) const ALTERNATIVES: [(&str, &str); 7] = [
     ("usr/sbin/ip6tables-save", "ip6tables-legacy-save"),
 ];
 
-/// Kernel modules, in the groups in which the guest loads them; those that they need come with them.
+/// Kernel modules in groups; those that they need come with them. The guest loads the first two groups, and the kernel
+/// asks it for those of the last when they are used.
 pub(super) const MODULES: [(&str, &[&str]); 3] = [
     // Before anything: the disk, its file system, and writing over it.
     ("disk", &["virtio_blk", "erofs", "overlay"]),
     // What criu's start-up check asks the kernel for.
     ("criu", &["unix_diag", "inet_diag", "tcp_diag", "udp_diag", "raw_diag", "af_packet_diag", "netlink_diag", "tun"]),
-    // What a network namespace may hold.
+    // What a network namespace may hold, and what criu holds it still with.
     (
         "net",
         &[
             "veth",
             "nf_tables",
+            "nf_conntrack_netlink",
             "iptable_filter",
             "iptable_mangle",
             "iptable_nat",

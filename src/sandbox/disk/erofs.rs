@@ -43,6 +43,8 @@ struct Placed {
     xattrs: Vec<u8>,
     data: Data,
     first_block: u64,
+    /// Names that lead to it; of a directory: `.`, its own, and `..` of those in it.
+    nlink: u32,
 }
 
 enum Data {
@@ -68,12 +70,11 @@ impl Data {
 pub(super) fn write(tree: &FileTree, file: &File, max_bytes: u64, progress: &dyn Progress) -> Result<u64, DiskError> {
     let mut placed = place_inodes(tree);
     let nid_of = nids(&placed);
-    for at in 0..placed.len() {
-        let (ino, parent) = (placed[at].ino, placed[at].parent);
-        placed[at].data = match &tree.get(ino).kind {
+    for it in &mut placed {
+        it.data = match &tree.get(it.ino).kind {
             Kind::Directory(names) => {
                 let entries = names.iter().map(|(name, child)| (name.as_slice(), *child));
-                Data::Owned(directory(tree, entries, ino, parent, &nid_of)?)
+                Data::Owned(directory(tree, entries, it.ino, it.parent, &nid_of)?)
             }
             Kind::Symlink(target) => Data::Owned(target.clone()),
             Kind::File(content) if !content.is_empty() => Data::Content(content.clone()),
@@ -144,12 +145,31 @@ fn place_inodes(tree: &FileTree) -> Vec<Placed> {
         let xattrs = xattrs(tree.get(ino));
         let nid = at / SLOT;
         at = (at + INODE_LEN + xattrs.len() as u64).next_multiple_of(INODE_LEN);
-        placed.push(Placed { ino, parent, nid, xattrs, data: Data::None, first_block: 0 });
+        placed.push(Placed { ino, parent, nid, xattrs, data: Data::None, first_block: 0, nlink: 0 });
         if let Kind::Directory(names) = &tree.get(ino).kind {
             next.extend(names.values().rev().map(|child| (*child, ino)));
         }
     }
+    count_names(tree, &mut placed);
     placed
+}
+
+fn count_names(tree: &FileTree, placed: &mut [Placed]) {
+    let mut count: std::collections::HashMap<usize, u32> = std::collections::HashMap::new();
+    for it in placed.iter() {
+        let Kind::Directory(names) = &tree.get(it.ino).kind else { continue };
+        let own = count.entry(it.ino.0).or_default();
+        *own = own.saturating_add(2);
+        for child in names.values() {
+            let is_directory = matches!(tree.get(*child).kind, Kind::Directory(_));
+            let counted = if is_directory { it.ino } else { *child };
+            let n = count.entry(counted.0).or_default();
+            *n = n.saturating_add(1);
+        }
+    }
+    for it in placed {
+        it.nlink = count.get(&it.ino.0).copied().unwrap_or_default();
+    }
 }
 
 fn nids(placed: &[Placed]) -> impl Fn(Ino) -> u64 + use<> {
@@ -245,7 +265,7 @@ fn inode(inode: &Inode, placed: &Placed) -> [u8; INODE_LEN as usize] {
     put(28, &attributes.gid.to_le_bytes());
     put(32, &attributes.mtime.to_le_bytes());
     put(40, &attributes.mtime_nanos.to_le_bytes());
-    put(44, &inode.nlink.to_le_bytes());
+    put(44, &placed.nlink.to_le_bytes());
     out
 }
 
@@ -285,4 +305,133 @@ fn super_block(root_nid: u64, n_inodes: u64, n_blocks: u64) -> [u8; 128] {
     put(40, &0u32.to_le_bytes());
     put(64, b"evidence");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::tree::Attributes;
+    use super::*;
+    use crate::base::Silent;
+
+    /// The written disk, and a small reader of it: what the kernel does, as far as these tests look.
+    struct Image(Vec<u8>);
+
+    impl Image {
+        fn of(tree: &FileTree) -> Image {
+            let file = tempfile::tempfile().unwrap();
+            let size = write(tree, &file, 1 << 30, &Silent).unwrap();
+            let mut bytes = vec![0; size as usize];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            Image(bytes)
+        }
+
+        fn number<const N: usize>(&self, at: usize) -> u64 {
+            let mut whole = [0; 8];
+            whole[..N].copy_from_slice(&self.0[at..at + N]);
+            u64::from_le_bytes(whole)
+        }
+
+        fn data(&self, nid: u64) -> &[u8] {
+            let at = (nid * SLOT) as usize;
+            let (size, block) = (self.number::<8>(at + 8) as usize, self.number::<4>(at + 16) as usize);
+            &self.0[block * 4096..block * 4096 + size]
+        }
+
+        /// Names of a directory with their inodes, in the order of the disk.
+        fn names(&self, nid: u64) -> Vec<(String, u64)> {
+            let mut out = Vec::new();
+            for block in self.data(nid).chunks(4096) {
+                let n = usize::from(u16::from_le_bytes([block[8], block[9]])) / 12;
+                let at = |i: usize| usize::from(u16::from_le_bytes([block[i * 12 + 8], block[i * 12 + 9]]));
+                for i in 0..n {
+                    let end = if i + 1 < n { at(i + 1) } else { block.len() };
+                    let name = block[at(i)..end].split(|byte| *byte == 0).next().unwrap();
+                    let nid = u64::from_le_bytes(block[i * 12..i * 12 + 8].try_into().unwrap());
+                    out.push((String::from_utf8(name.to_vec()).unwrap(), nid));
+                }
+            }
+            out
+        }
+
+        fn find(&self, path: &str) -> u64 {
+            path.split('/').fold(self.number::<2>(1024 + 14), |dir, name| {
+                self.names(dir).into_iter().find(|(found, _)| found == name).unwrap().1
+            })
+        }
+
+        fn field<const N: usize>(&self, path: &str, at: usize) -> u64 {
+            self.number::<N>((self.find(path) * SLOT) as usize + at)
+        }
+    }
+
+    fn file(bytes: Vec<u8>) -> Kind {
+        Kind::File(Content::Bytes(Bytes::from(bytes)))
+    }
+
+    #[test]
+    fn files_links_and_devices_are_found_again_with_what_they_have() {
+        let mut tree = FileTree::new(1000);
+        let attributes = Attributes { mode: 0o4755, uid: 70_000, gid: 5, mtime: -7, ..Attributes::default() };
+        let ino = tree.put(b"usr/bin/su", file(vec![7; 5000]), attributes).unwrap();
+        tree.put_link(b"usr/bin/again", ino).unwrap();
+        tree.put(b"bin", Kind::Symlink(b"usr/bin".to_vec()), Attributes::default()).unwrap();
+        tree.put(b"dev/sda", Kind::BlockDevice(8, 300), Attributes::default()).unwrap();
+        tree.put(b"gone/deep", file(vec![1]), Attributes::default()).unwrap();
+        tree.remove(b"gone");
+        let image = Image::of(&tree);
+        assert_eq!(image.data(image.find("usr/bin/su")), [7; 5000]);
+        assert_eq!(image.find("usr/bin/again"), image.find("usr/bin/su"));
+        assert_eq!(image.field::<4>("usr/bin/su", 44), 2);
+        assert_eq!(image.field::<4>("usr", 44), 3);
+        assert_eq!(image.field::<2>("usr/bin/su", 4), 0o104_755);
+        assert_eq!((image.field::<4>("usr/bin/su", 24), image.field::<4>("usr/bin/su", 28)), (70_000, 5));
+        assert_eq!(image.field::<8>("usr/bin/su", 32) as i64, -7);
+        assert_eq!(image.data(image.find("bin")), b"usr/bin");
+        assert_eq!(image.field::<4>("dev/sda", 16), 300 & 0xff | 8 << 8 | (300 & !0xff) << 12);
+        let top: Vec<String> = image.names(image.number::<2>(1024 + 14)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(top, [".", "..", "bin", "dev", "usr"]);
+        assert_eq!(image.number::<8>(1024 + 16), 7);
+    }
+
+    #[test]
+    fn large_directory_is_sorted_over_its_blocks() {
+        let mut tree = FileTree::new(10_000);
+        for number in 0..2000 {
+            tree.put(format!("d/{number:0>40}").as_bytes(), file(vec![]), Attributes::default()).unwrap();
+        }
+        let image = Image::of(&tree);
+        let names: Vec<String> = image.names(image.find("d")).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), 2002);
+        assert!(names.is_sorted());
+    }
+
+    #[test]
+    fn attributes_are_written_and_those_of_overlays_are_not() {
+        let mut tree = FileTree::new(10);
+        let xattrs: Box<[(Box<[u8]>, Box<[u8]>)]> = Box::new([
+            (b"security.capability".as_slice().into(), [1, 2, 3].as_slice().into()),
+            (b"trusted.overlay.redirect".as_slice().into(), b"/etc".as_slice().into()),
+            (b"odd.name".as_slice().into(), b"x".as_slice().into()),
+        ]);
+        tree.put(b"ping", file(vec![]), Attributes { xattrs, ..Attributes::default() }).unwrap();
+        let image = Image::of(&tree);
+        let at = (image.find("ping") * SLOT + INODE_LEN) as usize;
+        assert_eq!(image.field::<2>("ping", 2), 6);
+        assert_eq!(image.0[at + 12..at + 12 + 4], [10, 6, 3, 0]);
+        assert_eq!(&image.0[at + 16..at + 29], b"capability\x01\x02\x03");
+        assert!(!image.0.windows(8).any(|window| window == b"redirect"));
+    }
+
+    #[test]
+    fn names_and_sizes_that_do_not_fit_are_refused() {
+        let mut tree = FileTree::new(10);
+        tree.put(&[b'x'; 256], file(vec![]), Attributes::default()).unwrap();
+        let disk = tempfile::tempfile().unwrap();
+        assert!(matches!(write(&tree, &disk, 1 << 30, &Silent), Err(DiskError::LongName { len: 256 })));
+        let mut tree = FileTree::new(10);
+        tree.put(b"x", file(vec![1; 100_000]), Attributes::default()).unwrap();
+        assert!(matches!(write(&tree, &disk, 50_000, &Silent), Err(DiskError::TooLarge { max: 50_000, .. })));
+    }
 }

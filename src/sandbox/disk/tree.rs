@@ -77,8 +77,6 @@ pub struct Inode {
     pub kind: Kind,
     /// Permission bits, owner, time.
     pub attributes: Attributes,
-    /// Names that lead to it; of a directory: `.`, its own, and `..` of those in it.
-    pub nlink: u32,
 }
 
 /// The tree is full.
@@ -102,7 +100,6 @@ impl FileTree {
         let root = Inode {
             kind: Kind::Directory(BTreeMap::new()),
             attributes: Attributes { mode: 0o755, ..Attributes::default() },
-            nlink: 2,
         };
         FileTree { inodes: vec![root], max }
     }
@@ -148,7 +145,7 @@ impl FileTree {
             self.get_mut(there).attributes = attributes;
             return Ok(there);
         }
-        let ino = self.add(Inode { kind, attributes, nlink: 0 })?;
+        let ino = self.add(Inode { kind, attributes })?;
         self.link(dir, name, ino);
         Ok(ino)
     }
@@ -179,10 +176,7 @@ impl FileTree {
         if let Some(ino) = self.find(path)
             && let Kind::Directory(names) = &mut self.get_mut(ino).kind
         {
-            let names: Vec<Vec<u8>> = names.keys().cloned().collect();
-            for name in names {
-                self.unlink(ino, &name);
-            }
+            names.clear();
         }
     }
 
@@ -197,7 +191,7 @@ impl FileTree {
                 Some(ino) => ino,
                 None => {
                     let attributes = Attributes { mode: 0o755, ..Attributes::default() };
-                    let ino = self.add(Inode { kind: Kind::Directory(BTreeMap::new()), attributes, nlink: 0 })?;
+                    let ino = self.add(Inode { kind: Kind::Directory(BTreeMap::new()), attributes })?;
                     self.link(at, part, ino);
                     ino
                 }
@@ -222,27 +216,16 @@ impl FileTree {
     }
 
     fn link(&mut self, dir: Ino, name: Vec<u8>, ino: Ino) {
-        self.unlink(dir, &name);
-        let is_directory = matches!(self.get(ino).kind, Kind::Directory(_));
-        self.get_mut(ino).nlink += if is_directory { 2 } else { 1 };
-        let parent = self.get_mut(dir);
-        if is_directory {
-            parent.nlink += 1;
-        }
-        if let Kind::Directory(names) = &mut parent.kind {
+        if let Kind::Directory(names) = &mut self.get_mut(dir).kind {
             names.insert(name, ino);
         }
     }
 
     fn unlink(&mut self, dir: Ino, name: &[u8]) -> bool {
-        let Kind::Directory(names) = &mut self.get_mut(dir).kind else { return false };
-        let Some(ino) = names.remove(name) else { return false };
-        if matches!(self.get(ino).kind, Kind::Directory(_)) {
-            self.get_mut(dir).nlink -= 1;
-        } else {
-            self.get_mut(ino).nlink -= 1;
+        match &mut self.get_mut(dir).kind {
+            Kind::Directory(names) => names.remove(name).is_some(),
+            _ => false,
         }
-        true
     }
 }
 
@@ -278,20 +261,18 @@ mod tests {
         assert_eq!(names(&tree, "etc/motd"), ["x"]);
         tree.put(b"etc", file("file now"), Attributes::default()).unwrap();
         assert_eq!(tree.find(b"etc/motd"), None);
-        assert_eq!(tree.get(tree.root()).nlink, 2);
     }
 
     #[test]
-    fn links_are_counted_and_removal_leaves_other_names() {
+    fn removal_leaves_other_names() {
         let mut tree = FileTree::new(100);
         let ino = tree.put(b"a/one", file("x"), Attributes::default()).unwrap();
         tree.put_link(b"b/two", ino).unwrap();
-        assert_eq!(tree.get(ino).nlink, 2);
         assert!(tree.remove(b"/a/"));
         assert!(!tree.remove(b"a/one"));
         assert_eq!(tree.find(b"b/two"), Some(ino));
         tree.clear(b"");
-        assert_eq!((names(&tree, ""), tree.get(ino).nlink), (vec![], 1));
+        assert_eq!(names(&tree, ""), [""; 0]);
     }
 
     #[test]

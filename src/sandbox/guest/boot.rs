@@ -6,13 +6,17 @@ use std::path::Path;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
 
 use super::restore::run_program;
-use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN};
-use crate::sandbox::bundle::MODULES_IN_GUEST;
+use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN, modules};
 use crate::sandbox::disk::ROOTFS;
 use crate::sandbox::protocol::PORT;
 
 /// Cgroup of everything that is restored.
 const CGROUP: &str = "/sys/fs/cgroup/container";
+
+/// Processes and threads that the container may have.
+const MAX_PIDS: &str = "20000";
+/// Memory that stays for the agent and the kernel.
+const KEPT_BYTES: u64 = 96 << 20;
 
 /// What must be there before the agent can speak: file systems of the kernel, and a root that criu can leave.
 pub(super) fn early() -> Result<(), GuestError> {
@@ -31,7 +35,18 @@ pub(super) fn early() -> Result<(), GuestError> {
         mount_at(fstype, fstype, dir, flags, data)?;
     }
     make_dir(RUN)?;
-    make_dir(CGROUP)
+    make_dir(CGROUP)?;
+    limit_container()
+}
+
+/// What the processes may take, so that the agent still speaks when they take all they can.
+fn limit_container() -> Result<(), GuestError> {
+    write("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory")?;
+    write(format!("{CGROUP}/pids.max"), MAX_PIDS)?;
+    let kib = |text: &str| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
+    let total = read("/proc/meminfo")?.lines().find(|line| line.starts_with("MemTotal:")).and_then(kib);
+    let bytes = total.unwrap_or_default().saturating_mul(1024).saturating_sub(KEPT_BYTES);
+    write(format!("{CGROUP}/memory.max"), &bytes.max(KEPT_BYTES).to_string())
 }
 
 /// The first root (initramfs) is no mount that pivot_root can leave: bound onto itself and moved over, it is one.
@@ -46,8 +61,8 @@ fn leave_initramfs() -> Result<(), GuestError> {
 
 /// What restoring needs.
 pub(super) fn late(host: &Host) -> Result<(), GuestError> {
-    for group in ["disk", "criu", "net"] {
-        load_modules(group, host)?;
+    for group in ["disk", "criu"] {
+        modules::load_group(group, host)?;
     }
     run_program("ip", &["link", "set", "lo", "up"])?;
     // criu gives the processes their old pids.
@@ -69,20 +84,6 @@ fn copy_mode(from: &str, to: &str) -> Result<(), GuestError> {
     fs::set_permissions(to, data.permissions()).map_err(GuestError::file("change the mode of", to))
 }
 
-fn load_modules(group: &str, host: &Host) -> Result<(), GuestError> {
-    let list = read(&format!("/{MODULES_IN_GUEST}/{group}.list"))?;
-    for name in list.lines() {
-        let path = format!("/{MODULES_IN_GUEST}/{name}.ko");
-        let file = open(&path)?;
-        match rustix::system::finit_module(&file, c"", 0) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            // criu says what it misses; a module that this kernel has built in does not load.
-            Err(error) => host.stage(&format!("module {name} does not load: {error}")),
-        }
-    }
-    Ok(())
-}
-
 /// The port of the channel, found by its name.
 pub(super) fn open_port() -> Result<File, GuestError> {
     let dir = "/sys/class/virtio-ports";
@@ -99,13 +100,13 @@ pub(super) fn open_port() -> Result<File, GuestError> {
 
 /// Stops all restored processes where they are, or lets them go on.
 pub(super) fn freeze_cgroup(is_frozen: bool) -> Result<(), GuestError> {
-    write(&format!("{CGROUP}/cgroup.freeze"), if is_frozen { "1" } else { "0" })
+    write(format!("{CGROUP}/cgroup.freeze"), if is_frozen { "1" } else { "0" })
 }
 
 /// Moves the agent, and so what it starts, into the container's cgroup or out of it.
 pub(super) fn enter_cgroup(is_inside: bool) -> Result<(), GuestError> {
     let dir = if is_inside { CGROUP } else { "/sys/fs/cgroup" };
-    write(&format!("{dir}/cgroup.procs"), "1")
+    write(format!("{dir}/cgroup.procs"), "1")
 }
 
 /// Processes of the container, in the machine's numbers.

@@ -14,6 +14,7 @@
 mod boot;
 mod connect;
 mod freeze;
+mod modules;
 mod output;
 mod restore;
 mod watch;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::plan::RestorePlan;
 use super::protocol::{self, FromGuest, FromHost, MAX_FROM_GUEST, MAX_FROM_HOST, VERSION};
 
 /// Directory of its loader and libraries in the machine; the linker is told in `src/build.rs`.
@@ -78,8 +80,12 @@ impl Host {
     }
 }
 
-/// Runs as the first process of the machine; it returns only where it is not that.
+/// Runs as the first process of the machine, or as its `modprobe`; it returns only where it is not the first.
 pub fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args.next().is_some_and(|name| Path::new(&name).file_name() == Some("modprobe".as_ref())) {
+        return modules::modprobe(args);
+    }
     if std::process::id() != 1 {
         let _ =
             writeln!(io::stderr(), "cryoscope-guest runs inside the sandbox's machine only; see `cryoscope sandbox`");
@@ -111,7 +117,7 @@ fn run() -> Result<(), GuestError> {
         }
     };
     std::thread::Builder::new().name("host".into()).spawn(listen).map_err(GuestError::file("start", "a thread"))?;
-    let mut agent = Agent { host, root_pid: None, restored: None, watch: watch::Watch::default() };
+    let mut agent = Agent { host, root_pid: None, plan: None, restored: None, watch: watch::Watch::default() };
     loop {
         match messages.recv_timeout(INTERVAL) {
             Ok(message) => {
@@ -131,6 +137,7 @@ fn run() -> Result<(), GuestError> {
 struct Agent {
     host: Host,
     root_pid: Option<u32>,
+    plan: Option<Box<RestorePlan>>,
     restored: Option<Instant>,
     watch: watch::Watch,
 }
@@ -146,6 +153,7 @@ impl Agent {
                     Ok(restore::Outcome::Restored { pid }) => {
                         let took_ms = millis(started.elapsed());
                         self.root_pid = Some(pid);
+                        self.plan = Some(plan);
                         self.restored = Some(Instant::now());
                         self.host.say(&FromGuest::Restored { pid, took_ms });
                     }
@@ -163,9 +171,9 @@ impl Agent {
                 connect::start(self.host.clone(), self.root_pid, id, address, send);
                 Ok(())
             }
-            FromHost::Freeze { leave_running } => match self.root_pid {
-                Some(pid) => freeze::freeze(pid, leave_running, &self.host),
-                None => Ok(()),
+            FromHost::Freeze { leave_running } => match (self.root_pid, &self.plan) {
+                (Some(pid), Some(plan)) => freeze::freeze(pid, leave_running, plan, &self.host),
+                _ => Ok(()),
             },
         }
     }

@@ -70,6 +70,10 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
         args.extend(["--inherit-fd".into(), format!("fd[{}]:{key}", file.as_raw_fd())]);
         held.push(file.into());
     }
+    if plan.netns == Netns::Empty {
+        let script = network_script(&plan.interfaces)?;
+        args.extend(["--empty-ns".into(), "net".into(), "--action-script".into(), script]);
+    }
     for inherit in &plan.inherit_fds {
         // Without CLOEXEC: criu gets them by their numbers.
         let (reader, writer) = rustix::pipe::pipe().map_err(GuestError::file("make", "a pipe"))?;
@@ -99,7 +103,8 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
 /// Errors of a log of criu, and its end.
 pub(super) fn log(name: &str) -> (Vec<String>, Vec<String>) {
     let text = read(&format!("{WORK}/{name}")).unwrap_or_default();
-    let is_error = |line: &&str| line.contains("Error (") || line.contains("Error:");
+    // Programs that criu runs say "Error:" of what does not matter.
+    let is_error = |line: &&str| line.contains("Error (");
     let errors = text.lines().filter(is_error).take(MAX_LOG_LINES).map(|line| cut(line.to_owned())).collect();
     let mut lines: Vec<String> = text.lines().rev().take(MAX_LOG_LINES).map(|line| cut(line.to_owned())).collect();
     lines.reverse();
@@ -142,21 +147,45 @@ fn stand_ins(plan: &RestorePlan, args: &mut Vec<String>) -> Result<(), GuestErro
 /// A network namespace with a loopback device and interfaces that lead nowhere.
 fn make_netns(interfaces: &[Interface]) -> Result<File, GuestError> {
     run_program("ip", &["netns", "add", NETNS])?;
-    let ip = |args: &[&str]| {
-        let all: Vec<&str> = ["-netns", NETNS].iter().chain(args).copied().collect();
-        run_program("ip", &all)
-    };
-    ip(&["link", "set", "lo", "up"])?;
-    for interface in interfaces {
-        ip(&["link", "add", &interface.name, "type", "dummy"])?;
-        for address in &interface.addresses {
-            ip(&["address", "add", address, "dev", &interface.name, "nodad"])?;
-        }
-        ip(&["link", "set", &interface.name, "up"])?;
+    for words in network_words(interfaces) {
+        let all: Vec<&str> = ["-netns", NETNS].into_iter().chain(words).collect();
+        run_program("ip", &all)?;
     }
     let file = open(&format!("/run/netns/{NETNS}"))?;
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).map_err(GuestError::file("unmark", "a namespace"))?;
     Ok(file)
+}
+
+/// A script that criu runs when it has made an empty network namespace. What the evidence names goes into it quoted.
+fn network_script(interfaces: &[Interface]) -> Result<String, GuestError> {
+    let quote = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
+    let mut text = format!(
+        "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = setup-namespaces ] || exit 0\n\
+         ip netns attach {NETNS} \"$CRTOOLS_INIT_PID\" || exit 1\n"
+    );
+    for words in network_words(interfaces) {
+        let words: Vec<String> = words.into_iter().map(quote).collect();
+        text.push_str(&format!("ip -netns {NETNS} {} || exit 1\n", words.join(" ")));
+    }
+    let path = format!("{RUN}/network");
+    write(&path, &text)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).map_err(GuestError::file("change the mode of", &path))?;
+    Ok(path)
+}
+
+/// What `ip` is told to do in a new network namespace.
+fn network_words(interfaces: &[Interface]) -> Vec<Vec<&str>> {
+    let mut out = vec![vec!["link", "set", "lo", "up"]];
+    for interface in interfaces {
+        let name = interface.name.as_str();
+        out.push(vec!["link", "add", name, "type", "dummy"]);
+        out.extend(
+            interface.addresses.iter().map(|address| vec!["address", "add", address.as_str(), "dev", name, "nodad"]),
+        );
+        out.push(vec!["link", "set", name, "up"]);
+    }
+    out
 }
 
 /// A program of the bundle, with nothing of the agent's environment.

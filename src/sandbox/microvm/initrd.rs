@@ -37,17 +37,28 @@ pub fn guest_program() -> Result<PathBuf, MachineError> {
     places.into_iter().find(|place| place.is_file()).ok_or(MachineError::NoGuest { expected })
 }
 
-/// Writes the initrd of a run into a file without a name, in `dir`.
+/// The initrd of a run, in a file that is in memory only.
 ///
 /// What the bundle has is unpacked here: this machine does it faster than an emulated one.
-pub(super) fn write(bundle: &Bundle, dir: &Path) -> Result<File, MachineError> {
+pub(super) fn initrd(bundle: &Bundle) -> Result<File, MachineError> {
     let packed = read(&bundle.initrd)?;
     let base =
         zstd::bulk::decompress(&packed, MAX_UNPACKED_BYTES).map_err(MachineError::io("unpack the bundle's initrd"))?;
     let guest = cpio::archive(&guest_tree(&guest_program()?)?);
-    let mut file = tempfile::tempfile_in(dir).map_err(MachineError::io("make a file in the cache directory"))?;
-    let written = file.write_all(&base).and_then(|()| file.write_all(&guest)).and_then(|()| file.rewind());
-    written.map_err(MachineError::io("write the machine's initrd"))?;
+    in_memory(&[&base, &guest])
+}
+
+/// The kernel of a run, in a file that is in memory only.
+pub(super) fn kernel(bundle: &Bundle) -> Result<File, MachineError> {
+    let image = read(&bundle.kernel)?;
+    in_memory(&[&super::kernel::unpacked(&image).unwrap_or(image)])
+}
+
+fn in_memory(parts: &[&[u8]]) -> Result<File, MachineError> {
+    let file = rustix::fs::memfd_create("cryoscope", rustix::fs::MemfdFlags::CLOEXEC);
+    let mut file = File::from(file.map_err(|error| MachineError::io("make a file in memory")(error.into()))?);
+    let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.rewind());
+    written.map_err(MachineError::io("write a file in memory"))?;
     Ok(file)
 }
 
@@ -61,6 +72,8 @@ fn guest_tree(program: &Path) -> Result<Tree, MachineError> {
     next.retain(|name| !LOADER.ends_with(name.as_str()));
     let is_static = next.is_empty();
     tree.insert("init".into(), Node::File(0o755, stripped(content)));
+    // The kernel asks for modules by this name.
+    tree.insert("usr/sbin/modprobe".into(), Node::Symlink("/init".into()));
     let mut seen = std::collections::BTreeSet::new();
     while let Some(name) = next.pop() {
         if !seen.insert(name.clone()) {

@@ -15,6 +15,7 @@
 
 mod error;
 mod initrd;
+mod kernel;
 mod process;
 mod qemu;
 
@@ -42,7 +43,7 @@ use process::{Files, Process};
 /// How long a machine may take until its agent speaks.
 const PATIENCE_KVM: Duration = Duration::from_secs(20);
 const PATIENCE_TCG: Duration = Duration::from_secs(120);
-/// How long criu may take.
+/// How long criu may take, each way.
 const PATIENCE_RESTORE: Duration = Duration::from_secs(600);
 /// How often the caller is asked whether to stop.
 const STEP: Duration = Duration::from_millis(100);
@@ -213,8 +214,21 @@ pub struct Run<'a> {
     pub scratch: Option<&'a File>,
     /// How long the processes may go on.
     pub time: Duration,
-    /// For the cache directory.
-    pub options: &'a OpenOptions,
+    /// Whether a new checkpoint is taken when that time is over; wants `scratch`.
+    pub freeze_at_end: bool,
+}
+
+/// A file without a name for [`Run::scratch`], as large as a new checkpoint may become; what is not written takes no place.
+///
+/// # Errors
+/// It cannot be made.
+pub fn scratch(plan: &Plan, options: &OpenOptions) -> Result<File, MachineError> {
+    let cache = options.cache_dir().map_err(super::disk::DiskError::from)?;
+    fs::create_dir_all(&cache).map_err(MachineError::io("make the cache directory"))?;
+    let file = tempfile::tempfile_in(&cache).map_err(MachineError::io("make a file in the cache directory"))?;
+    let size = (u64::from(plan.machine.memory_mib) << 20).saturating_add(1 << 30);
+    file.set_len(size).map_err(MachineError::io("make the second disk"))?;
+    Ok(file)
 }
 
 /// Who watches a run.
@@ -234,13 +248,12 @@ pub trait Watcher {
 /// The machine cannot be had, or misbehaves. That criu cannot restore is an event.
 pub fn run(run: &Run<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, MachineError> {
     let program = qemu::find()?;
-    let cache = run.options.cache_dir().map_err(super::disk::DiskError::from)?;
-    fs::create_dir_all(&cache).map_err(MachineError::io("make the cache directory"))?;
-    let initrd = initrd::write(run.bundle, &cache)?;
-    let files = Files { kernel: &run.bundle.kernel, initrd: &initrd, disk: &run.disk.file, scratch: run.scratch };
+    let (kernel, initrd) = (initrd::kernel(run.bundle)?, initrd::initrd(run.bundle)?);
+    let files = Files { kernel: &kernel, initrd: &initrd, disk: &run.disk.file, scratch: run.scratch };
     let mut session = Session { watcher, progress, started: Instant::now(), is_told: false };
-    let (mut process, kernel) = boot(run, &program, &files, &mut session)?;
-    let why = session.go(run, &mut process, kernel)?;
+    let (mut process, release) = boot(run, &program, &files, &mut session)?;
+    drop((kernel, initrd));
+    let why = session.go(run, &mut process, release)?;
     drop(process);
     let at_ms = session.at_ms();
     session.tell(Event::Stopped { at_ms, why });
@@ -324,6 +337,7 @@ impl Session<'_> {
         let hard_end = self.started + Duration::from_secs(u64::from(run.plan.machine.max_seconds));
         let mut end = Instant::now() + PATIENCE_RESTORE;
         let mut is_restored = false;
+        let mut is_freezing = false;
         loop {
             self.progress.step(0, None)?;
             if self.is_told {
@@ -331,6 +345,12 @@ impl Session<'_> {
             }
             let now = Instant::now();
             if end.min(hard_end) <= now {
+                if run.freeze_at_end && is_restored && !is_freezing {
+                    process.say(&FromHost::Freeze { leave_running: true })?;
+                    is_freezing = true;
+                    end = now + PATIENCE_RESTORE;
+                    continue;
+                }
                 return if is_restored || hard_end <= now {
                     Ok(Why::TimeOver)
                 } else {
@@ -351,7 +371,8 @@ impl Session<'_> {
                 is_restored = true;
                 end = Instant::now() + run.time;
             }
-            if let Some(why) = self.message(message) {
+            let is_frozen = is_freezing && matches!(message, FromGuest::Frozen { .. } | FromGuest::Error { .. });
+            if let Some(why) = self.message(message).or(is_frozen.then_some(Why::TimeOver)) {
                 return Ok(why);
             }
         }

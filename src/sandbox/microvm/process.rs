@@ -43,8 +43,8 @@ pub(super) struct Process {
 /// Files of a machine.
 #[derive(Debug)]
 pub(super) struct Files<'a> {
-    /// Path of the kernel.
-    pub(super) kernel: &'a Path,
+    /// Read by QEMU while it starts.
+    pub(super) kernel: &'a File,
     /// Read by QEMU while it starts.
     pub(super) initrd: &'a File,
     /// Read-only.
@@ -63,7 +63,7 @@ impl Process {
     ) -> Result<Process, MachineError> {
         let (control, theirs) = UnixStream::pair().map_err(MachineError::io("make a channel"))?;
         let copy = |file: &File| file.try_clone().map(OwnedFd::from).map_err(MachineError::io("hand over a file"));
-        let mut handed = vec![copy(files.initrd)?, copy(files.disk)?, theirs.into()];
+        let mut handed = vec![copy(files.initrd)?, copy(files.disk)?, theirs.into(), copy(files.kernel)?];
         if let Some(scratch) = files.scratch {
             handed.push(copy(scratch)?);
         }
@@ -73,7 +73,7 @@ impl Process {
         };
         #[expect(clippy::disallowed_methods, reason = "the machine's emulator is started here only")]
         let mut command = Command::new(program);
-        command.args(qemu::arguments(plan, acceleration, files.kernel, files.scratch.is_some()));
+        command.args(qemu::arguments(plan, acceleration, files.scratch.is_some()));
         command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Ctrl+C in a terminal is for this program, which then ends the machine.
         command.process_group(0);

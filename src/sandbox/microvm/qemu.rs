@@ -1,7 +1,7 @@
 //! QEMU: which one, and with what words it is started.
 
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::MachineError;
 use crate::sandbox::plan::MachinePlan;
@@ -11,12 +11,13 @@ use crate::sandbox::protocol::PORT;
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
-/// Numbers of the files that are handed over, from this one on.
-pub(super) const FIRST_FD: RawFd = 10;
+/// Numbers of the files that are handed over, from this one on: above those that a process has open when it starts.
+pub(super) const FIRST_FD: RawFd = 100;
 const INITRD_FD: RawFd = FIRST_FD;
 const DISK_FD: RawFd = FIRST_FD + 1;
 const CONTROL_FD: RawFd = FIRST_FD + 2;
-const SCRATCH_FD: RawFd = FIRST_FD + 3;
+const KERNEL_FD: RawFd = FIRST_FD + 3;
+const SCRATCH_FD: RawFd = FIRST_FD + 4;
 
 /// How instructions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -47,12 +48,7 @@ pub fn may_have_kvm() -> bool {
 ///
 /// No network card, no monitor, no display, no devices by default; seccomp on, so that QEMU itself starts no program and
 /// raises no privilege. Disks and port are open files; QEMU opens nothing by a name of the evidence.
-pub(super) fn arguments(
-    plan: &MachinePlan,
-    acceleration: Acceleration,
-    kernel: &Path,
-    has_scratch: bool,
-) -> Vec<String> {
+pub(super) fn arguments(plan: &MachinePlan, acceleration: Acceleration, has_scratch: bool) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut add = |word: &[&str]| words.extend(word.iter().map(|word| (*word).to_owned()));
     add(&["-name", "cryoscope-sandbox", "-no-user-config", "-nodefaults", "-no-reboot"]);
@@ -65,8 +61,7 @@ pub(super) fn arguments(
     add(&["-nic", "none", "-display", "none", "-vga", "none", "-monitor", "none", "-parallel", "none"]);
     add(&["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
     add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
-    let kernel = kernel.to_string_lossy();
-    add(&["-kernel", &kernel, "-initrd", &format!("/proc/self/fd/{INITRD_FD}")]);
+    add(&["-kernel", &format!("/proc/self/fd/{KERNEL_FD}"), "-initrd", &format!("/proc/self/fd/{INITRD_FD}")]);
     add(&["-append", "console=ttyS0 quiet panic=-1 rdinit=/init tsc=reliable random.trust_cpu=on"]);
     add(&["-blockdev", &blockdev("evidence", DISK_FD, true), "-device", "virtio-blk-pci,drive=evidence"]);
     if has_scratch {
@@ -94,7 +89,7 @@ mod tests {
     fn machine_has_no_network_no_monitor_and_a_read_only_disk() {
         let plan = MachinePlan { memory_mib: 512, cpus: 2, network: NetworkMode::None, max_seconds: 60 };
         for acceleration in [Acceleration::Kvm, Acceleration::Tcg] {
-            let words = arguments(&plan, acceleration, Path::new("/k"), false).join(" ");
+            let words = arguments(&plan, acceleration, false).join(" ");
             for wanted in ["-nodefaults", "-nic none", "-monitor none", "-sandbox on,", "spawn=deny", "read-only=on"] {
                 assert!(words.contains(wanted), "{wanted}: {words}");
             }

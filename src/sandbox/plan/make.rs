@@ -32,7 +32,8 @@ pub struct Config {
 }
 
 /// Files that engines bind into every container.
-const USUAL_FILES: [&str; 5] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/.dockerenv"];
+const USUAL_FILES: [&str; 6] =
+    ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/.dockerenv", "/dev/termination-log"];
 /// What `/etc/hosts` says in the machine.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost\n";
 /// Podman's archive of `/dev/shm`.
@@ -183,13 +184,17 @@ fn fills(checkpoint: &Checkpoint, ext_mounts: &[ExtMount]) -> Vec<Fill> {
 fn network(checkpoint: &Checkpoint) -> (Netns, Vec<Interface>) {
     let of_root = checkpoint.namespaces.iter().find(|namespace| namespace.kind == NsKind::Net);
     let Some(namespace) = of_root.filter(|namespace| !namespace.is_host) else { return (Netns::Machine, Vec::new()) };
-    let key = namespace.facts.iter().find(|(name, _)| name == "external key");
-    let Some((_, key)) = key else { return (Netns::InImages, Vec::new()) };
     let interfaces = checkpoint.container.networks.iter().map(|network| Interface {
         name: network.interface.clone().unwrap_or_else(|| "eth0".to_owned()),
         addresses: network.addresses.clone(),
     });
-    (Netns::External { key: escape(key.as_bytes()).into_owned() }, interfaces.collect())
+    let interfaces = interfaces.collect();
+    let key = namespace.facts.iter().find(|(name, _)| name == "external key");
+    match key {
+        Some((_, key)) => (Netns::External { key: escape(key.as_bytes()).into_owned() }, interfaces),
+        None if checkpoint.image(&format!("netdev-{}.img", namespace.id)).is_some() => (Netns::InImages, Vec::new()),
+        None => (Netns::Empty, interfaces),
+    }
 }
 
 /// Whether the leader of the root process' session or group is outside of the checkpoint.

@@ -79,7 +79,7 @@ pub struct RestorePlan {
     pub fills: Vec<Fill>,
     /// The network that the processes had.
     pub netns: Netns,
-    /// Interfaces that are made in an external network namespace, without a way out of the machine.
+    /// Interfaces that are made in an external or empty network namespace, without a way out of the machine.
     pub interfaces: Vec<Interface>,
     /// Whether processes hold file locks (`--file-locks`).
     pub file_locks: bool,
@@ -165,6 +165,8 @@ pub enum Netns {
     Machine,
     /// In the images: criu makes it again, with its interfaces.
     InImages,
+    /// The engine keeps its content out of the images and makes it anew (`--empty-ns net`), as runc does.
+    Empty,
     /// The engine made it and handed it in (`--inherit-fd fd[N]:KEY`); the guest makes an empty one.
     External {
         /// The dump's name for it.

@@ -88,7 +88,7 @@ pub(in crate::session) fn run(
     }
     ctx.stage("running");
     let time = Duration::from_secs(u64::from(wishes.seconds));
-    let run = Run { plan: &plan, bundle: &bundle, disk: &disk, scratch: None, time, options: &options };
+    let run = Run { plan: &plan, bundle: &bundle, disk: &disk, scratch: None, time, freeze_at_end: false };
     microvm::run(&run, &mut Teller { tell, orders }, ctx)?;
     Ok(())
 }

@@ -1,0 +1,307 @@
+//! The sandbox, really run: the bundle is made from a mirror, machines boot (KVM where it works, else TCG), checkpoints go
+//! on. One machine at a time; the bundle is made once and kept in the target directory.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and starts the program")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Where the bundle of all tests is.
+fn cache() -> &'static Path {
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    CACHE.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox-cache");
+        let status = json_lines(&program(&dir, &["sandbox", "status", "--json"]).output().unwrap()).remove(0);
+        if status["bundle"].is_null() {
+            let made = program(&dir, &["sandbox", "install"]).output().unwrap();
+            assert!(made.status.success(), "{}", text(&made.stderr));
+        }
+        dir
+    })
+}
+
+/// One machine at a time: two processors are what these tests count on.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn program(cache: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
+    command.args(args).env("CRYOSCOPE_CACHE_DIR", cache).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Documents of an output: lines, or one that spreads over many.
+fn json_lines(output: &Output) -> Vec<Value> {
+    let out = serde_json::Deserializer::from_slice(&output.stdout).into_iter().collect::<Result<Vec<Value>, _>>();
+    out.unwrap_or_else(|error| panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr)))
+}
+
+/// Events of `sandbox run ARGS`, which ends well.
+fn events(args: &[&str]) -> Vec<Value> {
+    let _turn = turn();
+    let all: Vec<&str> = ["sandbox", "run", "--json"].iter().chain(args).copied().collect();
+    let output = program(cache(), &all).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    json_lines(&output)
+}
+
+fn of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["event"] == kind).collect()
+}
+
+fn sha256(path: &str) -> String {
+    let output = Command::new("sha256sum").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).output().unwrap();
+    text(&output.stdout).split(' ').next().unwrap().to_owned()
+}
+
+/// pid and comm of every process that is no zombie, as the checkpoint has them.
+fn alive(archive: &str) -> Vec<(u64, String)> {
+    let output = program(cache(), &["inspect", "--json", archive]).output().unwrap();
+    let document = json_lines(&output).remove(0);
+    let processes = document["processes"].as_array().unwrap().iter().filter(|process| process["state"] != "zombie");
+    let mut out: Vec<(u64, String)> = processes
+        .map(|process| (process["pid"].as_u64().unwrap(), process["comm"].as_str().unwrap().to_owned()))
+        .collect();
+    out.sort();
+    out
+}
+
+/// The same of the first list that a run told.
+fn restored(events: &[Value]) -> Vec<(u64, String)> {
+    let list = of(events, "processes")[0]["list"].as_array().unwrap();
+    let lines = list.iter().filter(|line| line["state"] != "Z");
+    let mut out: Vec<(u64, String)> =
+        lines.map(|line| (line["ns_pid"].as_u64().unwrap(), line["comm"].as_str().unwrap().to_owned())).collect();
+    out.sort();
+    out
+}
+
+const COUNTER: [&str; 4] = [
+    "--rootfs=fixtures/base/counter.tar.zst",
+    "--for=1s",
+    "--connect=127.0.0.1:8088",
+    r"--send=GET / HTTP/1.0\r\n\r\n",
+];
+
+/// Asks a counter once, in a machine of its own; what it answers.
+fn count(archive: &str, more: &[&str]) -> String {
+    let args: Vec<&str> = [archive].iter().chain(&COUNTER).chain(more).copied().collect();
+    let events = events(&args);
+    assert_eq!(restored(&events), alive(archive));
+    assert_eq!(of(&events, "stopped")[0]["why"], "time-over");
+    let time = |kind: &str| of(&events, kind)[0]["at_ms"].as_u64().unwrap();
+    println!("{archive}: up after {} ms, restored after {} ms", time("booted"), time("restored"));
+    of(&events, "answer")[0]["text"].as_str().unwrap().rsplit("\r\n").next().unwrap().to_owned()
+}
+
+#[test]
+fn counter_goes_on_counting_from_the_same_start_each_time_and_from_where_it_was_frozen_again() {
+    const ARCHIVE: &str = "fixtures/counter.tar.zst";
+    let before = sha256(ARCHIVE);
+    let dir = tempfile::tempdir().unwrap();
+    let later = dir.path().join("later.tar");
+    let later = later.to_str().unwrap();
+    // It had answered four requests, numbered from zero.
+    assert_eq!(count(ARCHIVE, &["--checkpoint-to", later]), "counter: 4\n");
+    assert_eq!(count(ARCHIVE, &[]), "counter: 4\n");
+    assert_eq!(sha256(ARCHIVE), before);
+    assert_eq!(count(later, &[]), "counter: 5\n");
+}
+
+#[test]
+fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let later = dir.path().join("later.tar");
+    let later = later.to_str().unwrap();
+    let request = r"--send=GET /create?third-file HTTP/1.0\r\n\r\n";
+    let rootfs = "--rootfs=fixtures/base/counter.tar.zst";
+    events(&[
+        "fixtures/counter.tar.zst",
+        rootfs,
+        "--for=2s",
+        "--connect=127.0.0.1:8088",
+        request,
+        "--checkpoint-to",
+        later,
+    ]);
+    let output = program(cache(), &["files", later]).output().unwrap();
+    let listed = text(&output.stdout);
+    for name in ["test-file", "second-file", "third-file"] {
+        assert_eq!(listed.matches(&format!("rootfs:/home/{name}\n")).count(), 1, "{name}: {listed}");
+    }
+    let output = program(cache(), &["files", later, "cat", "rootfs:/home/third-file"]).output().unwrap();
+    assert_eq!(text(&output.stdout), "created by request 4\n");
+}
+
+/// Restores a fixture over the image of all of them; every process comes back with its pid and name.
+fn comes_back(fixture: &str) {
+    let archive = format!("fixtures/{fixture}.tar.zst");
+    let events = events(&[&archive, "--rootfs=fixtures/base/zoo.tar.zst", "--for=1s"]);
+    let spelled = |list: Vec<(u64, String)>| -> Vec<(u64, String)> {
+        // A comm that is not UTF-8 is spelled in two ways.
+        list.into_iter().map(|(pid, comm)| (pid, comm.replace("\\xe9", "\u{fffd}"))).collect()
+    };
+    assert_eq!(spelled(restored(&events)), spelled(alive(&archive)));
+}
+
+#[test]
+fn process_tree_comes_back_with_the_pids_and_names_that_it_had() {
+    comes_back("process-zoo");
+}
+
+#[test]
+fn memory_of_all_kinds_comes_back() {
+    comes_back("memory-zoo");
+}
+
+#[test]
+fn credentials_and_seccomp_filters_come_back() {
+    comes_back("credentials");
+}
+
+#[test]
+fn sockets_and_loopback_connections_come_back() {
+    comes_back("sockets");
+}
+
+#[test]
+fn changes_of_the_root_file_system_come_back() {
+    comes_back("rootfs-changes");
+}
+
+#[test]
+fn without_a_base_image_the_error_of_criu_is_explained() {
+    let _turn = turn();
+    let output = program(cache(), &["sandbox", "run", "--json", "fixtures/memory-zoo.tar.zst"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let events = json_lines(&output);
+    let explanation = of(&events, "failed")[0]["explanation"].as_str().unwrap();
+    assert!(explanation.contains("--rootfs"), "{explanation}");
+    assert!(text(&output.stderr).contains("could not be restored"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn bundle_goes_to_another_machine_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("sandbox.tar");
+    let other = dir.path().join("other");
+    let exported = program(cache(), &["sandbox", "install", "--export", file.to_str().unwrap()]).output().unwrap();
+    assert!(exported.status.success(), "{}", text(&exported.stderr));
+    assert!(fs::metadata(&file).unwrap().len() < 60 << 20);
+    let installed = program(&other, &["sandbox", "install", "--from", file.to_str().unwrap()]).output().unwrap();
+    assert!(installed.status.success(), "{}", text(&installed.stderr));
+    let status =
+        |cache: &Path| json_lines(&program(cache, &["sandbox", "status", "--json"]).output().unwrap()).remove(0);
+    assert_eq!(status(&other)["bundle"], status(cache())["bundle"]);
+    let packages = status(&other)["bundle"]["packages"].as_array().unwrap().clone();
+    let criu = packages.iter().find(|package| package["name"] == "criu").unwrap();
+    assert!(criu["version"].as_str().unwrap().starts_with("4."), "{criu}");
+    assert!(program(&other, &["sandbox", "remove"]).output().unwrap().status.success());
+    assert!(!other.join("sandbox").exists());
+}
+
+#[test]
+fn what_is_missing_is_said_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |command: &mut Command, words: &[&str]| {
+        let output = command.output().unwrap();
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert!(words.iter().all(|word| err.contains(word)), "{err}");
+    };
+    let run = ["sandbox", "run", "fixtures/counter.tar.zst"];
+    check(&mut program(dir.path(), &run), &["not installed", "cryoscope sandbox install", "--from"]);
+    check(program(dir.path(), &run).env("PATH", ""), &["qemu-system-x86_64", "package qemu-system-x86"]);
+    check(program(dir.path(), &run).env("CRYOSCOPE_GUEST", "/nowhere"), &["cryoscope-guest", "/nowhere"]);
+    let mirror = ["sandbox", "install", "--mirror", "http://127.0.0.1:9/debian"];
+    check(&mut program(dir.path(), &mirror), &["127.0.0.1:9", "--mirror", "--from"]);
+    check(&mut program(dir.path(), &["sandbox", "install", "--mirror", "/srv"]), &["--mirror wants", "/srv"]);
+    fs::write(dir.path().join("x"), "no bundle").unwrap();
+    let from = dir.path().join("x");
+    check(&mut program(dir.path(), &["sandbox", "install", "--from", from.to_str().unwrap()]), &["--export"]);
+}
+
+/// A directory with a program that stands in for QEMU: it speaks for a guest that means harm. The channel is its
+/// descriptor 102.
+fn fake_qemu(script: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("qemu-system-x86_64");
+    fs::write(&file, format!("#!/bin/bash\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+#[test]
+fn hostile_guest_is_cut_off_with_a_message() {
+    const HELLO: &str = r#"m() { printf "\\$(printf %03o ${#1})\\0\\0\\0%s" "$1" >&102; }; m '{"type":"hello","version":1,"kernel":"x","uptime_ms":1}'"#;
+    let check = |script: &str, words: &str| {
+        let dir = fake_qemu(script);
+        let started = Instant::now();
+        let mut command = program(cache(), &["sandbox", "run", "fixtures/memory-zoo.tar.zst", "--for=2s"]);
+        let output = command.env("PATH", dir.path()).output().unwrap();
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{script}: {err}{}", text(&output.stdout));
+        assert!(err.contains(words), "{script}: {err}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{script}");
+    };
+    let _turn = turn();
+    check(r"printf '\377\377\377\377' >&102; sleep 100", "a message of 4294967295 bytes");
+    check(r"printf '\004\000\000\000{{{{' >&102; sleep 100", "makes no sense");
+    check(r"head -c 100000 /dev/urandom >&102; sleep 100", "the machine was stopped");
+    check("echo no such luck >&2; exit 3", "no such luck");
+    check(&HELLO.replace("\"version\":1", "\"version\":7"), "must be of one build");
+    let flood = format!("{HELLO}\nwhile :; do m '{{\"type\":\"stage\",\"name\":\"x\"}}'; done");
+    check(&flood, "messages a second");
+    check(&format!("{HELLO}\nm '{{\"type\":\"stage\"}}'; sleep 100"), "makes no sense");
+}
+
+#[test]
+fn killed_program_leaves_neither_machine_nor_files() {
+    let _turn = turn();
+    let files = || {
+        let listed = Command::new("find").arg(cache()).args(["-type", "f"]).output().unwrap();
+        let mut files: Vec<String> = text(&listed.stdout).lines().map(str::to_owned).collect();
+        files.sort();
+        files
+    };
+    let is_there = |pid: &str| Path::new("/proc").join(pid).join("exe").exists();
+    let args = ["sandbox", "run", "fixtures/memory-zoo.tar.zst", "--rootfs=fixtures/base/image.tar.zst", "--for=60s"];
+    let before = files();
+    let mut child: Child = program(cache(), &args).spawn().unwrap();
+    let started = Instant::now();
+    let machine = loop {
+        assert!(started.elapsed() < Duration::from_secs(60), "no machine was started");
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
+        if let Some(pid) = children.split_whitespace().next().filter(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("qemu-system"))
+        }) {
+            break pid.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    std::thread::sleep(Duration::from_secs(1));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let killed = Instant::now();
+    while is_there(&machine) {
+        assert!(killed.elapsed() < Duration::from_secs(5), "the machine outlives the program");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut after = files();
+    // What was learned about KVM is kept beside the bundle.
+    after.retain(|file| !file.ends_with("/no-kvm") || before.contains(file));
+    assert_eq!(after, before);
+}
