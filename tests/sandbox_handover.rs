@@ -127,6 +127,10 @@ fn images_show_the_container_of_the_original_and_skopeo_copies_them() {
         let report = handed(&fixture(name), "oci", &["-o", &archive]);
         assert_eq!(report["engine"], engine, "{name}");
         assert_eq!(report["issues"], json!([]), "{name}");
+        let commands = report["commands"].as_array().unwrap();
+        let is_podman =
+            commands.iter().any(|line| line.to_string().contains("podman container restore --name thawed-"));
+        assert_eq!(is_podman, engine == "podman", "{name} {commands:?}");
         let again = handed(&fixture(name), "oci", &["-o", &layout]);
         assert_eq!(report["image"]["manifest_digest"], again["image"]["manifest_digest"], "{name}");
         assert_eq!(Sha256::digest(fs::read(fixture(name)).unwrap()), before, "{name}");

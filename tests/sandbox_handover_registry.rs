@@ -137,6 +137,12 @@ fn a_real_registry_takes_the_push_and_skopeo_reads_it_back() {
     let ran = cryoscope(&["sandbox", "hand-over", &fixture("crio-crun-loop.tar"), "--to", "pod", "--push", &reference]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains(&format!("image: \"{}/forensics/loop@sha256:", registry.address)), "{}", ran.out);
+    // Nothing is pushed for a file that would not be written.
+    let (out, reference) = (registry.dir.path().join("config.yml"), format!("{}/forensics/not:1", registry.address));
+    let words = ["sandbox", "hand-over", &fixture("crio-crun-loop.tar"), "--to", "pod", "--push", &reference, "-o"];
+    let ran = cryoscope(&[&words[..], &[out.to_str().unwrap()]].concat());
+    assert!(ran.code == 2 && ran.err.contains("exists; --force"), "{}", ran.err);
+    assert!(!registry.dir.path().join("storage/docker/registry/v2/repositories/forensics/not").exists());
 }
 
 #[test]

@@ -183,14 +183,13 @@ impl Job<'_> {
             (Some(_), None) => format!("{}:{}", image.kept.form.transport(), image.kept.path.display()),
             (None, None) => String::new(),
         };
-        report.commands.push(format!("skopeo inspect --raw {}", crictl::quote(&name)));
+        // The registry of this machine speaks plain HTTP.
+        let clear = if self.push.as_ref().is_some_and(Reference::is_local) { " --tls-verify=false" } else { "" };
+        report.commands.push(format!("skopeo inspect --raw{clear} {}", crictl::quote(&name)));
         if engine == Engine::Podman {
-            report.commands.push(format!("podman pull {}", crictl::quote(&name)));
-            let image = self.push.as_ref().map_or(image.reference.clone(), ToString::to_string);
-            report.commands.push(format!(
-                "unshare --net -- sh -c 'ip link set lo up && podman container restore \"$1\"' sh {}",
-                crictl::quote(&image)
-            ));
+            report.commands.push(format!("podman pull{clear} {}", crictl::quote(&name)));
+            let pulled = self.push.as_ref().map_or(image.reference.clone(), ToString::to_string);
+            report.commands.push(podman::line_for_image(&pulled, &image.origin, &self.plan()));
         }
         Ok(())
     }
@@ -244,8 +243,9 @@ impl Job<'_> {
 
     fn crictl(&self, report: &mut Report, context: &Context<'_>) -> anyhow::Result<()> {
         let Some(output) = &self.args.output else { return Ok(()) };
-        // Nothing is pushed for an engine that refuses it.
+        // Nothing is pushed for an engine that refuses it, or for files that cannot be written.
         handover::cri_origin(self.checkpoint)?;
+        crictl::check_output(self.checkpoint, output, self.args.force)?;
         let image = self.used_image(report, context)?;
         let config = crictl::Config {
             output,
@@ -264,6 +264,9 @@ impl Job<'_> {
 
     fn pod(&self, report: &mut Report, context: &Context<'_>) -> anyhow::Result<()> {
         handover::cri_origin(self.checkpoint)?;
+        if let Some(output) = &self.args.output {
+            pod::check_output(self.checkpoint, output, self.args.force)?;
+        }
         let image = self.used_image(report, context)?.unwrap_or_default();
         let config = pod::Config { image: &image, node: self.args.node.as_deref(), namespace: &self.args.namespace };
         let manifest = pod::manifest(self.checkpoint, &self.plan(), self.dangers, &config)?;
@@ -274,7 +277,7 @@ impl Job<'_> {
         report.notes = manifest.notes;
         match &self.args.output {
             Some(path) => {
-                pod::write(path, &manifest.text, self.args.force, self.checkpoint)?;
+                pod::write(self.checkpoint, path, &manifest.text, self.args.force)?;
                 report.files.push(path.display().to_string());
             }
             None => report.manifest = Some(manifest.text),

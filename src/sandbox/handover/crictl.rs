@@ -110,15 +110,14 @@ pub fn write(
         Some(image) => image.to_owned(),
         None => archive_path(checkpoint)?,
     };
-    let dir = check_target(config.output, &checkpoint.outer)?;
+    let dir = check_output(checkpoint, config.output, config.force)?;
     let node_dir = config.node_dir.unwrap_or(&dir).to_owned();
     let node_dir = node_dir.as_path();
     let (mounts, mut notes) = mounts(checkpoint, plan);
     let name = word(&origin.name, 63);
     let pod_config = pod_config(&name, checkpoint, node_dir);
     let container_config = container_config(&name, &image, &mounts, node_dir);
-    let mut out = Directory { dir, force: config.force, files: Vec::new() };
-    out.check_free(&[POD_CONFIG, CONTAINER_CONFIG])?;
+    let mut out = Directory { dir, files: Vec::new() };
     out.dir("logs")?;
     out.dir("stand-ins")?;
     for mount in &mounts {
@@ -134,6 +133,19 @@ pub fn write(
     let commands = commands(&origin, config.image, node_dir);
     notes.splice(0..0, traps(&origin, checkpoint, config.image.is_some()));
     Ok(Written { origin, image, files: out.files, mounts, commands, notes })
+}
+
+/// The directory to write into, if it does not lie in the evidence and nothing in it would be replaced unasked.
+///
+/// # Errors
+/// It does, or something would be.
+pub fn check_output(checkpoint: &Checkpoint, output: &Path, force: bool) -> Result<PathBuf, HandoverError> {
+    let dir = check_target(output, &checkpoint.outer)?;
+    let taken = [POD_CONFIG, CONTAINER_CONFIG].map(|name| dir.join(name));
+    match taken.into_iter().find(|path| fs::symlink_metadata(path).is_ok()) {
+        Some(path) if !force => Err(HandoverError::Exists { path }),
+        _ => Ok(dir),
+    }
 }
 
 /// The archive where it lies, if the engine can open it there.
@@ -292,19 +304,10 @@ pub fn quote(word: &str) -> String {
 /// A directory that files are written into.
 struct Directory {
     dir: PathBuf,
-    force: bool,
     files: Vec<PathBuf>,
 }
 
 impl Directory {
-    fn check_free(&self, names: &[&str]) -> Result<(), HandoverError> {
-        let taken = names.iter().map(|name| self.dir.join(name)).find(|path| fs::symlink_metadata(path).is_ok());
-        match taken {
-            Some(path) if !self.force => Err(HandoverError::Exists { path }),
-            _ => Ok(()),
-        }
-    }
-
     fn dir(&mut self, name: &str) -> Result<(), HandoverError> {
         let path = self.dir.join(name);
         let made = DirBuilder::new().recursive(true).mode(0o755).create(&path);

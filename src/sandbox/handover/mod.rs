@@ -5,7 +5,7 @@
 //! | `origin` | which engine wrote the checkpoint, and hence which can restore it |
 //! | [`image`] | the checkpoint as an OCI image: layout directory or archive, one layer |
 //! | `layer`, `output`, `annotations` | its layer, its files, what it says of itself |
-//! | [`registry`] | pushing it, by the OCI distribution API; [`reference`] and [`auth`] are names and credentials |
+//! | [`registry`] | pushing it, by the OCI distribution API; [`mod@reference`] and [`auth`] are names and credentials |
 //! | [`crictl`] | files and commands for CRI-O and containerd |
 //! | [`pod`] | a Pod manifest whose container is the image |
 //! | [`podman`] | Podman's command, in a network namespace without a way out |

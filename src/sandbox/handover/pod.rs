@@ -3,7 +3,8 @@
 //! No service account token, no environment of services, no name server, no node but one of the dump's architecture; beside
 //! it a NetworkPolicy that lets nothing in or out (where the cluster's network obeys policies).
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -125,13 +126,24 @@ pub fn manifest(
     Ok(Manifest { origin, text, commands, notes })
 }
 
+/// The file to write to, if it does not lie in the evidence and is not replaced unasked.
+///
+/// # Errors
+/// It does, or would be.
+pub fn check_output(checkpoint: &Checkpoint, output: &Path, force: bool) -> Result<PathBuf, HandoverError> {
+    let path = check_target(output, &checkpoint.outer)?;
+    if !force && fs::symlink_metadata(&path).is_ok() {
+        return Err(HandoverError::Exists { path });
+    }
+    Ok(path)
+}
+
 /// Writes a manifest into a file.
 ///
 /// # Errors
-/// It exists and `force` is not given, lies in the evidence, or cannot be written.
-pub fn write(path: &Path, text: &str, force: bool, checkpoint: &Checkpoint) -> Result<(), HandoverError> {
-    let path = check_target(path, &checkpoint.outer)?;
-    write_file(&path, text, 0o644, force)
+/// As [`check_output`], or it cannot be written.
+pub fn write(checkpoint: &Checkpoint, output: &Path, text: &str, force: bool) -> Result<(), HandoverError> {
+    write_file(&check_output(checkpoint, output, force)?, text, 0o644, force)
 }
 
 /// Empty directories for what was mounted beside what the kubelet mounts; the service account's token among them.

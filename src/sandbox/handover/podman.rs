@@ -139,34 +139,68 @@ pub fn command(
         what: "the evidence is no checkpoint archive that Podman imports by its path; make an image of it with --to oci, \
                `podman pull` that, and `podman container restore` it in the same way",
     })?;
-    let mut argv: Vec<String> = ["unshare", "--net", "--", "sh", "-c", SCRIPT, "sh", "podman", "container", "restore"]
-        .map(str::to_owned)
-        .into();
+    let (options, name) = options(&origin, plan);
+    let mut argv = in_own_network();
     argv.extend(["--import".to_owned(), path]);
-    if plan.restore.file_locks {
-        argv.push("--file-locks".to_owned());
-    }
-    let mut notes = Vec::new();
+    argv.extend(options);
     let base_image = checkpoint.container.image.clone();
     let base_name = base_image.as_deref().unwrap_or("(not recorded)");
     let id = checkpoint.container.image_id.as_deref().unwrap_or("(not recorded)");
-    notes.push(format!("the base image {base_name} must be local: in there Podman cannot pull; it is taken by that name, whatever its id is (it was {id})"));
-    let mut name = origin.name.clone();
-    if plan.restore.tcp == Tcp::None {
-        name = format!("thawed-{}", word(&origin.name, 50));
-        argv.extend(["--name".to_owned(), name.clone()]);
-    } else {
-        argv.push("--tcp-established".to_owned());
-        notes.push("it has established TCP connections, which come back only under the old name and address: no other container may have either".into());
+    let mut notes = vec![format!(
+        "the base image {base_name} must be local: in there Podman cannot pull; it is taken by that name, whatever its id is \
+         (it was {id})"
+    )];
+    if plan.restore.tcp != Tcp::None {
+        notes.push(
+            "it has established TCP connections, which come back only under the old name and address: no other container \
+             may have either"
+                .into(),
+        );
     }
-    notes.push("to remove it, enter its network namespace first: nsenter -t $(podman inspect -f '{{.State.ConmonPid}}' NAME) -n podman rm -f -t 0 NAME".into());
+    notes.push(
+        "to remove it, enter its network namespace first: nsenter -t $(podman inspect -f '{{.State.ConmonPid}}' NAME) -n \
+         podman rm -f -t 0 NAME"
+            .into(),
+    );
     Ok(Restore { origin, argv, name, base_image, exposures, notes })
+}
+
+/// The command that restores a checkpoint image, as a line for a shell.
+pub fn line_for_image(image: &str, origin: &Origin, plan: &Plan) -> String {
+    let mut argv = in_own_network();
+    argv.extend(options(origin, plan).0);
+    argv.push(image.to_owned());
+    line(&argv)
+}
+
+fn in_own_network() -> Vec<String> {
+    ["unshare", "--net", "--", "sh", "-c", SCRIPT, "sh", "podman", "container", "restore"].map(str::to_owned).into()
+}
+
+/// Podman's options, and the name that the container will have.
+fn options(origin: &Origin, plan: &Plan) -> (Vec<String>, String) {
+    let mut out = Vec::new();
+    if plan.restore.file_locks {
+        out.push("--file-locks".to_owned());
+    }
+    if plan.restore.tcp != Tcp::None {
+        // Podman does not take another name together with this.
+        out.push("--tcp-established".to_owned());
+        return (out, origin.name.clone());
+    }
+    let name = format!("thawed-{}", word(&origin.name, 50));
+    out.extend(["--name".to_owned(), name.clone()]);
+    (out, name)
+}
+
+fn line(argv: &[String]) -> String {
+    argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
 impl Restore {
     /// The command as a line for a shell.
     pub fn line(&self) -> String {
-        self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+        line(&self.argv)
     }
 }
 
