@@ -10,8 +10,8 @@ SAMPLE := fixtures/compromised-webapp.tar.zst
 # Libraries that the window loads when it starts, and a C compiler for zstd, xz and bzip2.
 WINDOW_PACKAGES := gcc libc6-dev libegl1 libgl1-mesa-dri libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 libxrandr2
 # A software renderer for snapshots, a display without a screen, a hand for its mouse and keyboard; a debugger for core files;
-# an emulator for the sandbox.
-TEST_PACKAGES := mesa-vulkan-drivers xvfb xauth xdotool imagemagick gdb binutils qemu-system-x86
+# an emulator for the sandbox; a registry for images, and a tool that reads them.
+TEST_PACKAGES := mesa-vulkan-drivers xvfb xauth xdotool imagemagick gdb binutils qemu-system-x86 docker-registry skopeo
 
 .PHONY: run test check docs bench fixtures packages test-packages
 

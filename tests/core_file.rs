@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cryoscope::base::{Pid, Silent, VirtAddr};
 use cryoscope::checkpoint::{self, Checkpoint};
-use cryoscope::decode::schema::{FileEntry, MmEntry, VmaEntry};
+use cryoscope::decode::schema::{FileEntry, MmEntry, PagemapEntry, VmaEntry};
 use cryoscope::evidence::{Evidence, OpenOptions};
 use cryoscope::memory::{Content, CoreSummary, Memory, write_core};
 use rebuild::Parts;
@@ -189,4 +189,43 @@ fn memory_in_the_file_is_what_the_address_space_has() {
         }
     }
     assert!(compared > 1 << 20, "{compared}");
+}
+
+#[test]
+fn terabytes_that_were_reserved_and_never_touched_are_not_in_the_file() {
+    let mut parts = Parts::of("compressed.tar");
+    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
+    let reserved = |start, len, prot| VmaEntry {
+        start,
+        end: start + len,
+        prot,
+        flags: 0x22,
+        status: 0x201,
+        fd: -1,
+        ..VmaEntry::default()
+    };
+    // As address sanitizers and garbage collectors do; 40 TiB that may be read and written, 8 TiB that may not.
+    mm.vmas.push(reserved(0x1000_0000_0000, 40 << 40, 3));
+    mm.vmas.push(reserved(0x5000_0000_0000, 8 << 40, 0));
+    mm.vmas.push(reserved(0x6000_0000_0000, 1 << 20, 3));
+    mm.vmas.sort_by_key(|vma| vma.start);
+    parts.set_records("mm-1.img", &[mm]);
+    // A page that was touched lies among them.
+    let entry = PagemapEntry { vaddr: 0x2000_0000_0000, nr_pages: Some(1), flags: Some(4), ..PagemapEntry::default() };
+    parts.add_pages(vec![(entry, b"touched ".repeat(512))]);
+    let checkpoint = load(&parts);
+    let dir = tempfile::tempdir().unwrap();
+    let core = dir.path().join("core");
+    let summary = export(&checkpoint, Pid(1), &core);
+    // Without the page that was touched, and with the page under the stack of a thread, which may not be.
+    assert_eq!(summary.untouched_bytes, 48 << 40, "{summary:?}");
+    assert!(summary.file_bytes < 1 << 30, "{summary:?}");
+    let commands = ["x/2c 0x200000000008", "x/2xb 0x600000000100", "info registers rip"].map(str::to_owned);
+    let told = gdb(&core, &commands);
+    assert!(told.contains("116 't'") && told.contains("111 'o'"), "{told}");
+    // A short stretch that was never touched is zeros, as it was for the process.
+    assert!(told.contains("0x00\t0x00"), "{told}");
+    assert!(told.contains("rip  "), "{told}");
+    let segments = output("readelf", &["-lW", core.to_str().unwrap()]);
+    assert!(segments.contains("0x000000 0x8000000000"), "{segments}");
 }

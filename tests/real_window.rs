@@ -4,6 +4,7 @@
 #![cfg(feature = "gui")]
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and starts programs")]
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,29 +81,63 @@ fn differing_pixels(a: &Path, b: &Path) -> f64 {
     text.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-#[test]
-fn sample_opens_in_a_window_answers_keys_and_quits() {
-    let screen = Screen::start();
-    let home = tempfile::tempdir().unwrap();
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/compromised-webapp.tar.zst");
-    let mut program = Ends(
+/// The program with a home of its own, when its window is drawn and has the keys.
+fn open_window(screen: &Screen, home: &Path, args: &[&OsStr], title: &str) -> Ends {
+    let program = Ends(
         screen
             .command(env!("CARGO_BIN_EXE_cryoscope"))
-            .arg(&sample)
-            .env("HOME", home.path())
-            .env("XDG_DATA_HOME", home.path().join("data"))
-            .env("XDG_CONFIG_HOME", home.path().join("config"))
-            .env("XDG_CACHE_HOME", home.path().join("cache"))
+            .args(args)
+            .env("HOME", home)
+            .env("XDG_DATA_HOME", home.join("data"))
+            .env("XDG_CONFIG_HOME", home.join("config"))
+            .env("XDG_CACHE_HOME", home.join("cache"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap(),
     );
-    screen.wait_for_window("webapp");
+    screen.wait_for_window(title);
     wait("the window to be drawn", || screen.colours() > 100);
     // There is no window manager that would give it the keys.
-    let window = screen.xdotool(&["search", "--name", "webapp"]);
+    let window = screen.xdotool(&["search", "--name", title]);
     screen.xdotool(&["windowfocus", "--sync", window.lines().next().unwrap()]);
+    program
+}
+
+#[test]
+fn instructions_are_drawn_with_the_base_image_of_the_command_line() {
+    let screen = Screen::start();
+    let home = tempfile::tempdir().unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let (archive, base) = (fixtures.join("process-zoo.tar.zst"), fixtures.join("base/image.tar.zst"));
+    let args = [OsStr::new("--rootfs"), base.as_os_str(), archive.as_os_str()];
+    let mut program = open_window(&screen, home.path(), &args, "process-zoo");
+    let picture = |name: &str| -> PathBuf { home.path().join(name) };
+    let (before, code, gone) = (picture("before.png"), picture("code.png"), picture("gone.png"));
+    screen.picture(&before);
+    screen.xdotool(&["key", "ctrl+shift+d"]);
+    wait("the disassembly", || {
+        screen.picture(&code);
+        differing_pixels(&before, &code) > 20_000.0
+    });
+    screen.xdotool(&["key", "ctrl+g"]);
+    screen.xdotool(&["type", "--delay", "20", "0x425210"]);
+    screen.xdotool(&["key", "Return"]);
+    wait("the address that was gone to", || {
+        screen.picture(&gone);
+        differing_pixels(&code, &gone) > 5_000.0
+    });
+    screen.xdotool(&["key", "ctrl+q"]);
+    wait("the program to end", || program.0.try_wait().unwrap().is_some());
+    assert!(program.0.try_wait().unwrap().unwrap().success());
+}
+
+#[test]
+fn sample_opens_in_a_window_answers_keys_and_quits() {
+    let screen = Screen::start();
+    let home = tempfile::tempdir().unwrap();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/compromised-webapp.tar.zst");
+    let mut program = open_window(&screen, home.path(), &[sample.as_os_str()], "webapp");
     screen.xdotool(&["mousemove", "900", "700", "click", "1"]);
 
     let picture = |name: &str| -> PathBuf { home.path().join(name) };

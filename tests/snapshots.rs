@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use cryoscope::base::{FileId, MntId, Pid, VirtAddr};
 use cryoscope::session::search::Query;
 use cryoscope::session::{
-    ArchivesCommand, Command, ContentKey, PanelKind, ProcessTab, Requested, SearchCommand, SearchRequest, Settings,
-    Target, Theme, ViewCommand,
+    ArchivesCommand, Command, ContentKey, NotificationsCommand, PanelKind, ProcessTab, Requested, SearchCommand,
+    SearchRequest, Settings, Target, Theme, ViewCommand,
 };
 use cryoscope::ui::App;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
@@ -162,6 +162,66 @@ fn memory() {
         harness.snapshot(format!("memory_{suffix}"));
         results.extend_harness(&mut harness);
     }
+}
+
+/// A window on the zoo of processes with its base image, at a target, when `is_ready`.
+fn with_base(name: &str, target: Target, is_ready: impl Fn(&Harness<'_, App>) -> bool) {
+    let mut results = SnapshotResults::new();
+    for (theme, suffix) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
+        let mut harness = window(theme, WHOLE);
+        let (paths, base) = (vec!["fixtures/process-zoo.tar.zst".into()], "fixtures/base/image.tar.zst".into());
+        harness.state_mut().ask(ArchivesCommand::OpenWithBase { paths, base });
+        let started = Instant::now();
+        let mut has_gone = false;
+        while !has_gone || !is_ready(&harness) {
+            assert!(started.elapsed() < Duration::from_secs(60), "{name} is not ready");
+            harness.run_steps(1);
+            std::thread::sleep(Duration::from_millis(5));
+            let has_base = harness.state().model().active().is_some_and(|archive| archive.has_base());
+            if has_base && !has_gone {
+                has_gone = true;
+                // Messages that come and go are no part of it.
+                harness.state_mut().ask(NotificationsCommand::DismissAll);
+                harness.state_mut().ask(Command::go(target.clone()));
+                harness.run_steps(4);
+            }
+        }
+        harness.run_steps(8);
+        harness.snapshot(format!("{name}_{suffix}"));
+        results.extend_harness(&mut harness);
+    }
+}
+
+fn is_read(harness: &Harness<'_, App>, key: ContentKey) -> bool {
+    let content = harness.state().model().active().and_then(|archive| archive.content(&key));
+    matches!(content, Some(Requested::Ready(_)))
+}
+
+#[test]
+fn threads() {
+    let target = Target::Thread { pid: Pid(16), tid: Pid(17) };
+    with_base("threads", target, |harness| is_read(harness, ContentKey::Stacks(Pid(16))));
+}
+
+#[test]
+fn disassembly() {
+    let target = Target::Code { pid: Pid(16), addr: VirtAddr(0x44_6cfc) };
+    with_base("disassembly", target, |harness| is_read(harness, ContentKey::Code(Pid(16))));
+}
+
+#[test]
+fn structures() {
+    let target = Target::Address { pid: Pid(16), addr: VirtAddr(0x40_0010) };
+    with_base("structures", target, |harness| {
+        is_read(harness, ContentKey::Fields(Pid(16)))
+            && is_read(harness, ContentKey::Rows(Pid(16)))
+            && is_read(harness, ContentKey::Shape(Pid(16)))
+    });
+}
+
+#[test]
+fn base_image() {
+    view("base_image", true, Some(ArchivesCommand::AskForBase.into()));
 }
 
 #[test]

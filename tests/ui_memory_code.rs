@@ -143,7 +143,7 @@ fn bytes_of_the_base_image_stand_where_nothing_was() {
 
 #[test]
 fn image_of_another_container_is_told() {
-    let mut harness = window("memory-zoo.tar.zst");
+    let mut harness = window("compromised-webapp.tar.zst");
     let archive = harness.state().model().active().unwrap().id();
     harness.state_mut().ask(ArchivesCommand::AttachBase { archive, path: fixture("base/image.tar.zst") });
     run_until(&mut harness, |harness| harness.state().model().active().unwrap().has_base());

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 
 use cryoscope::base::Silent;
 use cryoscope::checkpoint;
+use cryoscope::decode::schema::PagemapEntry;
 use cryoscope::evidence::{Evidence, OpenOptions};
 use cryoscope::memory::Memory;
 use cryoscope::memory::search::yara::{RuleFile, YaraHit, YaraRules, YaraSink, scan};
@@ -124,4 +125,68 @@ fn wrong_rules_say_where_and_missing_modules_cost_only_their_rules() {
     let some = rules("import \"pe\"\nrule a { condition: pe.is_pe }\nrule b { condition: true }").unwrap();
     assert_eq!(some.infos().iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["b"]);
     assert!(some.warnings().iter().any(|warning| warning.contains("pe")), "{:?}", some.warnings());
+}
+
+/// Process 1 of a small checkpoint with more memory, and these texts in it.
+fn with_plants(len: usize, plants: &[(usize, &[u8])]) -> Memory {
+    let at = 0x1000_0000_0000u64;
+    // Letters that no pattern of the tests begins with.
+    let mut bytes: Vec<u8> = (0..len).map(|nr| b'a' + (nr % 7) as u8).collect();
+    for (offset, plant) in plants {
+        bytes[*offset..offset + plant.len()].copy_from_slice(plant);
+    }
+    let mut parts = Parts::of("counter.tar.zst");
+    parts.add_vma(at..at + len as u64);
+    let entry =
+        PagemapEntry { vaddr: at, nr_pages: Some(len as u64 / 4096), flags: Some(4), ..PagemapEntry::default() };
+    parts.add_pages(vec![(entry, bytes)]);
+    let options = OpenOptions::default();
+    let evidence = Evidence::open_bytes("yara.tar", parts.tar(), &options, &Silent).unwrap();
+    Memory::new(checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0))
+}
+
+#[test]
+fn memory_of_one_process_is_scanned_by_all_threads_with_the_answers_of_one() {
+    let pools = [1, 2, 5].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+    const MIB: usize = 1 << 20;
+    // On borders of blocks, in all parts, and far from each other.
+    let plants: Vec<(usize, &[u8])> = vec![
+        (5, b"PLANT-A"),
+        (MIB - 3, b"PLANT-A"),
+        (9 * MIB + 17, b"PLANT-A"),
+        (17 * MIB, b"PLANT-B"),
+        (17 * MIB + 4090, b"PLANT-SECRET"),
+        (23 * MIB - 7, b"PLANT-A"),
+    ];
+    let memory = with_plants(24 * MIB, &plants);
+    let scope = Scope { sources: vec![Source::Memory], ..Scope::default() };
+    let cases = [
+        (r#"rule r { strings: $a = "PLANT-A" $b = "PLANT-B" condition: #a == 4 and $b }"#, 5),
+        (r#"rule r { strings: $a = "PLANT-A" $b = "PLANT-B" condition: #a == 3 and $b }"#, 0),
+        // What is private decides and is not told.
+        (r#"rule r { strings: $a = "PLANT-A" $s = "PLANT-SECRET" private condition: #a > 3 and $s }"#, 4),
+        (
+            r#"private rule p { strings: $s = "PLANT-SECRET" condition: $s } rule r { strings: $b = "PLANT-B" condition: $b and p }"#,
+            1,
+        ),
+        (
+            r#"global rule g { strings: $n = "ZQXJ-nowhere" condition: $n } rule r { strings: $a = "PLANT-A" condition: $a }"#,
+            0,
+        ),
+        (r#"rule r { strings: $a = "PLANT-A" condition: @a[1] == 0x100000000005 and @a[4] == 0x1000016ffff9 }"#, 4),
+        (r#"rule r { strings: $a = /PLANT-[A-Z]+/ condition: for all i in (1..#a): (!a[i] >= 7) }"#, 6),
+        (r#"rule r { strings: $n = "ZQXJ-nowhere" condition: not $n }"#, 1),
+    ];
+    for (source, expected) in cases {
+        let told = pools.each_ref().map(|pool| pool.install(|| run(&memory, source, &scope).hits));
+        let own: Vec<_> = told[0].iter().filter(|hit| hit.4.is_none_or(|addr| addr >= 0x1000_0000_0000)).collect();
+        let nr_of_first = own.iter().filter(|hit| hit.3 == Some(1)).count();
+        assert_eq!(nr_of_first, expected, "{source}: {own:x?}");
+        assert!(told.iter().all(|other| *other == told[0]), "{source}: {told:x?}");
+    }
+    // Every block matches: they go to the one scanner as they come.
+    let dense = r#"rule r { strings: $a = "abcdefgab" $b = "PLANT-B" condition: $a and $b }"#;
+    let told = pools.each_ref().map(|pool| pool.install(|| run(&memory, dense, &scope).hits));
+    assert!(told[0].len() >= 10_000);
+    assert!(told.iter().all(|other| *other == told[0]));
 }

@@ -123,11 +123,12 @@ fn load_root(
     issues.retain(|issue| issue.place != link);
     let chain =
         Parents::find(&evidence, &images_dir, supplied, (page_size, &images.ctx), options, progress, &mut issues)?;
+    let unpacked = Arc::default();
     let pages = Pages {
-        source: PageSource { evidence: &evidence, dir: &images_dir, label: "" },
+        source: PageSource { evidence: &evidence, dir: &images_dir, label: "", unpacked: &unpacked },
         page_size,
         ctx: &images.ctx,
-        parents: chain.pagemaps(page_size, &images.ctx, &mut issues),
+        parents: chain.pagemaps(page_size, &images.ctx, &unpacked, &mut issues),
     };
     let shared_memory = pages.shared_memory(&images, &mut issues);
     let filters = filters(&images, &mut issues);
@@ -318,7 +319,6 @@ impl Pages<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that a process is joined with")]
 fn processes(
     images: &Images,
     arch: Arch,

@@ -4,8 +4,10 @@
 //! file and chained to the same pagemap of the parent checkpoint. For a shared-memory object the
 //! addresses are offsets in the object.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -32,6 +34,40 @@ pub struct Pagemap {
     pub pages_name: String,
     /// The same pagemap of the parent checkpoint, where it is here.
     pub parent: Option<Arc<Pagemap>>,
+    /// Shared by all pagemaps of a checkpoint.
+    pub(super) unpacked: Arc<UnpackedBlocks>,
+}
+
+/// The compressed blocks that were last read in part, unpacked. A view reads page by page, and a block may be long: it would
+/// be unpacked for every page of it. Readers of whole blocks pass by.
+#[derive(Default)]
+pub(super) struct UnpackedBlocks(Mutex<VecDeque<(BlockKey, Bytes)>>);
+
+/// Where the pages file lies in our memory, offset in it, size when unpacked. All pagemaps that share the blocks live as
+/// long as these, so the first means one file.
+type BlockKey = (usize, u64, u64);
+
+/// Blocks that are kept.
+const MAX_UNPACKED: usize = 4;
+
+impl UnpackedBlocks {
+    fn get_or_unpack(&self, key: BlockKey, unpack: impl FnOnce() -> Result<Bytes, Absent>) -> Result<Bytes, Absent> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = lock().iter().find(|(known, _)| *known == key) {
+            return Ok(bytes.clone());
+        }
+        let bytes = unpack()?;
+        let mut blocks = lock();
+        blocks.truncate(MAX_UNPACKED - 1);
+        blocks.push_front((key, bytes.clone()));
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for UnpackedBlocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnpackedBlocks").finish_non_exhaustive()
+    }
 }
 
 impl Pagemap {
@@ -45,6 +81,7 @@ impl Pagemap {
         page_size: PageSize,
         pages: impl FnOnce(&str, &mut Vec<Issue>) -> Option<Bytes>,
         parent: Option<Arc<Pagemap>>,
+        unpacked: &Arc<UnpackedBlocks>,
     ) -> (Pagemap, Vec<Issue>) {
         let decoded = pagemap::pagemap(img, ctx, page_size);
         let mut issues: Vec<Issue> = decoded.issues.into_iter().map(Issue::from).collect();
@@ -64,7 +101,8 @@ impl Pagemap {
             let what = format!("{} tells of {needed} bytes of pages, {len} are there", img.name);
             issues.push(Issue::new(Place::at(pages_name.as_str(), len.min(needed)), what));
         }
-        (Pagemap { page_size, runs, pages: pages.unwrap_or_default(), pages_name, parent }, issues)
+        let unpacked = Arc::clone(unpacked);
+        (Pagemap { page_size, runs, pages: pages.unwrap_or_default(), pages_name, parent, unpacked }, issues)
     }
 
     /// Half-open range of addresses of one of the runs.
@@ -183,7 +221,12 @@ impl Pagemap {
         let blocks = stored.and_then(|stored| Some((stored.blocks.as_deref()?, stored.offset)));
         let packed = blocks.map(move |(blocks, offset)| {
             let page = self.page_size.bytes();
-            blocks.iter(offset, run.nr_pages, self.page_size).filter_map(move |block| {
+            let first = range.start.0.saturating_sub(all.start.0) / page;
+            let blocks = blocks.iter_from(first, offset, run.nr_pages, self.page_size);
+            // An empty range has no blocks, and those behind the range are not looked at.
+            let is_before_end =
+                move |block: &Block| all.start.0.saturating_add(block.first_page.saturating_mul(page)) < range.end.0;
+            blocks.take_while(is_before_end).filter_map(move |block| {
                 let first = VirtAddr(all.start.0.saturating_add(block.first_page.saturating_mul(page)));
                 let start = first.max(range.start);
                 let end = VirtAddr(first.0.saturating_add(block.len_bytes)).min(range.end);
@@ -198,7 +241,7 @@ impl Pagemap {
         let page = self.page_size;
         let starts = |first_page: u64| first_page.saturating_mul(page.bytes());
         let block = blocks
-            .iter(offset, nr_pages, page)
+            .iter_from(inside / page.bytes(), offset, nr_pages, page)
             .find(|block| inside < starts(block.first_page).saturating_add(block.len_bytes))
             .ok_or(Absent::Unreadable)?;
         self.unpack(&block, inside - starts(block.first_page), len)
@@ -211,12 +254,22 @@ impl Pagemap {
         if block.len_bytes > MAX_BLOCK_BYTES || !is_possible {
             return Err(Absent::Unparsable);
         }
-        let stored = if stored_len == 0 { Bytes::new() } else { self.slice(block.offset, stored_len)? };
-        let mut pages = vec![0; usize::try_from(block.len_bytes).map_err(|_too_big| Absent::Unparsable)?];
-        lz4::unpack(&stored, &mut pages).map_err(|_malformed| Absent::Unparsable)?;
+        let unpack = || {
+            let stored = if stored_len == 0 { Bytes::new() } else { self.slice(block.offset, stored_len)? };
+            let mut pages = vec![0; usize::try_from(block.len_bytes).map_err(|_too_big| Absent::Unparsable)?];
+            lz4::unpack(&stored, &mut pages).map_err(|_malformed| Absent::Unparsable)?;
+            Ok(Bytes::from(pages))
+        };
+        let is_part = inside > 0 || len < block.len_bytes;
+        let pages = if is_part && stored_len != 0 {
+            let key = (self.pages.as_ptr().addr(), block.offset, block.len_bytes);
+            self.unpacked.get_or_unpack(key, unpack)?
+        } else {
+            unpack()?
+        };
         let from = usize::try_from(inside).map_err(|_too_big| Absent::Unparsable)?.min(pages.len());
         let until = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(pages.len());
-        Ok(Bytes::from(pages).slice(from..until))
+        Ok(pages.slice(from..until))
     }
 }
 

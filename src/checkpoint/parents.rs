@@ -18,7 +18,7 @@ use crate::evidence::{
 };
 
 use super::load::{LoadError, join};
-use super::pages::Pagemap;
+use super::pages::{Pagemap, UnpackedBlocks};
 
 /// Longest chain.
 const MAX_CHAIN: usize = 256;
@@ -42,6 +42,12 @@ struct ImagesDir {
 impl ImagesDir {
     fn is_same(&self, other: &ImagesDir) -> bool {
         self.dir == other.dir && self.evidence.is_same(&other.evidence)
+    }
+
+    /// Its pagemaps, each with its base name.
+    fn pagemaps(&self) -> impl Iterator<Item = (&Member, &str)> {
+        let here = self.evidence.members().iter().filter(|member| member.parent() == self.dir);
+        here.filter_map(|member| Some((member, pagemap_name(member)?)))
     }
 
     /// Its last part.
@@ -179,14 +185,21 @@ impl Parents {
     }
 
     /// Pagemaps of the nearest parent by name, each with those below it. The oldest is decoded first.
-    pub(super) fn pagemaps(&self, page_size: PageSize, ctx: &Ctx, issues: &mut Vec<Issue>) -> Pagemaps {
+    pub(super) fn pagemaps(
+        &self,
+        page_size: PageSize,
+        ctx: &Ctx,
+        unpacked: &Arc<UnpackedBlocks>,
+        issues: &mut Vec<Issue>,
+    ) -> Pagemaps {
         let max = ctx.limits.max_pagemap_bytes;
         let mut left = max;
         let mut below = Pagemaps::new();
         for parent in self.0.iter().rev() {
-            let source = PageSource { evidence: &parent.at.evidence, dir: &parent.at.dir, label: &parent.label };
+            let Parent { at, label } = parent;
+            let source = PageSource { evidence: &at.evidence, dir: &at.dir, label, unpacked };
             let mut pagemaps = Pagemaps::new();
-            for (member, name) in source.listed() {
+            for (member, name) in at.pagemaps() {
                 let place = || Place::member(format!("{}{name}", parent.label));
                 let Some(after) = left.checked_sub(member.available_bytes()) else {
                     let what = format!("is not decoded: the pagemaps of the parents have more than {max} bytes");
@@ -236,9 +249,8 @@ fn by_link(
 
 /// Whether a page of it is said to be in a parent.
 fn needs_parent(at: &ImagesDir, page_size: PageSize, ctx: &Ctx) -> bool {
-    let source = PageSource { evidence: &at.evidence, dir: &at.dir, label: "" };
     let mut left = ctx.limits.max_pagemap_bytes;
-    let mut listed = source.listed().take_while(|(member, _)| {
+    let mut listed = at.pagemaps().take_while(|(member, _)| {
         let after = left.checked_sub(member.available_bytes());
         left = after.unwrap_or(0);
         after.is_some()
@@ -293,14 +305,10 @@ pub(super) struct PageSource<'a> {
     pub(super) dir: &'a [u8],
     /// What stands before the names of its images: nothing for the checkpoint itself.
     pub(super) label: &'a str,
+    pub(super) unpacked: &'a Arc<UnpackedBlocks>,
 }
 
-impl<'a> PageSource<'a> {
-    fn listed(self) -> impl Iterator<Item = (&'a Member, &'a str)> {
-        let here = self.evidence.members().iter().filter(move |member| member.parent() == self.dir);
-        here.filter_map(|member| Some((member, pagemap_name(member)?)))
-    }
-
+impl PageSource<'_> {
     /// Decodes a pagemap and lays it over its pages file.
     pub(super) fn pagemap(
         self,
@@ -320,7 +328,7 @@ impl<'a> PageSource<'a> {
             issues.push(Issue::new(Place::member(format!("{}{name}", self.label)), what));
             None
         };
-        let (mut pagemap, found) = Pagemap::build(img, ctx, page_size, pages, parent);
+        let (mut pagemap, found) = Pagemap::build(img, ctx, page_size, pages, parent, self.unpacked);
         if !pagemap.pages_name.is_empty() {
             pagemap.pages_name.insert_str(0, self.label);
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::base::{Progress, VirtAddr};
-use crate::memory::carve::{Carved, ElfImage, find_images};
+use crate::memory::carve::{Carved, ElfImage, MAX_ABSENT, find_images};
 use crate::memory::search::VmaFilter;
 use crate::memory::{AddressSpace, Content, Missing};
 use crate::report::carve::CarvedLine;
@@ -22,6 +22,8 @@ use super::memory::create;
 /// Rebuilt files together take at most twice the memory that the process has in the evidence, and this: hostile images may
 /// overlap, others do not.
 const SPARE_BYTES: u64 = 64 << 20;
+/// What a piece of memory counts besides its bytes.
+const STEP_COST_BYTES: u64 = 4096;
 /// Written at a time.
 const STEP_BYTES: usize = 1 << 20;
 /// Longest part of a name of a map that goes into the name of a file.
@@ -47,6 +49,9 @@ pub(super) fn run(
     for image in &carved.images {
         let absent = image.absent(space);
         let written = match &dir {
+            Some(_) if absent.len() >= MAX_ABSENT => Some(Err(format!(
+                "more than {MAX_ABSENT} stretches of it are missing, and none was listed behind these"
+            ))),
             Some(dir) => Some(dir.rebuild(space, image, &mut left, context)?),
             None => None,
         };
@@ -183,6 +188,8 @@ impl<'a> Dir<'a> {
         bar.stage("rebuilding");
         let mut end = image.size_bytes();
         for (range, content) in image.content(space) {
+            // Pieces cost as well.
+            *left = left.saturating_sub(STEP_COST_BYTES);
             let Content::Bytes(content) = content else { continue };
             for (nr, piece) in content.chunks(STEP_BYTES).enumerate() {
                 bar.step(range.start, Some(end))?;

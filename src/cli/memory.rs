@@ -100,7 +100,7 @@ fn core(
     let bar = context.progress();
     let summary = write_core(process, space, &mut BufWriter::with_capacity(1 << 20, file), &bar);
     drop(bar);
-    let CoreSummary { threads, segments, memory_bytes, absent_bytes, file_bytes, files_left_out } =
+    let CoreSummary { threads, segments, memory_bytes, absent_bytes, untouched_bytes, file_bytes, files_left_out } =
         summary.with_context(|| path.display().to_string())?;
     if context.json {
         return context.write_json(&CoreReport {
@@ -108,6 +108,7 @@ fn core(
             segments,
             memory_bytes,
             absent_bytes,
+            untouched_bytes,
             file_bytes,
             files_left_out,
         });
@@ -116,6 +117,11 @@ fn core(
         0 => String::new(),
         absent => format!("; {} are not in the checkpoint, give gdb the program and its libraries", bytes(absent)),
     };
+    if untouched_bytes > 0 {
+        let untouched = bytes(untouched_bytes);
+        context
+            .note(&format!("{untouched} of memory that was never touched, and would be zeros, are not in the file"))?;
+    }
     if files_left_out > 0 {
         context
             .note(&format!("{files_left_out} maps of files are not named in it: their names are too long together"))?;

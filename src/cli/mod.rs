@@ -7,6 +7,7 @@
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
 //! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
+//! | `sandbox_handover` | giving a checkpoint to another engine; [`sandbox_handover_args`] is its help |
 //! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
@@ -37,6 +38,8 @@ mod memory;
 mod progress;
 mod sandbox;
 pub mod sandbox_args;
+mod sandbox_handover;
+pub mod sandbox_handover_args;
 mod sandbox_plan;
 mod sandbox_run;
 mod search;

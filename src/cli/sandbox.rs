@@ -17,6 +17,7 @@ pub(super) fn run(args: &SandboxArgs, context: &mut Context<'_>) -> anyhow::Resu
         SandboxAction::Remove => remove(context),
         SandboxAction::Plan(args) => super::sandbox_plan::run(args, context),
         SandboxAction::Run(args) => super::sandbox_run::run(args, context),
+        SandboxAction::HandOver(args) => super::sandbox_handover::run(args, context),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::args::{Parents, Which, parse_size};
+use super::sandbox_handover_args::HandOverArgs;
 
 /// `sandbox`
 #[derive(Debug, Args)]
@@ -20,7 +21,9 @@ Examples:
       what is there, and what is missing
   cryoscope sandbox plan checkpoint.tar --rootfs image.tar
       what would run, what is missing, what attacks whoever restores it
-  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --json")]
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --json
+  cryoscope sandbox hand-over checkpoint.tar --to oci -o image.tar
+      for Podman, CRI-O, containerd or Kubernetes, with their isolation instead")]
 pub struct SandboxArgs {
     /// What to do.
     #[command(subcommand)]
@@ -47,6 +50,8 @@ Examples:
     Plan(PlanArgs),
     /// Let a checkpoint go on, and watch it
     Run(RunArgs),
+    /// Give a checkpoint to Podman, CRI-O, containerd or Kubernetes instead
+    HandOver(HandOverArgs),
 }
 
 /// `sandbox install`

@@ -5,6 +5,8 @@
 //! none. Forms that are read: `nr_pages` of 32 and of 64 bits, entries without flags (before CRIU 3.5), and the two
 //! layouts of LZ4 blocks of CRIU's development of 2026. Source: CRIU `images/pagemap.proto`, `criu/pagemap.c`.
 
+use std::sync::OnceLock;
+
 use prost::Name;
 
 use crate::base::{PageSize, VirtAddr};
@@ -92,7 +94,12 @@ pub struct Blocks {
     pub sizes: Vec<u32>,
     /// Whether each block is padded to whole pages.
     pub is_padded: bool,
+    /// Bytes before every block whose number is a multiple of [`ANCHOR_BLOCKS`], once somebody looks into the middle.
+    anchors: OnceLock<Vec<u64>>,
 }
+
+/// Blocks between two that it is known of where they begin.
+const ANCHOR_BLOCKS: usize = 1024;
 
 /// One block of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +117,49 @@ pub struct Block {
 impl Blocks {
     /// The blocks of a run of `nr_pages` that begins at `offset` of the pages file; ends early on an overflow.
     pub fn iter(&self, offset: u64, nr_pages: u64, page: PageSize) -> impl Iterator<Item = Block> {
-        let mut at = offset;
-        let mut first_page = 0_u64;
-        self.sizes.iter().map_while(move |size| {
+        self.blocks_of(0, offset, 0, nr_pages, page)
+    }
+
+    /// As [`Blocks::iter`], from the block on that holds page `first_page` of the run, without walking those before it.
+    pub fn iter_from(
+        &self,
+        first_page: u64,
+        offset: u64,
+        nr_pages: u64,
+        page: PageSize,
+    ) -> impl Iterator<Item = Block> {
+        let anchors = self.anchors.get_or_init(|| {
+            let mut anchors = vec![0];
+            let mut sum = 0_u64;
+            for blocks in self.sizes.chunks_exact(ANCHOR_BLOCKS) {
+                let len = blocks.iter().try_fold(0_u64, |sum, size| sum.checked_add(self.footprint(*size, page)?));
+                let Some(next) = len.and_then(|len| sum.checked_add(len)) else { break };
+                sum = next;
+                anchors.push(sum);
+            }
+            anchors
+        });
+        let wanted = first_page.checked_div(u64::from(self.pages_per_block)).unwrap_or(0);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let nr = (wanted / ANCHOR_BLOCKS).min(anchors.len().saturating_sub(1));
+        let start = nr.saturating_mul(ANCHOR_BLOCKS);
+        let page_at_start = u64::try_from(start).unwrap_or(u64::MAX).saturating_mul(u64::from(self.pages_per_block));
+        let at = offset.checked_add(anchors.get(nr).copied().unwrap_or(0));
+        let skipped = wanted.saturating_sub(start);
+        let blocks = at.map(|at| self.blocks_of(start, at, page_at_start, nr_pages, page).skip(skipped));
+        blocks.into_iter().flatten()
+    }
+
+    /// The blocks from number `nr` on, which begins at offset `at` and at page `first_page` of the run.
+    fn blocks_of(
+        &self,
+        nr: usize,
+        mut at: u64,
+        mut first_page: u64,
+        nr_pages: u64,
+        page: PageSize,
+    ) -> impl Iterator<Item = Block> {
+        self.sizes.get(nr..).unwrap_or_default().iter().map_while(move |size| {
             let pages = nr_pages.checked_sub(first_page)?.min(u64::from(self.pages_per_block));
             let len_bytes = pages.checked_mul(page.bytes())?;
             let block = Block { first_page, len_bytes, offset: at, stored_len_bytes: u64::from(*size) };
@@ -227,6 +274,7 @@ fn blocks(entry: PagemapEntry, nr_pages: u64) -> Result<Option<Blocks>, DecodeEr
             pages_per_block: blocks.pages_per_block,
             is_padded: blocks.payload_padded(),
             sizes: blocks.block_sizes,
+            anchors: OnceLock::new(),
         },
         None if entry.compressed_size.is_empty() && entry.total_compressed_size.is_none() => return Ok(None),
         None => Blocks {
@@ -234,6 +282,7 @@ fn blocks(entry: PagemapEntry, nr_pages: u64) -> Result<Option<Blocks>, DecodeEr
             pages_per_block: entry.region_pages.unwrap_or(0).max(1),
             is_padded: false,
             sizes: entry.compressed_size,
+            anchors: OnceLock::new(),
         },
     };
     let n_blocks = u64::try_from(blocks.sizes.len()).unwrap_or(u64::MAX);

@@ -2,9 +2,11 @@
 //! docker archive, as a directory or packed).
 //!
 //! It is evidence like any other: opened read-only, never unpacked to disk by its own names. Layers are looked through
-//! from the top down, with the whiteouts of the OCI Image Format Specification v1.1 ("Layer Filesystem Changeset").
+//! from the top down, with the whiteouts of the OCI Image Format Specification v1.1 ("Layer Filesystem Changeset"). What a
+//! manifest or a layer is named by, its digest, is compared with its bytes; one that differs was changed: it is used, and
+//! an issue says so.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
 use serde_json::Value;
@@ -13,7 +15,7 @@ use crate::base::{Issue, Place, Progress, escape};
 
 use super::member::{MemberKind, join, normalise, parent};
 use super::oci::{self, MAX_JSON_BYTES};
-use super::{Evidence, Member, OpenError, OpenOptions};
+use super::{Evidence, Member, OpenError, OpenOptions, Store, hash};
 
 /// Most layers of an image.
 const MAX_LAYERS: usize = 512;
@@ -21,6 +23,19 @@ const MAX_LAYERS: usize = 512;
 const MAX_LINKS: usize = 40;
 /// Deepest nesting of indexes.
 const MAX_DEPTH: usize = 4;
+
+/// A layer of an image.
+struct Layer {
+    path: Vec<u8>,
+    digest: Digest,
+}
+
+/// What a layer or manifest is known by.
+enum Digest {
+    OfBlob(String),
+    OfUnpacked(String),
+    None,
+}
 
 /// A root file system to look files up in.
 #[derive(Clone, Debug)]
@@ -46,26 +61,63 @@ impl BaseImage {
     /// A layer cannot be opened, or cancel.
     pub fn of(evidence: Evidence, options: &OpenOptions, progress: &dyn Progress) -> Result<BaseImage, OpenError> {
         let mut image = BaseImage { name: evidence.name().to_owned(), layers: Vec::new(), issues: Vec::new() };
-        let paths = match (evidence.get(b"oci-layout"), evidence.get(b"manifest.json")) {
-            (Some(_), _) => image.layers_of_layout(&evidence),
-            (None, Some(manifest)) => image.layers_of_docker(&evidence, manifest),
-            (None, None) => None,
+        let layers = match layout(&evidence) {
+            Some((dir, true)) => image.layers_of_layout(&evidence, &dir, progress)?,
+            Some((dir, false)) => image.layers_of_docker(&evidence, &dir),
+            None => None,
         };
-        let Some(paths) = paths else {
+        let Some(layers) = layers else {
             image.layers.push(evidence);
             return Ok(image);
         };
         let mut options = options.clone();
-        for path in paths.into_iter().take(MAX_LAYERS) {
+        // One that stands twice in the list is hashed once.
+        let mut hashed = HashSet::new();
+        for Layer { path, digest } in layers.into_iter().take(MAX_LAYERS) {
             let Some(member) = oci::follow(&evidence, &path) else {
                 image.issues.push(Issue::new(Place::member(escape(&path)), "a layer of the image is missing"));
                 continue;
             };
             let layer = evidence.open_nested(member, &options, progress)?;
+            if hashed.insert(path) {
+                let packed = evidence.read(member)?;
+                let bytes = match (&digest, &layer.0.store) {
+                    (Digest::OfUnpacked(_), Store::Archive(unpacked)) => unpacked,
+                    _ => &packed,
+                };
+                image.check(member, &digest, bytes, progress)?;
+            }
             options.max_spool_bytes = options.max_spool_bytes.saturating_sub(layer.unpacked_bytes());
             image.layers.push(layer);
         }
         Ok(image)
+    }
+
+    /// Compares bytes with the digest that they are named by.
+    fn check(
+        &mut self,
+        member: &Member,
+        digest: &Digest,
+        bytes: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<(), OpenError> {
+        let (stated, what) = match digest {
+            Digest::OfBlob(stated) => (stated, "SHA-256"),
+            Digest::OfUnpacked(stated) => (stated, "SHA-256 when unpacked"),
+            Digest::None => return Ok(()),
+        };
+        let told = match stated.strip_prefix("sha256:") {
+            Some(stated) => {
+                let found = hash::hex(&hash::of_bytes(bytes, progress)?);
+                if found == stated {
+                    return Ok(());
+                }
+                format!("its {what} is {found}, the image says {stated}: it was changed, and is used all the same")
+            }
+            None => format!("is not verified: only SHA-256 is, and the image names it by {stated}"),
+        };
+        self.issues.push(Issue::new(member.place(), told));
+        Ok(())
     }
 
     /// What the analyst knows it by.
@@ -121,22 +173,54 @@ impl BaseImage {
         None
     }
 
-    fn layers_of_docker(&mut self, evidence: &Evidence, manifest: &Member) -> Option<Vec<Vec<u8>>> {
-        let manifest = self.json(evidence, manifest)?;
-        let layers = manifest.get(0)?.get("Layers")?.as_array()?;
-        Some(layers.iter().filter_map(Value::as_str).map(|path| path.as_bytes().to_vec()).collect())
+    /// Layers by their paths; the configuration has the digests of what they unpack to.
+    fn layers_of_docker(&mut self, evidence: &Evidence, dir: &[u8]) -> Option<Vec<Layer>> {
+        let manifest = self.json(evidence, evidence.get(&join(dir, b"manifest.json"))?)?;
+        let image = manifest.get(0)?;
+        let layers = image.get("Layers")?.as_array()?;
+        let config = image.get("Config").and_then(Value::as_str);
+        let config = config.and_then(|path| oci::follow(evidence, &join(dir, path.as_bytes())));
+        let config = config.and_then(|member| self.json(evidence, member)).unwrap_or_default();
+        let digest = |nr: usize| match config.pointer(&format!("/rootfs/diff_ids/{nr}")).and_then(Value::as_str) {
+            Some(digest) => Digest::OfUnpacked(digest.to_owned()),
+            None => Digest::None,
+        };
+        let paths = layers.iter().enumerate().filter_map(|(nr, path)| Some((nr, path.as_str()?)));
+        Some(paths.map(|(nr, path)| Layer { path: join(dir, path.as_bytes()), digest: digest(nr) }).collect())
     }
 
-    fn layers_of_layout(&mut self, evidence: &Evidence) -> Option<Vec<Vec<u8>>> {
-        let mut next = evidence.get(b"index.json")?;
+    /// Layers by their digests.
+    fn layers_of_layout(
+        &mut self,
+        evidence: &Evidence,
+        dir: &[u8],
+        progress: &dyn Progress,
+    ) -> Result<Option<Vec<Layer>>, OpenError> {
+        let layer = |descriptor: &Value| {
+            let digest = descriptor.get("digest")?.as_str()?;
+            Some(Layer {
+                path: join(dir, oci::blob_path(digest)?.as_bytes()),
+                digest: Digest::OfBlob(digest.to_owned()),
+            })
+        };
+        let mut next = evidence.get(&join(dir, b"index.json"));
         for _ in 0..MAX_DEPTH {
-            let json = self.json(evidence, next)?;
+            let Some(json) = next.and_then(|member| self.json(evidence, member)) else { return Ok(None) };
             if let Some(layers) = json.get("layers").and_then(Value::as_array) {
-                return Some(layers.iter().filter_map(blob_path).collect());
+                return Ok(Some(layers.iter().filter_map(layer).collect()));
             }
-            next = evidence.get(&blob_path(json.get("manifests")?.get(0)?)?)?;
+            let first = json.get("manifests").and_then(|manifests| manifests.get(0)).and_then(layer);
+            next = None;
+            if let Some(Layer { path, digest }) = first
+                && let Some(member) = evidence.get(&path)
+            {
+                if member.available_bytes() <= MAX_JSON_BYTES {
+                    self.check(member, &digest, &evidence.read(member)?, progress)?;
+                }
+                next = Some(member);
+            }
         }
-        None
+        Ok(None)
     }
 
     fn json(&mut self, evidence: &Evidence, member: &Member) -> Option<Value> {
@@ -155,6 +239,28 @@ impl BaseImage {
     }
 }
 
+/// The directory of an image in the evidence, and whether it is an OCI layout, else a docker archive. At the top or in a
+/// directory or two: a root file system may have such files as well, deeper, or beside what a system has.
+fn layout(evidence: &Evidence) -> Option<(Vec<u8>, bool)> {
+    const MAX_PARTS: usize = 3;
+    let is_file = |dir: &[u8], name: &[u8]| evidence.get(&join(dir, name)).is_some_and(Member::is_file);
+    let is_layout = |dir: &[u8]| is_file(dir, b"oci-layout");
+    if is_layout(b"") || is_file(b"", b"manifest.json") {
+        return Some((Vec::new(), is_layout(b"")));
+    }
+    let is_root = [&b"usr"[..], b"bin", b"etc", b"lib"].iter().any(|name| evidence.get(name).is_some());
+    if is_root {
+        return None;
+    }
+    let near = |member: &&Member| member.path.split(|byte| *byte == b'/').count() <= MAX_PARTS;
+    let near = evidence.members().iter().filter(near).filter(|member| member.is_file() && !member.leaves_tree);
+    let named = |name: &'static [u8]| near.clone().filter(move |member| member.file_name() == name);
+    let layouts = named(b"oci-layout").map(Member::parent).filter(|dir| is_file(dir, b"index.json"));
+    let dockers = named(b"manifest.json").map(Member::parent);
+    let found = layouts.map(|dir| (dir.to_vec(), true)).chain(dockers.map(|dir| (dir.to_vec(), false)));
+    found.into_iter().next()
+}
+
 /// Whether a layer says of a path which it does not have that lower layers do not count.
 fn hides(layer: &Evidence, path: &[u8]) -> bool {
     let mut child = path;
@@ -170,10 +276,6 @@ fn hides(layer: &Evidence, path: &[u8]) -> bool {
         child = dir;
     }
     false
-}
-
-fn blob_path(descriptor: &Value) -> Option<Vec<u8>> {
-    oci::blob_path(descriptor.get("digest")?.as_str()?).map(String::into_bytes)
 }
 
 #[cfg(test)]
@@ -230,6 +332,65 @@ mod tests {
         assert_eq!(image.issues(), []);
     }
 
+    fn digest(bytes: &[u8]) -> String {
+        super::super::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
+    }
+
+    /// The members of an OCI layout with one layer, in a directory; `stated` is what the manifest says of the layer.
+    fn layout_in(dir: &str, layer: &[u8], stated: &str) -> Tar {
+        let manifest = format!(r#"{{"layers":[{{"digest":"sha256:{stated}"}}]}}"#);
+        let manifest_digest = digest(manifest.as_bytes());
+        let index = format!(r#"{{"manifests":[{{"digest":"sha256:{manifest_digest}"}}]}}"#);
+        Tar::new()
+            .file(&format!("{dir}oci-layout"), b"{}")
+            .file(&format!("{dir}index.json"), index.as_bytes())
+            .file(&format!("{dir}blobs/sha256/{manifest_digest}"), manifest.as_bytes())
+            .file(&format!("{dir}blobs/sha256/{stated}"), layer)
+    }
+
+    #[test]
+    fn layers_are_compared_with_their_digests_and_used_either_way() {
+        let layer = compress(&Tar::new().file("x", b"y").end(), Compression::Zstd);
+        let good = image(open(layout_in("", &layer, &digest(&layer)).end()));
+        assert_eq!((text(&good, "/x").as_deref(), good.issues()), (Some("y"), &[][..]));
+
+        let other = digest(b"something else");
+        let changed = image(open(layout_in("", &layer, &other).end()));
+        assert_eq!(text(&changed, "/x").as_deref(), Some("y"));
+        let told: Vec<String> = changed.issues().iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        let expected = format!("blobs/sha256/{other}: its SHA-256 is {}, the image says {other}", digest(&layer));
+        assert!(told[0].starts_with(&expected), "{told:?}");
+
+        // A docker archive has the digests of what its layers unpack to.
+        let plain = Tar::new().file("x", b"z").end();
+        let docker = |diff_id: &str| {
+            let config = format!(r#"{{"rootfs":{{"type":"layers","diff_ids":["sha256:{diff_id}"]}}}}"#);
+            let tar = Tar::new()
+                .file("manifest.json", br#"[{"Config":"c.json","Layers":["a/layer.tar"]}]"#)
+                .file("c.json", config.as_bytes())
+                .file("a/layer.tar", &compress(&plain, Compression::Gzip));
+            image(open(tar.end()))
+        };
+        let good = docker(&digest(&plain));
+        assert_eq!((text(&good, "/x").as_deref(), good.issues()), (Some("z"), &[][..]));
+        let changed = docker(&other);
+        assert_eq!(text(&changed, "/x").as_deref(), Some("z"));
+        assert!(changed.issues()[0].to_string().starts_with("a/layer.tar: its SHA-256 when unpacked is "));
+    }
+
+    #[test]
+    fn layout_is_found_below_a_directory_but_not_in_a_root_file_system() {
+        let layer = Tar::new().file("x", b"y").end();
+        let below = image(open(layout_in("images/base/", &layer, &digest(&layer)).end()));
+        assert_eq!((text(&below, "/x").as_deref(), below.issues()), (Some("y"), &[][..]));
+        let deep = image(open(layout_in("a/b/c/", &layer, &digest(&layer)).end()));
+        assert_eq!(text(&deep, "/x"), None);
+        let of_system = layout_in("srv/", &layer, &digest(&layer)).dir("etc").file("etc/motd", b"hi").end();
+        let of_system = image(open(of_system));
+        assert_eq!((text(&of_system, "/x"), text(&of_system, "/etc/motd").as_deref()), (None, Some("hi")));
+    }
+
     #[test]
     fn layout_without_a_layer_says_so() {
         let tar = Tar::new()
@@ -240,7 +401,9 @@ mod tests {
             .end();
         let image = image(open(tar));
         assert_eq!(text(&image, "/x").as_deref(), Some("y"));
-        assert_eq!(image.issues().len(), 1);
-        assert_eq!(image.issues()[0].to_string(), "blobs/sha256/cc: a layer of the image is missing");
+        let told: Vec<String> = image.issues().iter().map(ToString::to_string).collect();
+        assert!(told.contains(&"blobs/sha256/cc: a layer of the image is missing".to_owned()), "{told:?}");
+        // The manifest and the other layer are not what they are named by.
+        assert_eq!(told.len(), 3, "{told:?}");
     }
 }

@@ -24,6 +24,15 @@ pub(super) fn sha256(evidence: &Evidence, progress: &dyn Progress) -> Result<[u8
     }
 }
 
+/// SHA-256 of bytes that are at hand.
+///
+/// # Errors
+/// Cancel.
+pub(super) fn of_bytes(bytes: &[u8], progress: &dyn Progress) -> Result<[u8; 32], OpenError> {
+    progress.stage("hashing");
+    Hashed { done: 0, total: bytes.len() as u64, progress }.bytes(bytes)
+}
+
 /// One line for each file, as `sha256sum` prints it, in the order of the paths.
 fn directory(evidence: &Evidence, hashed: &mut Hashed<'_>) -> Result<[u8; 32], OpenError> {
     let mut files: Vec<&Member> = evidence.members().iter().filter(|member| member.is_file()).collect();

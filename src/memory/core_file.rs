@@ -2,7 +2,9 @@
 //! there.
 //!
 //! Written for x86-64 and AArch64. Memory that the checkpoint does not hold is a segment without bytes: debuggers then
-//! take clean pages of files from the files themselves. Zeros become holes of the file. More than 65,534 segments are
+//! take clean pages of files from the files themselves. Zeros become holes of the file; long stretches of memory that was
+//! reserved and never touched, of which programs have terabytes, are segments without bytes as well, since file systems
+//! bear no hole of that size. More than 65,534 segments are
 //! counted in section header 0 (`PN_XNUM`). Layouts: System V ABI (ELF), core(5), `struct elf_prstatus` and
 //! `struct elf_prpsinfo` of Linux's UAPI headers.
 
@@ -42,6 +44,8 @@ pub struct CoreSummary {
     pub memory_bytes: u64,
     /// Bytes of memory that were mapped and are not in the checkpoint.
     pub absent_bytes: u64,
+    /// Bytes of memory that was never touched and is left out: it would be zeros.
+    pub untouched_bytes: u64,
     /// Size of the file, holes included.
     pub file_bytes: u64,
     /// Maps of files that the note about these has no room for.
@@ -61,11 +65,25 @@ const PT_NOTE: u32 = 4;
 /// Written at a time.
 const STEP_BYTES: u64 = 1 << 20;
 
+/// Untouched stretches from this size on are left out.
+const MAX_UNTOUCHED_BYTES: u64 = 1 << 30;
+/// Shorter ones only once there are so many: no file of ext4 is larger than 16 TiB.
+const MAX_ALL_UNTOUCHED_BYTES: u64 = 1 << 40;
+
 /// A `PT_LOAD` segment.
 struct Load {
     range: Range<VirtAddr>,
     prot: u32,
-    is_there: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Bytes or zeros in the file.
+    There,
+    /// Zeros that are not in the file.
+    Untouched,
+    Absent,
 }
 
 /// Writes the core file of `process`, whose memory `space` is, to the start of `out`, which must be empty.
@@ -103,14 +121,15 @@ pub fn write_core(
     let mut at = memory_at;
     for load in &loads {
         let len = load.range.end.0 - load.range.start.0;
-        let in_file = if load.is_there { len } else { 0 };
+        let in_file = if load.state == State::There { len } else { 0 };
         // ELF has the bits the other way round.
         let flags = (load.prot & 1) << 2 | (load.prot & 2) | (load.prot & 4) >> 2;
         head.u32(PT_LOAD).u32(flags).u64(at).u64(load.range.start.0).u64(0).u64(in_file).u64(len).u64(page);
         at = at.saturating_add(in_file);
-        match load.is_there {
-            true => summary.memory_bytes += len,
-            false => summary.absent_bytes += len,
+        match load.state {
+            State::There => summary.memory_bytes += len,
+            State::Untouched => summary.untouched_bytes += len,
+            State::Absent => summary.absent_bytes += len,
         }
     }
     if is_many {
@@ -131,7 +150,7 @@ pub fn write_core(
 
     progress.stage("writing memory");
     let (mut at, mut done, mut written_to) = (memory_at, 0, notes_at + notes.len() as u64);
-    for load in loads.iter().filter(|load| load.is_there) {
+    for load in loads.iter().filter(|load| load.state == State::There) {
         for chunk in space.read(load.range.clone()) {
             let from = at + (chunk.range.start.0 - load.range.start.0);
             let Content::Bytes(bytes) = &chunk.content else { continue };
@@ -157,17 +176,29 @@ pub fn write_core(
     Ok(summary)
 }
 
-/// Segments of one vma that are there, or not there, and neighbours, become one.
+/// Segments in one state, and neighbours, become one.
 fn loads(space: &AddressSpace<'_>) -> Vec<Load> {
     let mut loads: Vec<Load> = Vec::new();
+    let mut left = MAX_ALL_UNTOUCHED_BYTES;
     for segment in space.segments() {
-        let is_there = !matches!(segment.origin, Origin::Absent(_));
         let prot = segment.vma.prot;
+        let state = match segment.origin {
+            Origin::Absent(_) => State::Absent,
+            Origin::Zero if prot == 0 || segment.len_bytes() >= MAX_UNTOUCHED_BYTES => State::Untouched,
+            Origin::Zero => match left.checked_sub(segment.len_bytes()) {
+                Some(after) => {
+                    left = after;
+                    State::There
+                }
+                None => State::Untouched,
+            },
+            _ => State::There,
+        };
         match loads.last_mut() {
-            Some(last) if last.range.end == segment.range.start && (last.prot, last.is_there) == (prot, is_there) => {
+            Some(last) if last.range.end == segment.range.start && (last.prot, last.state) == (prot, state) => {
                 last.range.end = segment.range.end;
             }
-            _ => loads.push(Load { range: segment.range, prot, is_there }),
+            _ => loads.push(Load { range: segment.range, prot, state }),
         }
     }
     loads

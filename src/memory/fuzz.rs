@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::base::{Silent, VirtAddr};
 use crate::checkpoint::Checkpoint;
 
-use super::search::{Hit, Matcher, Pattern, Scope, SearchSink, Skipped, search};
-use super::{Content, Memory, SegmentIndex};
+use super::carve::find_images;
+use super::search::{Hit, Matcher, Pattern, Scope, SearchSink, Skipped, VmaFilter, search};
+use super::{AddressSpace, Content, Memory, SegmentIndex};
 
 /// Segments of a space that are looked at.
 const MAX_SEGMENTS: usize = 2000;
@@ -46,10 +47,30 @@ pub fn fuzz_memory(checkpoint: &Arc<Checkpoint>) {
             }
             assert!(memory.mappings_of(&space, range.start, 8).len() <= 8);
         }
+        carve_all(&space);
     }
     let patterns = [Pattern::Literal(b"mem-".to_vec()), Pattern::LiteralAnyCase(b"Secret".to_vec()), Pattern::Secrets];
     let Ok(matcher) = Matcher::new(&patterns) else { return };
     let _ = search(&memory, &Scope::default(), &matcher, &Silent, &mut Last::default());
+}
+
+/// Rebuilds programs; of each the content is as long as its parts.
+fn carve_all(space: &AddressSpace<'_>) {
+    let Ok(carved) = find_images(space, &VmaFilter::default(), &Silent) else { return };
+    for image in carved.images.iter().take(16) {
+        let (mut at, mut covered) = (0, 0);
+        for (range, content) in image.content(space).take(MAX_SEGMENTS) {
+            assert!(at <= range.start && range.start < range.end, "content in order");
+            if let Content::Bytes(bytes) = content {
+                assert_eq!(bytes.len() as u64, range.end - range.start);
+            }
+            covered += range.end - range.start;
+            at = range.end;
+        }
+        assert!(at <= image.size_bytes() && covered <= image.size_bytes());
+        assert!(image.absent(space).windows(2).all(|pair| pair[0].0.end <= pair[1].0.start));
+        let _ = (image.made(space), image.name(), image.entry());
+    }
 }
 
 /// Holds the order of hits.

@@ -31,6 +31,11 @@ impl Tally {
         *sum = sum.saturating_add(len_bytes);
     }
 
+    /// Whether something is missing for this reason.
+    pub fn has_missing(&self, why: Missing) -> bool {
+        self.missing.contains_key(&why)
+    }
+
     /// `2.1 MiB clean page of a file: not in the checkpoint; …`, or nothing.
     pub fn line(&self) -> Option<String> {
         let all = self.parts();

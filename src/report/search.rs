@@ -283,6 +283,8 @@ pub struct CoreReport {
     pub memory_bytes: u64,
     /// Memory that was mapped and is not in the checkpoint, in bytes.
     pub absent_bytes: u64,
+    /// Memory that was never touched and is left out, in bytes: it would be zeros.
+    pub untouched_bytes: u64,
     /// Size of the file, holes included, in bytes.
     pub file_bytes: u64,
     /// Maps of files that the note about these has no room for.

@@ -7,8 +7,10 @@
 //! | [`disk`] | root file system and images as one read-only disk, made without unpacking anything on the host |
 //! | [`microvm`] | the machine: QEMU, its limits, its one channel |
 //! | [`explain`] | what criu's errors mean |
+//! | [`host`] | what this machine offers to one inside of it |
 //! | [`protocol`] | what goes over that channel; the guest is not trusted |
 //! | [`refrozen`] | the archive of a checkpoint that was taken in the machine |
+//! | [`handover`] | giving it to Podman, CRI-O, containerd or Kubernetes instead |
 //! | [`guest`] | the program inside: init and agent, which restores and watches (`cryoscope-guest`) |
 //! | `sys` | the few system calls that Rust has no safe words for |
 //!
@@ -24,6 +26,7 @@ pub mod disk;
 mod elf;
 pub mod explain;
 pub mod guest;
+pub mod handover;
 pub mod host;
 pub mod microvm;
 pub mod plan;

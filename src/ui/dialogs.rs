@@ -69,8 +69,16 @@ const MEMORY_KEYS: &[(&str, &str)] = &[
     ("Shift and these", "Select"),
     ("Enter, double-click", "Follow the pointer under the cursor"),
     ("B", "Set or remove a bookmark"),
+    ("D", "Show the instructions here"),
     ("F4, Shift+F4", "Next and previous hit; F3 too"),
     ("Ctrl+C", "Copy in the format used last"),
+];
+
+/// Keys of the disassembly.
+const CODE_KEYS: &[(&str, &str)] = &[
+    ("Up, Down, Page", "Move by instructions, pages"),
+    ("Enter, double-click", "Follow a jump, a call, an address"),
+    ("Ctrl+C", "Copy the instruction"),
 ];
 
 fn shortcuts_ui(ui: &mut Ui) {
@@ -83,7 +91,7 @@ fn shortcuts_ui(ui: &mut Ui) {
             }
             ui.add_space(SPACE_S);
         }
-        for (title, keys) in [("Lists and tables", LIST_KEYS), ("Memory", MEMORY_KEYS)] {
+        for (title, keys) in [("Lists and tables", LIST_KEYS), ("Memory", MEMORY_KEYS), ("Disassembly", CODE_KEYS)] {
             section_header(ui, title, "");
             for (key, what) in keys {
                 key_row(ui, what, key);

@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use cryoscope::base::{Pid, VirtAddr};
 use cryoscope::session::search::{MAX_HITS, Query, QueryKind};
-use cryoscope::session::{Command, PanelKind, ProcessTab, SearchCommand, SearchRequest, Settings, Target, ViewCommand};
+use cryoscope::session::{
+    ArchivesCommand, Command, PanelKind, ProcessTab, SearchCommand, SearchRequest, Settings, Target, ViewCommand,
+};
 use cryoscope::ui::App;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
@@ -105,6 +107,7 @@ fn main() {
     });
     check("typing into the filter".into(), typing);
     drop(harness);
+    code(&check);
     hits(&check);
     huge(&dir.path().join("huge.tar"), check);
     waits(&dir.path().join("big.tar"));
@@ -209,6 +212,35 @@ fn memory(harness: &mut Harness<'_, App>, check: impl Fn(String, Duration)) {
         });
     });
     check("memory, selecting row by row".into(), extending);
+}
+
+/// The listing of instructions of a program with its symbols: jumping, scrolling both ways.
+fn code(check: &dyn Fn(String, Duration)) {
+    let fixture = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    let path = fixture("process-zoo.tar.zst");
+    let mut harness = window(&path);
+    let archive = harness.state().model().active().unwrap().id();
+    let base = fixture("base/image.tar.zst");
+    harness.state_mut().ask(ArchivesCommand::AttachBase { archive, path: base });
+    let go = |harness: &mut Harness<'_, App>, addr: u64| {
+        harness.state_mut().ask(Command::go(Target::Code { pid: Pid(16), addr: VirtAddr(addr) }));
+    };
+    go(&mut harness, 0x42_5229);
+    let started = Instant::now();
+    while harness.query_by_label("0x425229: add rsp, 0x18").is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60), "the code is never there");
+        harness.run_steps(1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    check("instructions at rest".into(), percentile(&mut harness, |_, _| {}));
+    let jumping = percentile(&mut harness, |harness, frame| {
+        go(harness, 0x40_1000 + (frame as u64 * 0x9_e377_9b97_f4a7) % 0x9_0000);
+    });
+    check("instructions, elsewhere in each frame".into(), jumping);
+    let paging = percentile(&mut harness, |harness, frame| {
+        harness.event(key(if frame % 40 < 20 { Key::PageDown } else { Key::PageUp }));
+    });
+    check("instructions, a page in each frame".into(), paging);
 }
 
 /// Frames with as many hits as a search keeps: at rest, scrolled, walked.

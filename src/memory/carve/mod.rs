@@ -36,6 +36,8 @@ pub const MAX_FILE_BYTES: u64 = 4 << 30;
 const MAX_IMAGES: usize = 4096;
 /// Most places that are looked at for a header.
 const MAX_LOOKS: usize = 1 << 18;
+/// Most stretches that are listed as missing of one image; real ones have some dozen.
+pub const MAX_ABSENT: usize = 10_000;
 /// Between two looks at Ctrl+C.
 const STEP_BYTES: usize = 16 << 20;
 
@@ -322,7 +324,7 @@ impl<'a> ElfImage<'a> {
         })
     }
 
-    /// What is not in the checkpoint: offsets in the file, address, and why. Neighbours are one.
+    /// What is not in the checkpoint: offsets in the file, address, and why. Neighbours are one; at most [`MAX_ABSENT`].
     pub fn absent(&self, space: &AddressSpace<'_>) -> Vec<(Range<u64>, VirtAddr, Missing)> {
         let mut absent: Vec<(Range<u64>, VirtAddr, Missing)> = Vec::new();
         for part in &self.parts {
@@ -330,6 +332,7 @@ impl<'a> ElfImage<'a> {
                 let super::Stored::Absent(why) = stored else { continue };
                 let offset = |at: VirtAddr| part.file.start.saturating_add(at.0.saturating_sub(part.addr.0));
                 let file = offset(range.start)..offset(range.end);
+                let is_full = absent.len() >= MAX_ABSENT;
                 match absent.last_mut() {
                     Some((last, addr, reason))
                         if last.end == file.start
@@ -338,6 +341,7 @@ impl<'a> ElfImage<'a> {
                     {
                         last.end = file.end;
                     }
+                    _ if is_full => return absent,
                     _ => absent.push((file, range.start, why)),
                 }
             }

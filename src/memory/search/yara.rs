@@ -3,16 +3,19 @@
 //! - The memory of a process is one thing to a rule: `all of them` may be met by matches megabytes apart, and offsets
 //!   (`@a`, `$a at`) are addresses. It is scanned in blocks, so a rule that asks for the size or the structure of a file
 //!   (`filesize`, `uint16(0)`, modules) does not hold there; matches may cross every border of pages and are at most
-//!   [`MAX_BLOCK_MATCH_BYTES`] long.
+//!   [`MAX_BLOCK_MATCH_BYTES`] long. A condition needs the matches of all blocks in one scanner, which is of one thread:
+//!   so all threads look first for blocks that any pattern matches in, and the scanner gets these, in order. It finds the
+//!   same, and sees little of the memory. (Not with private or global rules.)
 //! - Queues and recovered files (memfds also where a process maps them) are scanned whole, with all modules, up to [`MAX_WHOLE_BYTES`], and larger ones in blocks.
 //!
 //! Rules come from the analyst, and are compiled by yara-x; modules that are not built in are left out together with the
 //! rules that need them, and a warning says so.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -23,7 +26,7 @@ use crate::memory::{Memory, Missing};
 
 use super::engine::gather;
 use super::hit::{Hit, Skipped};
-use super::plan::{Planned, Planner, UnitBytes};
+use super::plan::{Planned, Planner, Unit, UnitBytes};
 use super::scope::{Scope, Source};
 use super::space::Space;
 use super::targets::{self, Target, Unreadable};
@@ -34,8 +37,20 @@ pub const MAX_BLOCK_MATCH_BYTES: usize = 16 << 10;
 pub const MAX_WHOLE_BYTES: u64 = 256 << 20;
 /// Matches of one pattern that are told of one target.
 const MAX_MATCHES: usize = 10_000;
-/// A target whose rules take longer is given up.
+/// A target whose rules take longer is given up; of memory it is a second for each MiB more.
 const TIMEOUT: Duration = Duration::from_secs(300);
+/// After so many targets were given up, the others have less time.
+const MAX_GIVEN_UP: usize = 8;
+/// Which is this.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most zeros that files are filled up with to be scanned whole, in one scan. Evidence may claim many large files that are
+/// all hole; those behind it are scanned in blocks, which leaves holes out.
+const MAX_HOLE_BYTES: u64 = 1 << 30;
+/// Files from this size on are copied together one at a time.
+const LARGE_BYTES: u64 = 16 << 20;
+/// Blocks that a thread looks through at a time: first so many, then more.
+const FIRST_BLOCKS: usize = 4;
+const MAX_BLOCKS: usize = 64;
 /// Targets under way at once, for each thread.
 const TARGETS_PER_THREAD: usize = 8;
 /// Modules of YARA that are not built in.
@@ -76,6 +91,9 @@ pub struct YaraRules {
     infos: Vec<RuleInfo>,
     by_name: HashMap<(String, String), usize>,
     warnings: Vec<String>,
+    /// Whether matches of rules that do not hold can be listed: yara-x 1.22 counts private rules wrongly that it did not
+    /// have to look at, and global ones take others with them.
+    has_plain_rules: bool,
 }
 
 impl YaraRules {
@@ -106,9 +124,10 @@ impl YaraRules {
                 tags: rule.tags().map(|tag| tag.identifier().to_owned()).collect(),
             })
             .collect();
+        let has_plain_rules = !rules.iter().any(|rule| rule.is_private() || rule.is_global());
         let by_name =
             infos.iter().enumerate().map(|(nr, info)| ((info.namespace.clone(), info.name.clone()), nr)).collect();
-        Ok(YaraRules { rules, infos, by_name, warnings })
+        Ok(YaraRules { rules, infos, by_name, warnings, has_plain_rules })
     }
 
     /// All rules, in the order of their files.
@@ -165,7 +184,15 @@ pub fn scan(
 ) -> Result<(), Cancelled> {
     progress.stage("scanning");
     let total = targets::total_bytes(memory, scope);
-    let scan = Scan { rules, progress, total, done: AtomicU64::new(0) };
+    let scan = Scan {
+        rules,
+        progress,
+        total,
+        done: AtomicU64::new(0),
+        given_up: AtomicUsize::new(0),
+        hole_bytes: AtomicU64::new(0),
+        one_large: Mutex::new(()),
+    };
     let mut opened = targets::targets(memory, scope);
     let at_once = rayon::current_num_threads().max(1).saturating_mul(TARGETS_PER_THREAD);
     loop {
@@ -198,7 +225,7 @@ pub fn scan(
 struct Found {
     /// Start, length, rule, `$name`.
     hits: Vec<(u64, u64, usize, Option<String>)>,
-    absent: Vec<(std::ops::Range<u64>, Missing)>,
+    absent: Vec<Lost>,
     failure: Option<String>,
 }
 
@@ -207,6 +234,9 @@ struct Scan<'s> {
     progress: &'s dyn Progress,
     total: u64,
     done: AtomicU64,
+    given_up: AtomicUsize,
+    hole_bytes: AtomicU64,
+    one_large: Mutex<()>,
 }
 
 impl<'s> Scan<'s> {
@@ -218,12 +248,44 @@ impl<'s> Scan<'s> {
         match (size, &target.space) {
             // A program in a memfd is a file as well, also where a process maps all of it.
             (Some(size), Space::Object { pagemap, .. })
-                if size <= MAX_WHOLE_BYTES && target.source == Source::Memfd =>
+                if self.may_be_whole(&target.space, size) && target.source == Source::Memfd =>
             {
                 self.whole(&Space::Object { pagemap, size, without: Vec::new() }, size)
             }
-            (Some(size), space) if size <= MAX_WHOLE_BYTES => self.whole(space, size),
+            (Some(size), space) if self.may_be_whole(space, size) => self.whole(space, size),
             (_, space) => self.in_blocks(scanner, space),
+        }
+    }
+
+    /// Whether a file is scanned whole: it is not too large, and its holes are among those that may be filled.
+    fn may_be_whole(&self, space: &Space<'_>, size: u64) -> bool {
+        if size > MAX_WHOLE_BYTES {
+            return false;
+        }
+        let stored = match space {
+            Space::Pieces { pieces, .. } => pieces.iter().map(|(_, bytes, _)| bytes.len() as u64).sum(),
+            Space::Object { pagemap, .. } => {
+                let stored = pagemap.runs.iter().filter(|run| run.stored.is_some() || run.flags.is_in_parent());
+                let ranges = stored.map(|run| pagemap.range(run));
+                ranges.map(|range| range.end.0 - range.start.0).fold(0, u64::saturating_add)
+            }
+            Space::Memory { .. } => size,
+        };
+        let holes = size.saturating_sub(stored);
+        holes <= stored || self.hole_bytes.fetch_add(holes, Relaxed).saturating_add(holes) <= MAX_HOLE_BYTES
+    }
+
+    fn timeout(&self) -> Duration {
+        if self.given_up.load(Relaxed) < MAX_GIVEN_UP { TIMEOUT } else { SHORT_TIMEOUT }
+    }
+
+    fn failure(&self, error: &ScanError, timeout: Duration) -> String {
+        match error {
+            ScanError::Timeout => {
+                self.given_up.fetch_add(1, Relaxed);
+                format!("the rules took longer than {} seconds", timeout.as_secs())
+            }
+            error => error.to_string(),
         }
     }
 
@@ -235,12 +297,13 @@ impl<'s> Scan<'s> {
     fn whole(&self, space: &Space<'_>, size: u64) -> Result<Found, Cancelled> {
         self.step(size)?;
         let mut found = Found::default();
+        let timeout = self.timeout();
         let scan = |start, bytes: &[u8], found: &mut Found| {
             let mut scanner = yara_x::Scanner::new(&self.rules.rules);
-            scanner.set_timeout(TIMEOUT).max_matches_per_pattern(MAX_MATCHES);
+            scanner.set_timeout(timeout).max_matches_per_pattern(MAX_MATCHES);
             match scanner.scan(bytes) {
                 Ok(results) => self.collect(&results, start, space, found),
-                Err(error) => found.failure = Some(failure(&error)),
+                Err(error) => found.failure = Some(self.failure(&error, timeout)),
             }
         };
         match space {
@@ -249,8 +312,11 @@ impl<'s> Scan<'s> {
                 pieces.iter().for_each(|(_, bytes, _)| scan(0, bytes, &mut found));
             }
             _ => {
+                // A panic of another thread leaves nothing behind that matters.
+                let one = (LARGE_BYTES <= size).then(|| self.one_large.lock().unwrap_or_else(PoisonError::into_inner));
                 let runs = gather(space, 0..size, &(0..size), &mut found.absent);
                 runs.iter().for_each(|(start, bytes)| scan(*start, bytes, &mut found));
+                drop(one);
             }
         }
         found.hits.sort();
@@ -260,47 +326,119 @@ impl<'s> Scan<'s> {
     fn in_blocks(&self, scanner: &mut blocks::Scanner<'s>, space: &Space<'_>) -> Result<Found, Cancelled> {
         let mut found = Found::default();
         let mut planner = Planner::new(MAX_BLOCK_MATCH_BYTES);
-        scanner.set_timeout(TIMEOUT).max_matches_per_pattern(MAX_MATCHES);
-        while let Some(planned) = planner.next(space) {
-            let unit = match planned {
-                Planned::Unit(unit) => unit,
-                Planned::Skipped(range, why) => {
-                    found.absent.push((range, why));
-                    continue;
+        let timeout = self.timeout().saturating_add(Duration::from_secs(stored_mib(space)));
+        scanner.set_timeout(timeout).max_matches_per_pattern(MAX_MATCHES);
+        if let Err(error) = start(scanner) {
+            found.failure = Some(self.failure(&error, timeout));
+            return Ok(found);
+        }
+        let threads = rayon::current_num_threads().max(1);
+        // Where most blocks match, looking first is work for nothing.
+        let (mut at_once, mut is_dense) = (FIRST_BLOCKS, threads == 1 || !self.rules.has_plain_rules);
+        loop {
+            let mut units = Vec::new();
+            while units.len() < at_once.saturating_mul(threads) {
+                match planner.next(space) {
+                    Some(Planned::Unit(unit)) => units.push(unit),
+                    Some(Planned::Skipped(range, why)) => found.absent.push((range, why)),
+                    None => break,
                 }
-            };
-            let len = unit.range.end - unit.range.start;
-            self.step(len)?;
-            // Blocks overlap by the longest match; what lies in both is found twice and told once.
-            let mut block = |start: u64, bytes: &[u8]| -> Result<(), ScanError> {
-                let base = usize::try_from(start).unwrap_or(usize::MAX);
-                scanner.scan(base, bytes).map(|_| ())
-            };
-            let scanned = match &unit.bytes {
-                UnitBytes::InPlace { buffer, from, ahead, .. } => {
-                    let end = from.saturating_add(usize::try_from(len).unwrap_or(0)).saturating_add(*ahead);
-                    block(unit.range.start, buffer.get(*from..end).unwrap_or_default())
+            }
+            if units.is_empty() {
+                break;
+            }
+            if !is_dense {
+                let all = units.len();
+                units = self.with_matches(space, units, timeout, &mut found)?;
+                is_dense = units.len() * 2 > all;
+                at_once = at_once.saturating_mul(2).min(MAX_BLOCKS);
+            } else {
+                units.iter().try_for_each(|unit| self.step(unit.range.end - unit.range.start))?;
+            }
+            for unit in &units {
+                self.step(0)?;
+                if let Err(error) = block(scanner, space, unit, &mut found.absent) {
+                    found.failure = Some(self.failure(&error, timeout));
+                    break;
                 }
-                UnitBytes::Gather { .. } => {
-                    let all = unit.range.start..unit.range.end.saturating_add(MAX_BLOCK_MATCH_BYTES as u64);
-                    let runs = gather(space, all, &unit.range, &mut found.absent);
-                    runs.iter().try_for_each(|(start, bytes)| block(*start, bytes))
-                }
-            };
-            if let Err(error) = scanned {
-                found.failure = Some(failure(&error));
+            }
+            if found.failure.is_some() {
                 break;
             }
         }
         match scanner.finish() {
             Ok(results) => self.collect(&results, 0, space, &mut found),
-            Err(error) => found.failure = Some(failure(&error)),
+            Err(error) => found.failure = Some(self.failure(&error, timeout)),
         }
         found.hits.sort();
         found.hits.dedup();
         found.absent.sort_by_key(|(range, _)| range.start);
         found.absent.dedup();
         Ok(found)
+    }
+
+    /// The units in which any pattern matches, found by all threads.
+    fn with_matches(
+        &self,
+        space: &Space<'_>,
+        units: Vec<Unit>,
+        timeout: Duration,
+        found: &mut Found,
+    ) -> Result<Vec<Unit>, Cancelled> {
+        let size = units.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
+        let parts: Vec<(Vec<bool>, Vec<Lost>)> = units
+            .par_chunks(size)
+            .map(|units| {
+                let mut scanner = blocks::Scanner::new(&self.rules.rules);
+                scanner.set_timeout(timeout).max_matches_per_pattern(MAX_MATCHES);
+                self.marked(&mut scanner, space, units)
+            })
+            .collect::<Result<_, Cancelled>>()?;
+        let mut marks = Vec::with_capacity(units.len());
+        for (part, absent) in parts {
+            marks.extend(part);
+            found.absent.extend(absent);
+        }
+        Ok(units.into_iter().zip(marks).filter_map(|(unit, is_marked)| is_marked.then_some(unit)).collect())
+    }
+
+    /// Of each unit whether a pattern of any rule matches in it.
+    fn marked(
+        &self,
+        scanner: &mut blocks::Scanner<'s>,
+        space: &Space<'_>,
+        units: &[Unit],
+    ) -> Result<(Vec<bool>, Vec<Lost>), Cancelled> {
+        let mut absent = Vec::new();
+        if start(scanner).is_err() {
+            return Ok((vec![true; units.len()], absent));
+        }
+        for unit in units {
+            self.step(unit.range.end - unit.range.start)?;
+            // The scanner of all units says what is wrong.
+            if block(scanner, space, unit, &mut absent).is_err() {
+                return Ok((vec![true; units.len()], absent));
+            }
+        }
+        let mut marks = vec![false; units.len()];
+        let Ok(results) = scanner.finish() else { return Ok((vec![true; units.len()], absent)) };
+        for rule in results.matching_rules().chain(results.non_matching_rules()) {
+            for matched in rule.patterns().include_private(true).flat_map(|pattern| pattern.matches()) {
+                let at = matched.range().start as u64;
+                // A block reaches into the next one, and may have found it there.
+                let after = units.partition_point(|unit| unit.range.start <= at);
+                let before = units.get(..after).unwrap_or_default();
+                for (nr, unit) in before.iter().enumerate().rev() {
+                    if unit.range.end.saturating_add(MAX_BLOCK_MATCH_BYTES as u64) <= at {
+                        break;
+                    }
+                    if let Some(mark) = marks.get_mut(nr) {
+                        *mark = true;
+                    }
+                }
+            }
+        }
+        Ok((marks, absent))
     }
 
     fn collect(&self, results: &ScanResults<'_, '_>, start: u64, space: &Space<'_>, found: &mut Found) {
@@ -325,11 +463,49 @@ impl<'s> Scan<'s> {
     }
 }
 
-fn failure(error: &ScanError) -> String {
-    match error {
-        ScanError::Timeout => format!("the rules took longer than {} seconds", TIMEOUT.as_secs()),
-        error => error.to_string(),
+/// What is not there of a target.
+type Lost = (Range<u64>, Missing);
+
+/// Begins with a block of nothing: a scanner that was given none fails when it comes to the conditions. Not at address 0,
+/// where it would look for what a file begins with.
+fn start(scanner: &mut blocks::Scanner<'_>) -> Result<(), ScanError> {
+    scanner.scan(1, b"").map(|_| ())
+}
+
+/// Gives a unit to a scanner. Blocks overlap by the longest match; what lies in two of them is found twice and told once.
+fn block(
+    scanner: &mut blocks::Scanner<'_>,
+    space: &Space<'_>,
+    unit: &Unit,
+    absent: &mut Vec<Lost>,
+) -> Result<(), ScanError> {
+    let mut scan = |start: u64, bytes: &[u8]| {
+        let base = usize::try_from(start).unwrap_or(usize::MAX);
+        scanner.scan(base, bytes).map(|_| ())
+    };
+    match &unit.bytes {
+        UnitBytes::InPlace { buffer, from, ahead, .. } => {
+            let len = usize::try_from(unit.range.end - unit.range.start).unwrap_or(0);
+            let end = from.saturating_add(len).saturating_add(*ahead);
+            scan(unit.range.start, buffer.get(*from..end).unwrap_or_default())
+        }
+        UnitBytes::Gather { .. } => {
+            let all = unit.range.start..unit.range.end.saturating_add(MAX_BLOCK_MATCH_BYTES as u64);
+            let runs = gather(space, all, &unit.range, absent);
+            runs.iter().try_for_each(|(start, bytes)| scan(*start, bytes))
+        }
     }
+}
+
+/// Memory that a process has in the evidence.
+fn stored_mib(space: &Space<'_>) -> u64 {
+    let Space::Memory { space, .. } = space else { return 0 };
+    let pages = space
+        .map()
+        .vmas
+        .iter()
+        .map(|vma| vma.pages.dumped.saturating_add(vma.pages.shared).saturating_add(vma.pages.parent));
+    pages.fold(0, u64::saturating_add).saturating_mul(space.page_size().bytes()) >> 20
 }
 
 fn emit(rules: &YaraRules, target: &Target<'_>, found: &Found, sink: &mut dyn YaraSink) -> ControlFlow<()> {
@@ -346,4 +522,37 @@ fn emit(rules: &YaraRules, target: &Target<'_>, found: &Found, sink: &mut dyn Ya
         sink.found(&YaraHit { rule, pattern: pattern.as_deref(), hit })?;
     }
     ControlFlow::Continue(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::base::Silent;
+
+    #[test]
+    fn files_that_claim_to_be_large_and_are_holes_are_filled_up_to_a_sum() {
+        let file = RuleFile { name: "r".into(), source: b"rule r { condition: filesize > 0 }".to_vec(), dir: None };
+        let rules = YaraRules::compile(&[file]).unwrap();
+        let scan = Scan {
+            rules: &rules,
+            progress: &Silent,
+            total: 0,
+            done: AtomicU64::new(0),
+            given_up: AtomicUsize::new(0),
+            hole_bytes: AtomicU64::new(0),
+            one_large: Mutex::new(()),
+        };
+        let of = |stored: usize, size| Space::Pieces { pieces: vec![(0, Bytes::from(vec![1; stored]), None)], size };
+        let is_whole = |stored, size| scan.may_be_whole(&of(stored, size), size);
+        assert!(is_whole(1 << 20, 1 << 20) && !is_whole(0, MAX_WHOLE_BYTES + 1));
+        let whole = (0..100).filter(|_| is_whole(10, 200 << 20)).count();
+        assert_eq!(whole as u64, MAX_HOLE_BYTES / (200 << 20));
+        // Files that are there are scanned whole all the same.
+        assert!(is_whole(1 << 20, 3 << 19));
+        assert_eq!(scan.timeout(), TIMEOUT);
+        (0..MAX_GIVEN_UP).for_each(|_| drop(scan.failure(&ScanError::Timeout, TIMEOUT)));
+        assert_eq!(scan.timeout(), SHORT_TIMEOUT);
+    }
 }

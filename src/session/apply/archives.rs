@@ -231,6 +231,7 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
     if let BaseState::Opening { job, .. } = closed.base {
         effects.push(Effect::CancelJob(job));
     }
+    effects.extend(closed.sandbox.jobs().map(Effect::CancelJob));
     // Whoever closes an early look does not want the rest.
     effects.extend(closed.arriving.map(Effect::CancelJob));
     effects

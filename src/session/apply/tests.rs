@@ -1,17 +1,21 @@
 //! What commands do to the model, on the bundled sample.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
+use crate::sandbox::microvm::{Event, Order};
+use crate::sandbox::plan::{self, Config, Danger, NetworkMode, Processor, Rule};
+use crate::session::sandbox::{Ended, Parts, Phase, Planned};
 use crate::session::search::hits::tests::hit;
 use crate::session::search::{Query, QueryKind, SearchState};
 use crate::session::{
-    ArchivesCommand, BookmarksCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState, JobEnd,
-    JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind, ProcessTab,
-    Requested, SearchCommand, SearchId, SearchNews, SearchRequest, Target, Theme, ViewCommand, apply, sample,
+    ArchiveId, ArchivesCommand, BookmarksCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState,
+    JobEnd, JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind,
+    ProcessTab, Requested, SandboxCommand, SearchCommand, SearchId, SearchNews, SearchRequest, Target, Theme,
+    ViewCommand, apply, sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -347,4 +351,84 @@ fn closing_the_archive_stops_its_searches() {
     let (_, job) = start_search(&mut model, "x");
     let effects = apply(&mut model, ArchivesCommand::CloseActive.into());
     assert!(effects.iter().any(|effect| matches!(effect, Effect::CancelJob(cancelled) if *cancelled == job)));
+}
+
+fn plan_of(checkpoint: &checkpoint::Checkpoint) -> Planned {
+    let config = Config { rootfs: None, memory_mib: 256, cpus: 1, max_seconds: 60, network: NetworkMode::None };
+    let plan = plan::make(checkpoint, None, &config);
+    let review = plan::review(&plan, checkpoint, None, Processor::Emulated, crate::decode::Arch::X86);
+    Planned { plan, review }
+}
+
+/// The job that an effect starts.
+#[track_caller]
+fn started(effects: &[Effect]) -> JobId {
+    let jobs = effects.iter().filter_map(|effect| match effect {
+        Effect::StartJob { id, .. } => Some(*id),
+        _ => None,
+    });
+    jobs.last().unwrap_or_else(|| panic!("{effects:?}"))
+}
+
+/// A model whose sandbox is ready, with a plan that has a danger.
+fn model_with_plan() -> (Model, ArchiveId) {
+    let mut model = model_with(&["/e/a.tar"]);
+    let archive = model.active().unwrap().id();
+    let job = started(&apply(&mut model, SandboxCommand::Check.into()));
+    let there = || Ok("there".to_owned());
+    let parts = Arc::new(Parts { bundle: there(), qemu: there(), guest: there(), may_have_kvm: false });
+    let _ = apply(&mut model, SandboxCommand::Checked { job, parts }.into());
+    let job = started(&apply(&mut model, SandboxCommand::Plan(archive).into()));
+    assert!(apply(&mut model, SandboxCommand::Plan(archive).into()).is_empty(), "one plan at a time");
+    let mut planned = plan_of(model.active().unwrap().checkpoint());
+    let danger =
+        Danger { id: "hooks@spec.dump:/hooks/0".into(), rule: Rule::Hooks, what: "runs x".into(), allowed: false };
+    planned.review.dangers.list.push(danger);
+    let _ = apply(&mut model, SandboxCommand::Planned { archive, job, planned: Arc::new(planned) }.into());
+    (model, archive)
+}
+
+#[test]
+fn nothing_runs_before_its_dangers_are_allowed() {
+    let (mut model, archive) = model_with_plan();
+    assert!(apply(&mut model, SandboxCommand::Start(archive).into()).is_empty());
+    let allow = |is_allowed| SandboxCommand::Allow { archive, danger: "hooks@spec.dump:/hooks/0".into(), is_allowed };
+    let _ = apply(&mut model, allow(true).into());
+    let _ = apply(&mut model, allow(false).into());
+    assert!(apply(&mut model, SandboxCommand::Start(archive).into()).is_empty());
+    let _ = apply(&mut model, allow(true).into());
+    let effects = apply(&mut model, SandboxCommand::Start(archive).into());
+    assert!(matches!(effects.last(), Some(Effect::StartJob { work: JobWork::RunSandbox { .. }, .. })), "{effects:?}");
+    assert!(apply(&mut model, SandboxCommand::Start(archive).into()).is_empty(), "one machine for an archive");
+}
+
+#[test]
+fn a_run_takes_orders_and_ends_with_its_archive() {
+    let (mut model, archive) = model_with_plan();
+    let allow = SandboxCommand::Allow { archive, danger: "hooks@spec.dump:/hooks/0".into(), is_allowed: true };
+    let _ = apply(&mut model, allow.into());
+    let job = started(&apply(&mut model, SandboxCommand::Start(archive).into()));
+    let event = Box::new(Event::Restored { at_ms: 9000, took_ms: 5000 });
+    let _ = apply(&mut model, SandboxCommand::Happened { archive, job, event }.into());
+    let effects = apply(&mut model, SandboxCommand::Pause { archive, is_paused: true }.into());
+    assert!(
+        matches!(effects.as_slice(), [Effect::OrderSandbox { job: told, order: Order::Pause }] if *told == job),
+        "{effects:?}"
+    );
+    assert!(model.active().unwrap().sandbox().run().unwrap().is_paused());
+    let effects = apply(&mut model, ArchivesCommand::CloseActive.into());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::CancelJob(cancelled) if *cancelled == job)));
+}
+
+#[test]
+fn a_machine_that_fails_is_told_by_the_panel() {
+    let (mut model, archive) = model_with_plan();
+    let allow = SandboxCommand::Allow { archive, danger: "hooks@spec.dump:/hooks/0".into(), is_allowed: true };
+    let _ = apply(&mut model, allow.into());
+    let job = started(&apply(&mut model, SandboxCommand::Start(archive).into()));
+    let _ = apply(&mut model, JobsCommand::Ended { id: job, end: JobEnd::Failed("no QEMU".into()) }.into());
+    let run = model.active().unwrap().sandbox().run().unwrap();
+    assert_eq!(run.phase(), &Phase::Ended(Ended::Failed("no QEMU".into())));
+    assert_eq!(run.lines().back().unwrap().text, "no QEMU");
+    assert!(model.notifications().is_empty());
 }

@@ -47,6 +47,15 @@ impl Sandbox {
     pub fn is_running(&self) -> bool {
         self.run().is_some_and(SandboxRun::is_running)
     }
+
+    /// Jobs that work for it.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = JobId> {
+        let making = match self.plan {
+            PlanState::Making(job) => Some(job),
+            _ => None,
+        };
+        making.into_iter().chain(self.run().filter(|run| run.is_running()).map(|run| run.job))
+    }
 }
 
 /// What the analyst sets for a run.

@@ -7,7 +7,7 @@ use egui::{RichText, Ui};
 
 use crate::base::{Issue, escape_controls};
 use crate::checkpoint::Checkpoint;
-use crate::session::{BaseState, Command, OpenArchive, Target};
+use crate::session::{ArchiveId, BaseState, Command, OpenArchive, Target};
 use crate::ui::icons;
 use crate::ui::tokens::{Tokens, Tone};
 use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, detail_page, empty_state, tab_strip};
@@ -19,6 +19,8 @@ pub struct IssuesState {
     table: TableState,
     base: TableState,
     seen: Option<Target>,
+    /// The memory whose base image was taken in last.
+    version: Option<(ArchiveId, u32)>,
 }
 
 impl IssuesState {
@@ -49,6 +51,11 @@ pub fn issues_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut IssuesState) ->
         ("Cannot be shown", checkpoint.coverage.len()),
         ("Base image", base.len()),
     ];
+    // Who has just attached an image comes for what is wrong with it.
+    let version = (archive.id(), archive.memory_version());
+    if state.version.replace(version) != Some(version) && !base.is_empty() {
+        state.tab = 2;
+    }
     let nr_tabs = if base.is_empty() { 2 } else { 3 };
     state.tab = tab_strip(ui, tabs.get(..nr_tabs).unwrap_or(&tabs), state.tab.min(nr_tabs - 1));
     match state.tab {

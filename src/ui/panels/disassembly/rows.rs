@@ -282,7 +282,7 @@ impl Drawing<'_> {
             let color = if is_mapped { tokens.accent } else { tokens.muted };
             let end = self.put_words_mono(at, row, &comment, color);
             link.max.x = end.min(visible.right());
-            link.min.x = link.min.x + self.columns.char_width * (MNEMONIC as f32 - 1.0);
+            link.min.x += self.columns.char_width * (MNEMONIC as f32 - 1.0);
             if is_mapped && link.is_positive() {
                 let id = ui.scope_id().with(("target", line.addr.0));
                 let response = ui.interact(link, id, Sense::click());

@@ -101,16 +101,12 @@ impl View {
 
     /// Moves the cursor by so many rows that it can stand on.
     pub(super) fn step(&mut self, listing: &Listing<'_>, by: isize) {
-        let Some(mut at) = self.cursor else { return };
-        for _ in 0..by.unsigned_abs() {
-            let next = if by > 0 { after(listing, at) } else { before(listing, at) };
-            match next {
-                Some(next) => at = next,
-                None => break,
-            }
-        }
-        self.cursor = Some(at);
-        self.keep_in_view(listing, at);
+        let Some(at) = self.cursor else { return };
+        let nr = by.unsigned_abs();
+        let to = if by > 0 { after(listing, at, nr) } else { before(listing, at, nr) };
+        let to = to.unwrap_or(at);
+        self.cursor = Some(to);
+        self.keep_in_view(listing, to);
     }
 
     /// Scrolls with as little movement as possible until a row is in view.
@@ -133,17 +129,19 @@ impl View {
     }
 }
 
-/// The next row that a cursor can stand on.
-fn after(listing: &Listing<'_>, at: VirtAddr) -> Option<VirtAddr> {
-    let rows = listing.rows_from(Spot { addr: at, part: 0 }, NEAR);
-    rows.iter().map(|(_, row)| row).filter(|row| row.has_content()).map(|row| row.range().start).find(|next| at < *next)
+/// So many rows on that a cursor can stand on, or as many as there are.
+fn after(listing: &Listing<'_>, at: VirtAddr, nr: usize) -> Option<VirtAddr> {
+    let rows = listing.rows_from(Spot { addr: at, part: 0 }, nr + nr / 2 + NEAR);
+    let starts = rows.iter().filter(|(_, row)| row.has_content()).map(|(_, row)| row.range().start);
+    starts.filter(|start| at < *start).take(nr).last()
 }
 
-fn before(listing: &Listing<'_>, at: VirtAddr) -> Option<VirtAddr> {
-    let first = listing.spot_before(Spot { addr: at, part: 0 }, NEAR);
-    let rows = listing.rows_from(first, NEAR);
-    let starts = rows.iter().map(|(_, row)| row).filter(|row| row.has_content()).map(|row| row.range().start);
-    starts.filter(|start| *start < at).last()
+fn before(listing: &Listing<'_>, at: VirtAddr, nr: usize) -> Option<VirtAddr> {
+    let wanted = nr + nr / 2 + NEAR;
+    let first = listing.spot_before(Spot { addr: at, part: 0 }, wanted);
+    let rows = listing.rows_from(first, wanted);
+    let starts = rows.iter().rev().filter(|(_, row)| row.has_content()).map(|(_, row)| row.range().start);
+    starts.filter(|start| *start < at).take(nr).last()
 }
 
 /// Views of other processes, the last left last.

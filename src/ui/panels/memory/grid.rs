@@ -287,13 +287,17 @@ fn structure_label(fields: &[Field], first: &Field) -> String {
     const TELLING: [&str; 5] = ["p_type", "l_name", "sin_addr", "sin6_addr", "sun_path"];
     let own =
         fields.iter().filter(|field| field.structure == first.structure && field.range.start >= first.range.start);
-    let telling = own.filter(|field| TELLING.contains(&field.name)).map(|field| match field.structure {
+    let mut telling = own.filter(|field| TELLING.contains(&field.name)).map(|field| match field.structure {
         // The address of the name says less than the name.
         Structure::LinkMap(_) => field.value.split_once(' ').map_or(field.value.as_str(), |(_, name)| name),
         _ => field.value.as_str(),
     });
-    let telling = telling.take(1).map(|value| format!(" {value}")).collect::<String>();
-    format!("{}{telling}", first.structure)
+    let telling = telling.next().unwrap_or_default();
+    match first.structure {
+        Structure::ProgramHeader(nr) => format!("{telling}, header {nr}"),
+        structure if telling.is_empty() => structure.to_string(),
+        structure => format!("{structure} {telling}"),
+    }
 }
 
 struct Drawing<'a> {
@@ -321,7 +325,7 @@ impl Drawing<'_> {
             return x;
         }
         let mut job = LayoutJob::simple_singleline(text.to_owned(), tokens::small_font(), color);
-        job.wrap.max_width = width;
+        job.wrap = egui::text::TextWrapping::truncate_at_width(width);
         let galley = self.painter.layout_job(job);
         let end = x + galley.size().x;
         self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, color);

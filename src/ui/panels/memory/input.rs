@@ -152,6 +152,10 @@ fn press(
             state.side.is_open = true;
             return;
         }
+        Key::D if modifiers.is_none() => {
+            let code = state.view.cursor.map(|addr| Target::Code { pid: shown.pid, addr });
+            return commands.extend(code.map(Command::go));
+        }
         Key::Escape => {
             if state.view.anchor.take().is_none() {
                 response.surrender_focus();
@@ -195,6 +199,11 @@ fn menu(
                 commands.extend(follow(shown, &state.view));
                 chosen = true;
             }
+        }
+        let row = ListRow::new("Disassemble here").icon(icons::CODE, Default::default()).trailing("D").flat();
+        if row.show(ui).response.clicked() {
+            commands.push(Command::go(Target::Code { pid: shown.pid, addr: at }));
+            chosen = true;
         }
         let label = if shown.bookmark_at(at).is_some() { "Remove bookmark" } else { "Bookmark" };
         if ListRow::new(label)

@@ -87,7 +87,7 @@ pub fn search_ui(ui: &mut Ui, archive: &OpenArchive, jobs: &[JobRow], state: &mu
         }
         let is_secret = session.request().query.kind == QueryKind::Secrets;
         let reveals = is_secret.then_some(&mut state.reveals);
-        sessions::head_ui(ui, session, jobs, &mut state.filter, reveals, &mut commands);
+        sessions::head_ui(ui, archive, session, jobs, &mut state.filter, reveals, &mut commands);
         let hides = is_secret && !state.reveals;
         hits::hits_ui(ui, archive, session, &mut state.tree, hides, &mut commands);
     });

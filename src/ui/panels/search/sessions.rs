@@ -2,9 +2,11 @@
 
 use egui::{Align, Label, Layout, ProgressBar, RichText, Ui};
 
+use crate::memory::Missing;
 use crate::session::search::{QueryKind, SearchSession, SearchState, Searches};
-use crate::session::{Command, JobRow, SearchCommand};
+use crate::session::{Command, JobRow, OpenArchive, SearchCommand};
 use crate::ui::icons::{self, Icon};
+use crate::ui::panels::base::attach_base_link;
 use crate::ui::text::{bytes, counted, grouped, micros};
 use crate::ui::tokens::{self, ROW_HEIGHT, SPACE_S, SPACE_XS, Tokens, Tone};
 use crate::ui::widgets::{FilterBox, ListRow, icon_button, paint_icon, toggle_button};
@@ -94,6 +96,7 @@ fn menu_row(ui: &mut Ui, icon: Icon, label: &str, command: SearchCommand, comman
 /// What was searched for, how far it is, what could not be searched; filter and buttons.
 pub(super) fn head_ui(
     ui: &mut Ui,
+    archive: &OpenArchive,
     session: &SearchSession,
     jobs: &[JobRow],
     filter: &mut String,
@@ -166,7 +169,12 @@ pub(super) fn head_ui(
         note_ui(ui, icons::ISSUE, tokens.warning, note);
     }
     if let Some(line) = session.skipped().line() {
-        note_ui(ui, icons::GAP, tokens.warning, &format!("Not searched: {line}"));
+        let has_files = session.skipped().has_missing(Missing::FilePage);
+        note_with_ui(ui, icons::GAP, tokens.warning, &format!("Not searched: {line}"), |ui| {
+            if has_files {
+                attach_base_link(ui, archive, commands);
+            }
+        });
     }
     let y = ui.cursor().top() - 0.5;
     ui.painter().hline(ui.max_rect().x_range(), y, egui::Stroke::new(1.0, tokens.line));
@@ -174,6 +182,11 @@ pub(super) fn head_ui(
 
 /// Something to know, on one line; all of it under the pointer.
 pub(super) fn note_ui(ui: &mut Ui, icon: Icon, color: egui::Color32, text: &str) {
+    note_with_ui(ui, icon, color, text, |_| {});
+}
+
+/// As [`note_ui`], with something to press at the right.
+fn note_with_ui(ui: &mut Ui, icon: Icon, color: egui::Color32, text: &str, trailing: impl FnOnce(&mut Ui)) {
     let text = crate::base::escape_controls(text.trim()).into_owned();
     ui.horizontal(|ui| {
         ui.set_min_height(ROW_HEIGHT - 2.0);
@@ -181,8 +194,14 @@ pub(super) fn note_ui(ui: &mut Ui, icon: Icon, color: egui::Color32, text: &str)
         ui.add_space(SPACE_S);
         let (rect, _) = ui.allocate_exact_size(egui::vec2(16.0, 18.0), egui::Sense::hover());
         paint_icon(ui, rect, icon, 13.0, color);
-        let note = RichText::new(&text).font(tokens::small_font()).color(Tokens::get(ui).muted);
-        ui.add(Label::new(note).truncate()).on_hover_text(text.replace("; ", "\n"));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.add_space(SPACE_S);
+            trailing(ui);
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                let note = RichText::new(&text).font(tokens::small_font()).color(Tokens::get(ui).muted);
+                ui.add(Label::new(note).truncate()).on_hover_text(text.replace("; ", "\n"));
+            });
+        });
     });
 }
 

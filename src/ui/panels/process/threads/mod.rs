@@ -20,7 +20,7 @@ use crate::ui::widgets::{Cell, Column, Loading, Table, TableRows, TableState};
 use stack::Stacks;
 
 /// From this width on registers stand beside the stack, in points.
-const BESIDE: f32 = 760.0;
+const BESIDE: f32 = 860.0;
 /// Least and largest width of the registers beside a stack, in points.
 const REGISTERS_WIDTH: (f32, f32) = (400.0, 620.0);
 

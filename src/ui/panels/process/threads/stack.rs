@@ -19,7 +19,7 @@ use crate::ui::widgets::{Loading, icon_button, link_mono, mono_text, paint_icon,
 /// Height of the row of a frame, in points.
 const ROW: f32 = 37.0;
 /// Where the name of a frame begins, in points.
-const NAME: f32 = 148.0;
+const NAME: f32 = 130.0;
 
 /// What is known of the stacks of a process.
 pub(super) enum Stacks {

@@ -1,0 +1,305 @@
+//! Checkpoint images pushed: to Debian's registry, read back by skopeo, and to one that gives tokens.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail; it starts registries and reads what they keep"
+)]
+
+mod cli;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cli::cryoscope;
+use cryoscope::base::{Cancelled, Progress, Silent};
+use cryoscope::checkpoint;
+use cryoscope::evidence::{Evidence, OpenOptions};
+use cryoscope::sandbox::handover::HandoverError;
+use cryoscope::sandbox::handover::auth::Credentials;
+use cryoscope::sandbox::handover::image::{self, Config, Image, Packing};
+use cryoscope::sandbox::handover::reference::Reference;
+use cryoscope::sandbox::handover::registry::push;
+use cryoscope::sandbox::plan::lint;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const USER: &str = "analyst";
+const PASSWORD: &str = "open-sesame";
+/// bcrypt of the password.
+const HTPASSWD: &str = "analyst:$2b$04$VBI/Ftx6klZEPOn02Cyexuw6nPr16hAd2q2ILyO9t413zIDzK19c.\n";
+
+fn fixture(name: &str) -> String {
+    format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Debian's registry on a port of its own; ends with the value.
+struct Registry {
+    child: Child,
+    address: String,
+    dir: TempDir,
+}
+
+impl Registry {
+    fn start(with_password: bool) -> Registry {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let at = dir.path().display();
+        fs::write(dir.path().join("htpasswd"), HTPASSWD).unwrap();
+        let auth = if with_password {
+            format!("auth: {{htpasswd: {{realm: x, path: {at}/htpasswd}}}}\n")
+        } else {
+            String::new()
+        };
+        let config = format!(
+            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {at}/storage}}}}\n\
+             http: {{addr: \"{address}\"}}\n{auth}"
+        );
+        fs::write(dir.path().join("config.yml"), config).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(dir.path().join("config.yml"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is installed: make test-packages");
+        let registry = Registry { child, address, dir };
+        for _ in 0..200 {
+            if TcpStream::connect(&registry.address).is_ok() {
+                return registry;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the registry does not listen on {}", registry.address);
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn image_of(name: &str, options: &OpenOptions) -> Image {
+    let evidence = Evidence::open(Path::new(&fixture(name)), options, &Silent).unwrap();
+    let checkpoint = checkpoint::load(&evidence, options, &Silent).unwrap().remove(0);
+    let config = Config { output: None, force: false, packing: Packing::Gzip, reference: None };
+    image::write(&checkpoint, &lint(&checkpoint), &config, options, &Silent).unwrap()
+}
+
+fn options(dir: &TempDir) -> OpenOptions {
+    OpenOptions { cache_dir: Some(dir.path().join("cache")), ..OpenOptions::default() }
+}
+
+fn skopeo(args: &[&str]) -> Vec<u8> {
+    let ran = Command::new("skopeo").args(args).output().expect("skopeo is installed: make test-packages");
+    assert!(ran.status.success(), "{args:?} {}", String::from_utf8_lossy(&ran.stderr));
+    ran.stdout
+}
+
+#[test]
+fn a_real_registry_takes_the_push_and_skopeo_reads_it_back() {
+    let registry = Registry::start(false);
+    for (name, tag) in
+        [("counter.tar.zst", "podman"), ("crio-crun-loop.tar", "cri-o"), ("containerd-runc-loop.tar", "1")]
+    {
+        let reference = format!("{}/forensics/checkpoint:{tag}", registry.address);
+        let words = ["sandbox", "hand-over", &fixture(name), "--to", "oci", "--push", &reference, "--json"];
+        let ran = cryoscope(&words);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let report: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(report["pushed"]["blobs_sent"], 2, "{name}");
+        let again: Value = serde_json::from_str(&cryoscope(&words).out).unwrap();
+        assert_eq!(again["pushed"]["blobs_sent"], 0, "{name}");
+
+        let from = format!("docker://{reference}");
+        let raw: Value = serde_json::from_slice(&skopeo(&["inspect", "--tls-verify=false", "--raw", &from])).unwrap();
+        assert_eq!(raw["annotations"], report["image"]["annotations"], "{name}");
+        let back = registry.dir.path().join(tag);
+        skopeo(&["copy", "-q", "--src-tls-verify=false", &from, &format!("oci:{}:x", back.display())]);
+        let index: Value = serde_json::from_slice(&fs::read(back.join("index.json")).unwrap()).unwrap();
+        assert_eq!(index["manifests"][0]["digest"], report["image"]["manifest_digest"], "{name}");
+        let container = |archive: &str| {
+            let told: Value = serde_json::from_str(&cryoscope(&["inspect", "--json", archive]).out).unwrap();
+            (told["container"]["id"].clone(), told["processes"].clone())
+        };
+        assert_eq!(container(back.to_str().unwrap()), container(&fixture(name)), "{name}");
+    }
+    // The Pod names the image by its digest.
+    let reference = format!("{}/forensics/loop:1", registry.address);
+    let ran = cryoscope(&["sandbox", "hand-over", &fixture("crio-crun-loop.tar"), "--to", "pod", "--push", &reference]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains(&format!("image: \"{}/forensics/loop@sha256:", registry.address)), "{}", ran.out);
+    // Nothing is pushed for a file that would not be written.
+    let (out, reference) = (registry.dir.path().join("config.yml"), format!("{}/forensics/not:1", registry.address));
+    let words = ["sandbox", "hand-over", &fixture("crio-crun-loop.tar"), "--to", "pod", "--push", &reference, "-o"];
+    let ran = cryoscope(&[&words[..], &[out.to_str().unwrap()]].concat());
+    assert!(ran.code == 2 && ran.err.contains("exists; --force"), "{}", ran.err);
+    assert!(!registry.dir.path().join("storage/docker/registry/v2/repositories/forensics/not").exists());
+}
+
+#[test]
+fn credentials_open_a_registry_and_are_never_shown() {
+    let registry = Registry::start(true);
+    let reference = format!("{}/forensics/counter:1", registry.address);
+    let push = |envs: &[(&str, &str)], more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
+        command.args(["sandbox", "hand-over", &fixture("crio-crun-loop.tar"), "--to", "oci", "--push", &reference]);
+        command.args(more).env_remove("CRYOSCOPE_REGISTRY_USERNAME").env_remove("CRYOSCOPE_REGISTRY_PASSWORD");
+        let ran = command.envs(envs.iter().copied()).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(!said.contains(PASSWORD) && !said.contains("YW5hbHlzdD"), "{said}");
+        (ran.status.code(), said)
+    };
+    let (code, said) = push(&[], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--username") && said.contains("CRYOSCOPE_REGISTRY_PASSWORD"), "{said}");
+    let password = "CRYOSCOPE_REGISTRY_PASSWORD";
+    assert_eq!(push(&[(password, "wrong")], &["--username", USER]).0, Some(2));
+    assert_eq!(push(&[(password, PASSWORD), ("CRYOSCOPE_REGISTRY_USERNAME", USER)], &["--json"]).0, Some(0));
+    assert_eq!(push(&[(password, PASSWORD)], &["--username", USER]).0, Some(0));
+    let creds = format!("{USER}:{PASSWORD}");
+    skopeo(&["inspect", "--tls-verify=false", "--creds", &creds, &format!("docker://{reference}")]);
+}
+
+/// Stops when so many bytes are done.
+struct StopAt(AtomicU64);
+
+impl Progress for StopAt {
+    fn step(&self, done: u64, _total: Option<u64>) -> Result<(), Cancelled> {
+        if self.0.load(Ordering::Relaxed) <= done { Err(Cancelled) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn stop_ends_writing_and_pushing_and_leaves_nothing() {
+    let registry = Registry::start(false);
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(&dir);
+    let reference = Reference::parse(&format!("{}/a/b:c", registry.address)).unwrap();
+    let image = image_of("counter.tar.zst", &options);
+    let stop = StopAt(AtomicU64::new(image.layer.size_bytes / 2));
+    assert!(matches!(push(&image, &reference, None, &stop), Err(HandoverError::Cancelled(_))));
+    let manifests = registry.dir.path().join("storage/docker/registry/v2/repositories/a/b/_manifests");
+    assert!(!manifests.exists(), "a manifest was pushed");
+    assert_eq!(push(&image, &reference, None, &Silent).unwrap().nr_sent, 2);
+    assert!(manifests.exists());
+    drop(image);
+    assert_eq!(fs::read_dir(dir.path().join("cache")).unwrap().count(), 0, "the image that was only pushed is gone");
+
+    let evidence = Evidence::open(Path::new(&fixture("counter.tar.zst")), &options, &Silent).unwrap();
+    let checkpoint = checkpoint::load(&evidence, &options, &Silent).unwrap().remove(0);
+    for name in ["out/image.tar", "out/layout"] {
+        let out = dir.path().join(name);
+        let config = Config { output: Some(&out), force: false, packing: Packing::Gzip, reference: None };
+        let stop = StopAt(AtomicU64::new(1 << 20));
+        let written = image::write(&checkpoint, &lint(&checkpoint), &config, &options, &stop);
+        assert!(matches!(written, Err(HandoverError::Cancelled(_))), "{name}");
+    }
+    assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 0);
+}
+
+/// A registry that wants tokens, and uploads to another place. Keeps the first line and the authorization of what is asked.
+fn token_registry() -> (String, Arc<Mutex<Vec<String>>>) {
+    let (own, elsewhere) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = own.local_addr().unwrap().to_string();
+    let other = elsewhere.local_addr().unwrap().to_string();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for listener in [own, elsewhere] {
+        let (address, other, seen) = (address.clone(), other.clone(), Arc::clone(&seen));
+        let serve = move || {
+            for stream in listener.incoming() {
+                answer(stream.unwrap(), &address, &other, &seen);
+            }
+        };
+        std::thread::Builder::new().name("registry".into()).spawn(serve).unwrap();
+    }
+    (address, seen)
+}
+
+fn answer(stream: TcpStream, address: &str, other: &str, seen: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(&stream);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
+            break;
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    let header = |name: &str| {
+        let found = lines.iter().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}: ")));
+        found.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned())
+    };
+    let len: u64 = header("content-length").map_or(0, |len| len.parse().unwrap());
+    let body = std::io::copy(&mut reader.take(len), &mut std::io::sink()).unwrap();
+    let authorization = header("authorization");
+    let request = lines.first().cloned().unwrap_or_default();
+    seen.lock().unwrap().push(format!("{request} {} {body}", authorization.as_deref().unwrap_or("nobody")));
+    let (status, more, text) = if request.starts_with("GET /token") {
+        ("200 OK", String::new(), r#"{"token":"t0k3n"}"#)
+    } else if request.contains("/elsewhere") {
+        ("201 Created", String::new(), "")
+    } else if authorization.as_deref() != Some("Bearer t0k3n") {
+        let ask = format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"s\"\r\n");
+        ("401 Unauthorized", ask, "")
+    } else if request.starts_with("POST") {
+        ("202 Accepted", format!("Location: http://{other}/elsewhere?x=1\r\n"), "")
+    } else if request.starts_with("PUT") {
+        ("201 Created", String::new(), "")
+    } else {
+        ("404 Not Found", String::new(), "")
+    };
+    let head = format!("HTTP/1.1 {status}\r\n{more}Content-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+    let _ = (&stream).write_all(head.as_bytes());
+}
+
+#[test]
+fn tokens_are_fetched_and_go_to_the_registry_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image_of("crio-crun-loop.tar", &options(&dir));
+    let (address, seen) = token_registry();
+    let reference = Reference::parse(&format!("{address}/a:1")).unwrap();
+    push(&image, &reference, Some(&Credentials::new(USER, PASSWORD)), &Silent).unwrap();
+    let seen = seen.lock().unwrap();
+    let basic: Vec<&String> = seen.iter().filter(|line| line.contains("Basic ")).collect();
+    assert_eq!(basic.len(), 1, "{seen:#?}");
+    assert!(basic[0].starts_with("GET /token?service=s&scope=repository%3Aa%3Apull%2Cpush "), "{basic:?}");
+    let elsewhere: Vec<&String> =
+        seen.iter().filter(|line| line.starts_with("PUT /elsewhere?x=1&digest=sha256%3A")).collect();
+    assert_eq!(elsewhere.len(), 2, "{seen:#?}");
+    assert!(elsewhere.iter().all(|line| line.contains(" nobody ")), "{elsewhere:?}");
+    assert!(elsewhere[0].ends_with(&format!(" {}", image.layer.size_bytes)), "{elsewhere:?}");
+    let last = format!("PUT /v2/a/manifests/1 HTTP/1.1 Bearer t0k3n {}", image.manifest_bytes.len());
+    assert_eq!(seen.last(), Some(&last));
+}
+
+#[test]
+fn what_a_registry_says_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image_of("crio-crun-loop.tar", &options(&dir));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reference = Reference::parse(&format!("{}/a:1", listener.local_addr().unwrap())).unwrap();
+    let serve = move || {
+        for (nr, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let body = "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\\u001b[2J room\"}]}";
+            let status = if nr == 0 { "404 Not Found" } else { "507 Insufficient Storage" };
+            let body = if nr == 0 { "" } else { body };
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(head.as_bytes());
+        }
+    };
+    std::thread::Builder::new().name("registry".into()).spawn(serve).unwrap();
+    let error = push(&image, &reference, None, &Silent).unwrap_err().to_string();
+    assert!(error.contains("507") && error.contains("DENIED no\\x1b[2J room"), "{error}");
+}

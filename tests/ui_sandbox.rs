@@ -1,0 +1,50 @@
+//! The sandbox panel, driven by accessible names, without a machine: what it says and offers before one runs.
+
+#![cfg(feature = "gui")]
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod drive;
+
+use cryoscope::session::sandbox::PlanState;
+use cryoscope::session::{ArchivesCommand, PanelKind, ViewCommand};
+use cryoscope::ui::App;
+use drive::{run_until, until_open};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable as _;
+
+type Window = Harness<'static, App>;
+
+/// The panel on the bundled sample, with its plan.
+fn window() -> Window {
+    let mut harness = drive::window([1400.0, 1000.0], Vec::new());
+    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    until_open(&mut harness);
+    harness.state_mut().ask(ViewCommand::ShowPanel(PanelKind::Sandbox));
+    run_until(&mut harness, |harness| {
+        let sandbox = harness.state().model().active().unwrap().sandbox();
+        matches!(sandbox.plan(), PlanState::Made(_))
+    });
+    harness.run_steps(4);
+    harness
+}
+
+#[test]
+fn plan_says_what_is_missing_and_what_stands_in() {
+    let harness = window();
+    let has = |part: &str| harness.query_all_by_label_contains(part).next().is_some();
+    for part in
+        ["Root file system", "are missing or others than they were", "Attach a base image", "/etc/hosts", "Build id"]
+    {
+        assert!(has(part), "{part}");
+    }
+}
+
+#[test]
+fn console_and_processes_say_that_nothing_has_run() {
+    let mut harness = window();
+    for tab in ["Console", "Processes"] {
+        harness.get_all_by_label(tab).last().unwrap().click();
+        harness.run_steps(4);
+        assert!(harness.query_by_label("It has not run yet").is_some(), "{tab}");
+    }
+}
