@@ -199,6 +199,7 @@ fn parts_of_the_host_are_refused() {
         mounts.push(json!({"destination": "/data", "source": "/srv/data", "options": ["bind"]}));
         let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
         namespaces.retain(|namespace| namespace["type"] != "pid");
+        namespaces.iter_mut().find(|it| it["type"] == "network").unwrap()["path"] = json!("/proc/1/ns/net");
         spec["process"]["capabilities"]["bounding"].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
     });
     let dangers = lint(&with(&[("spec.dump", hostile)], |_| {}));
@@ -208,6 +209,7 @@ fn parts_of_the_host_are_refused() {
             "bind-source@spec.dump:/host",
             "bind-source@spec.dump:/s",
             "host-access@spec.dump:/linux/namespaces/pid",
+            "host-access@spec.dump:/linux/namespaces/network",
             "host-access@spec.dump:CAP_SYS_ADMIN"
         ]
     );

@@ -120,7 +120,7 @@ pub enum BundleError {
         what: String,
     },
     /// Stopped.
-    #[error(transparent)]
+    #[error("{0}")]
     Cancelled(#[from] Cancelled),
 }
 

@@ -73,7 +73,7 @@ pub enum DiskError {
     #[error("cannot write the machine's disk: {0}")]
     Write(#[from] io::Error),
     /// Stopped.
-    #[error(transparent)]
+    #[error("{0}")]
     Cancelled(#[from] Cancelled),
 }
 

@@ -94,7 +94,7 @@ pub enum MachineError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// Stopped.
-    #[error(transparent)]
+    #[error("{0}")]
     Cancelled(#[from] Cancelled),
 }
 

@@ -69,7 +69,7 @@ pub fn concerns(
         add(
             Weight::Fatal,
             format!("{fatal} of {} files are missing or others than they were", files.total),
-            "give the image that the container started from with --rootfs; the files are listed",
+            "give the image that the container started from; the files are listed",
         );
     }
     let other = files.problems.len() - files.problems.iter().filter(|file| file.problem.is_fatal()).count();

@@ -98,6 +98,16 @@ fn spec(name: &str, spec: &Value, found: &mut Found) {
             }
         }
     }
+    let namespaces = spec.pointer("/linux/namespaces").and_then(Value::as_array);
+    for namespace in namespaces.into_iter().flatten() {
+        let path = namespace.get("path").and_then(Value::as_str).unwrap_or_default();
+        if path.starts_with("/proc/1/") {
+            let kind = clean(namespace.get("type"));
+            found.add(Rule::HostAccess, format!("{name}:/linux/namespaces/{kind}"), || {
+                format!("the container joins the {kind} namespace of the host's first process")
+            });
+        }
+    }
     let bounding = spec.pointer("/process/capabilities/bounding").and_then(Value::as_array);
     for capability in bounding.into_iter().flatten().filter_map(Value::as_str) {
         if OF_HOST.contains(&capability) {

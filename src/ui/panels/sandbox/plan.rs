@@ -167,7 +167,8 @@ fn rootfs_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &m
 
 fn files_ui(ui: &mut Ui, files: &NeededFiles) {
     let tokens = Tokens::get(ui);
-    egui::Grid::new("sandbox files").num_columns(4).striped(true).spacing([SPACE_L, 4.0]).show(ui, |ui| {
+    let grid = egui::Grid::new("sandbox files").num_columns(4).striped(true).spacing([SPACE_L, 4.0]);
+    let table = |ui: &mut Ui| {
         for head in ["Path", "Used as", "Problem", "Build id"] {
             ui.label(RichText::new(head).color(tokens.muted).small());
         }
@@ -180,7 +181,8 @@ fn files_ui(ui: &mut Ui, files: &NeededFiles) {
             ui.add(Label::new(mono_text(file.build_id.as_deref().unwrap_or("–"))).selectable(true));
             ui.end_row();
         }
-    });
+    };
+    ScrollArea::horizontal().id_salt("sandbox files").show(ui, |ui| grid.show(ui, table));
     let more = files.problems.len().saturating_sub(MAX_FILES) + files.left_out;
     if more > 0 {
         ui.label(RichText::new(format!("and {more} more: see cryoscope sandbox plan --json")).color(tokens.muted));
