@@ -1,7 +1,12 @@
 //! The sandbox, really run: the bundle is made from a mirror, machines boot (KVM where it works, else TCG), checkpoints go
 //! on. One machine at a time; the bundle is made once and kept in the target directory.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and starts the program")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may fail, starts the program, and prints how long it took"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn attributes_are_written_and_those_of_overlays_are_not() {
         let mut tree = FileTree::new(10);
-        let xattrs: Box<[(Box<[u8]>, Box<[u8]>)]> = Box::new([
+        let xattrs: Box<[crate::evidence::Xattr]> = Box::new([
             (b"security.capability".as_slice().into(), [1, 2, 3].as_slice().into()),
             (b"trusted.overlay.redirect".as_slice().into(), b"/etc".as_slice().into()),
             (b"odd.name".as_slice().into(), b"x".as_slice().into()),
