@@ -8,7 +8,7 @@ pub(super) const SCHEMA: &str = "cryoscope.bundle/1";
 /// Versions, origins and digests of everything in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`SCHEMA`].
+    /// `cryoscope.bundle/1`.
     pub schema: String,
     /// The program that made it.
     pub made_by: String,
