@@ -5,7 +5,7 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "a test may fail, starts the program, and prints how long machines took"
+    reason = "a test may fail, starts the program, and prints how long it took"
 )]
 
 use std::fs;
@@ -179,6 +179,16 @@ fn credentials_and_seccomp_filters_come_back() {
 #[test]
 fn sockets_and_loopback_connections_come_back() {
     comes_back("sockets");
+}
+
+#[test]
+fn file_that_criu_linked_for_the_dump_only_is_made_of_zeros_and_said() {
+    let output =
+        program(Path::new("/nonexistent"), &["sandbox", "plan", "fixtures/fd-zoo.tar.zst", "--json"]).output().unwrap();
+    let document = text(&output.stdout);
+    let placeholders = document.split("\"placeholders\"").nth(1).unwrap_or_else(|| panic!("{}", text(&output.stderr)));
+    assert!(placeholders.split(']').next().unwrap().contains("/home/link_remap.19"), "{document}");
+    assert!(document.contains("come back as zeros"), "{document}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What criu's errors mean, and what to do about them.
 
 /// Words of criu, and ours for them. The first that fits counts: the order is from cause to consequence.
-const KNOWN: [(&str, &str); 18] = [
+const KNOWN: [(&str, &str); 19] = [
+    ("Can't setns", "a process holds a descriptor of a namespace that criu cannot open again"),
     ("No entry for reg-file-ID", "a process runs a program that is no file (a memfd); criu cannot restore that yet"),
     (
         "link_remap.",

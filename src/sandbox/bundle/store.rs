@@ -224,7 +224,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), BundleError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test damages its own files")]
+#[expect(clippy::disallowed_methods, reason = "tests look at what was written")]
 mod tests {
     use super::*;
     use crate::base::Silent;

@@ -101,7 +101,7 @@ pub(super) fn write(tree: &FileTree, file: &File, max_bytes: u64, progress: &dyn
     for it in &placed {
         let at = it.first_block * BLOCK;
         match &it.data {
-            Data::None => {}
+            Data::None | Data::Content(Content::Zeros(_)) => {}
             Data::Owned(bytes) => file.write_all_at(bytes, at)?,
             Data::Content(Content::Bytes(bytes)) => file.write_all_at(bytes, at)?,
             Data::Content(Content::Member(evidence, member)) => {

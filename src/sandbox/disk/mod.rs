@@ -132,6 +132,13 @@ fn tree(
     for made in &plan.rootfs.made {
         make(&mut tree, &join(root, made.path.as_bytes()), made.is_dir)?;
     }
+    for placeholder in &plan.rootfs.placeholders {
+        let path = join(root, placeholder.path.trim_start_matches('/').as_bytes());
+        if tree.find(&path).is_none() {
+            let kind = Kind::File(Content::Zeros(placeholder.size_bytes));
+            tree.put(&path, kind, Attributes { mode: placeholder.mode, ..Attributes::default() })?;
+        }
+    }
     set_mode(&mut tree, root, plan.rootfs.root_mode.unwrap_or(0o755))?;
     let images = checkpoint.evidence.members().iter().filter(|member| member.parent() == checkpoint.images_dir);
     for member in images {

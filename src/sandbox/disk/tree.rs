@@ -51,6 +51,8 @@ pub enum Kind {
 pub enum Content {
     /// Here.
     Bytes(Bytes),
+    /// So many zeros, which take no place.
+    Zeros(u64),
     /// In evidence.
     Member(Evidence, Box<Member>),
 }
@@ -60,6 +62,7 @@ impl Content {
     pub fn len(&self) -> u64 {
         match self {
             Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Zeros(len) => *len,
             Content::Member(_, member) => member.available_bytes(),
         }
     }

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::outlook::connected;
 use super::{
-    Cgroups, ExtMount, Fill, InheritFd, Interface, MachinePlan, Made, Netns, NetworkMode, Plan, RestorePlan,
-    RootfsPlan, SCHEMA, StandIn, Stream, Tcp,
+    Cgroups, ExtMount, Fill, InheritFd, Interface, MachinePlan, Made, Netns, NetworkMode, Placeholder, Plan,
+    RestorePlan, RootfsPlan, SCHEMA, StandIn, Stream, Tcp,
 };
 use crate::base::{Text, escape};
 use crate::checkpoint::documents::DocumentKind;
-use crate::checkpoint::files::FileDetail;
+use crate::checkpoint::files::{FileDetail, RegFile, Remap};
 use crate::checkpoint::namespaces::NsKind;
 use crate::checkpoint::{Checkpoint, Mount};
 use crate::evidence::{BaseImage, MemberKind};
@@ -52,6 +52,7 @@ pub fn make(checkpoint: &Checkpoint, base: Option<&BaseImage>, config: &Config) 
             nr_changed: checkpoint.rootfs.entries.len(),
             deleted: checkpoint.rootfs.deleted.iter().map(Text::label).collect(),
             made: made(checkpoint, &ext_mounts),
+            placeholders: placeholders(checkpoint),
             root_mode: root_mode(checkpoint),
         },
         restore: RestorePlan {
@@ -131,6 +132,24 @@ fn made(checkpoint: &Checkpoint, ext_mounts: &[ExtMount]) -> Vec<Made> {
             Made { path, is_dir: !is_file }
         })
         .collect()
+}
+
+/// Files that criu linked for the time of the dump.
+pub(super) fn placeholders(checkpoint: &Checkpoint) -> Vec<Placeholder> {
+    let mut out: Vec<Placeholder> = Vec::new();
+    for file in &checkpoint.files {
+        let FileDetail::Reg(RegFile { remap: Some(Remap::Linked { file: link }), mode, size_bytes, .. }) = &file.detail
+        else {
+            continue;
+        };
+        let Some(FileDetail::Reg(link)) = checkpoint.file(*link).map(|file| &file.detail) else { continue };
+        let path = escape(link.name.as_bytes()).into_owned();
+        if !out.iter().any(|it| it.path == path) {
+            let mode = mode.unwrap_or(0o600) & 0o7777;
+            out.push(Placeholder { path, mode, size_bytes: size_bytes.unwrap_or_default() });
+        }
+    }
+    out
 }
 
 /// What CRIU will compare with: the mode of `/` where a process has it open, stands in it or has it as root.

@@ -51,8 +51,22 @@ pub struct RootfsPlan {
     pub deleted: Vec<String>,
     /// Files and directories that restoring needs and that nothing above has (mount points).
     pub made: Vec<Made>,
+    /// Files that are not in the checkpoint and that criu must find; where nothing above has them they are made of zeros.
+    pub placeholders: Vec<Placeholder>,
     /// Permission bits of `/`, where the checkpoint tells them; CRIU compares.
     pub root_mode: Option<u32>,
+}
+
+/// A file whose name was deleted while it was open and had other names: criu gave it a name (`link_remap.N`) for the time
+/// of the dump only, and its content is not in the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placeholder {
+    /// The name that criu gave it.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its size.
+    pub size_bytes: u64,
 }
 
 /// A mount point that is made.

@@ -72,6 +72,14 @@ pub fn concerns(
             "give the image that the container started from; the files are listed",
         );
     }
+    let zeros = super::make::placeholders(checkpoint).len();
+    if zeros > 0 {
+        add(
+            Weight::Changed,
+            format!("{zeros} open files whose names were deleted are not in the checkpoint and come back as zeros"),
+            "their content may still be under another name in the changes of the root file system",
+        );
+    }
     let other = files.problems.len() - files.problems.iter().filter(|file| file.problem.is_fatal()).count();
     if other > 0 {
         add(
