@@ -38,7 +38,11 @@ fn turn() -> MutexGuard<'static, ()> {
 
 fn program(cache: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
-    command.args(args).env("CRYOSCOPE_CACHE_DIR", cache).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+        .args(args)
+        .env("CRYOSCOPE_CACHE_DIR", cache)
+        .env("CRYOSCOPE_DATA_DIR", cache.join("data"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -123,6 +127,14 @@ fn counter_goes_on_counting_from_the_same_start_each_time_and_from_where_it_was_
     assert_eq!(count(ARCHIVE, &[]), "counter: 4\n");
     assert_eq!(sha256(ARCHIVE), before);
     assert_eq!(count(later, &[]), "counter: 5\n");
+    // Each run was noted when it began and when it was over.
+    let log = fs::read_to_string(cache().join("data/sandbox-log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_later: Vec<Value> = lines.filter(|line| line["archive"] == later).collect();
+    assert_eq!((of_later.len(), &of_later[0]["event"]), (1, &"started".into()));
+    let end =
+        log.lines().find(|line| line.contains(of_later[0]["run"].as_str().unwrap()) && line.contains("\"ended\""));
+    assert!(end.is_some_and(|end| end.contains("\"time-over\"")), "{log}");
 }
 
 #[test]

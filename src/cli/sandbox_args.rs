@@ -83,6 +83,14 @@ Examples:
   cryoscope sandbox plan checkpoint.tar --json | jq -r '.files.problems[] | \"\\(.build_id) \\(.path)\"'
       without the image: which files are missing")]
 pub struct PlanArgs {
+    /// What is restored.
+    #[command(flatten)]
+    pub restore: RestoreArgs,
+}
+
+/// What is restored, and in what.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
     /// Archive or directory; - is standard input
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
@@ -117,21 +125,9 @@ Examples:
       goes on for ten seconds, and is frozen again
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 1m --json | jq -c 'select(.event == \"output\")'")]
 pub struct RunArgs {
-    /// Archive or directory; - is standard input
-    #[arg(value_name = "ARCHIVE")]
-    pub archive: PathBuf,
-    /// Which checkpoint.
+    /// What is restored.
     #[command(flatten)]
-    pub which: Which,
-    /// Checkpoints before this one.
-    #[command(flatten)]
-    pub parents: Parents,
-    /// The image that the container started from: a directory, a tar of it, an OCI or docker archive
-    #[arg(long, value_name = "IMAGE")]
-    pub rootfs: Option<PathBuf>,
-    /// Restore although of this danger, by the id that `sandbox plan` shows; can be given again
-    #[arg(long, value_name = "ID")]
-    pub allow: Vec<String>,
+    pub restore: RestoreArgs,
     /// How long it may go on, once restored: 10s, 2m, 1h
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub time: Duration,
@@ -144,12 +140,6 @@ pub struct RunArgs {
     /// When the time is over, take a new checkpoint in the machine and write it here
     #[arg(long, value_name = "FILE")]
     pub checkpoint_to: Option<PathBuf>,
-    /// Memory of the machine
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
-    pub memory: u64,
-    /// Processors of the machine
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub cpus: u32,
 }
 
 /// `10s`, `2m`, `1h`; a number alone is seconds.

@@ -1,9 +1,11 @@
 //! `cryoscope sandbox plan`: what a restore would do, and what speaks against it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::context::Context;
-use super::sandbox_args::PlanArgs;
+use super::sandbox_args::{PlanArgs, RestoreArgs};
 use crate::base::escape_controls;
 use crate::checkpoint::Checkpoint;
 use crate::evidence::BaseImage;
@@ -30,7 +32,19 @@ struct PlanReport<'a> {
     review: &'a Review,
 }
 
-pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
+/// What a run or a look at it begins with.
+pub(super) struct Prepared {
+    pub(super) checkpoint: Arc<Checkpoint>,
+    pub(super) base: Option<BaseImage>,
+    pub(super) plan: Plan,
+    pub(super) review: Review,
+}
+
+/// Opens evidence and image, makes the plan and looks it through.
+///
+/// # Errors
+/// They cannot be opened, or a danger is allowed that is not there.
+pub(super) fn prepare(args: &RestoreArgs, max_seconds: u32, context: &mut Context<'_>) -> anyhow::Result<Prepared> {
     let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     let bar = context.progress();
     let base = args.rootfs.as_ref().map(|path| BaseImage::open(path, &context.options, &bar)).transpose()?;
@@ -39,11 +53,16 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
         rootfs: args.rootfs.clone(),
         memory_mib: u32::try_from(args.memory >> 20).unwrap_or(u32::MAX).max(256),
         cpus: args.cpus,
-        max_seconds: MAX_SECONDS,
+        max_seconds,
         network: NetworkMode::None,
     };
     let plan = plan::make(&checkpoint, base.as_ref(), &config);
     let review = review(&plan, &checkpoint, base.as_ref(), &args.allow)?;
+    Ok(Prepared { checkpoint, base, plan, review })
+}
+
+pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let Prepared { plan, review, .. } = prepare(&args.restore, MAX_SECONDS, context)?;
     let refused = review.dangers.is_refused(Isolation::Machine);
     if context.json {
         return context.write_json(&PlanReport {

@@ -7,13 +7,13 @@ use super::context::Context;
 use super::interrupt;
 use super::json::Escaping;
 use super::sandbox_args::RunArgs;
+use super::sandbox_plan::{Prepared, prepare};
 use crate::base::{Cancelled, Progress, escape_controls};
-use crate::evidence::BaseImage;
 use crate::sandbox::bundle::Store;
-use crate::sandbox::microvm::{self, Acceleration, Event, Order, Run, Watcher, Why};
-use crate::sandbox::plan::{self, Isolation, NetworkMode, Stream};
+use crate::sandbox::microvm::{self, Acceleration, Event, Order, Watcher, Why};
+use crate::sandbox::plan::Stream;
 use crate::sandbox::protocol::ProcessLine;
-use crate::sandbox::{disk, refrozen};
+use crate::sandbox::thaw::{self, Thaw};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
 const EXTRA_SECONDS: u64 = 900;
@@ -22,58 +22,32 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     // What is missing is said before the evidence is opened, which may take long.
     microvm::find_qemu()?;
     microvm::guest_program()?;
-    let bundle = Store::new(&context.options)?.open()?;
-    let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
-    let bar = context.progress();
-    let base = args.rootfs.as_ref().map(|path| BaseImage::open(path, &context.options, &bar)).transpose()?;
+    Store::new(&context.options)?.open()?;
     let seconds = args.time.as_secs().saturating_add(EXTRA_SECONDS);
-    let config = plan::Config {
-        rootfs: args.rootfs.clone(),
-        memory_mib: u32::try_from(args.memory >> 20).unwrap_or(u32::MAX).max(256),
-        cpus: args.cpus,
-        max_seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
-        network: NetworkMode::None,
-    };
-    let plan = plan::make(&checkpoint, base.as_ref(), &config);
-    let review = super::sandbox_plan::review(&plan, &checkpoint, base.as_ref(), &args.allow)?;
-    if review.dangers.is_refused(Isolation::Machine) {
-        let ids: Vec<_> =
-            review.dangers.refusing(Isolation::Machine).take(8).map(|it| escape_controls(&it.id)).collect();
-        anyhow::bail!(
-            "{}: attacks whoever restores it ({}); sandbox plan explains each, --allow ID restores all the same",
-            args.archive.display(),
-            ids.join(", ")
-        );
-    }
-    let disk = disk::write(&plan, &checkpoint, base.as_ref(), &context.options, &bar)?;
-    drop(bar);
-    for issue in &disk.issues {
-        context.note(&issue.to_string())?;
-    }
+    let max_seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    let Prepared { checkpoint, base, plan, review } = prepare(&args.restore, max_seconds, context)?;
     let options = context.options.clone();
     let connect =
         args.connect.map(|address| Order::Connect { id: 1, address: address.to_string(), send: unescape(&args.send) });
-    let scratch = args.checkpoint_to.as_ref().map(|_| microvm::scratch(&plan, &options)).transpose()?;
-    let mut printer = Printer { context, failed: None, connect, is_ready: false, frozen: None };
-    let run = Run {
+    let mut printer = Printer { context, failed: None, connect, is_ready: false };
+    let thaw = Thaw {
         plan: &plan,
-        bundle: &bundle,
-        disk: &disk,
-        scratch: scratch.as_ref(),
+        review: &review,
+        checkpoint: &checkpoint,
+        base: base.as_ref(),
         time: args.time,
-        freeze_at_end: args.checkpoint_to.is_some(),
+        checkpoint_to: args.checkpoint_to.as_deref(),
+        options: &options,
     };
-    let why = microvm::run(&run, &mut printer, &Interrupt)?;
-    let Printer { failed, frozen, .. } = printer;
-    if let Some(error) = failed {
+    let why = thaw::thaw(&thaw, &mut printer, &Interrupt)?;
+    if let Some(error) = printer.failed {
         return Err(error.into());
     }
-    anyhow::ensure!(why != Why::NotRestored, "{}: the checkpoint could not be restored", args.archive.display());
-    if let (Some(to), Some(scratch)) = (&args.checkpoint_to, &scratch) {
-        let size = frozen.ok_or_else(|| anyhow::anyhow!("{}: no new checkpoint was taken", to.display()))?;
-        let bar = context.progress();
-        refrozen::write(&checkpoint, scratch, size, to, &options, &bar)?;
-    }
+    anyhow::ensure!(
+        why != Why::NotRestored,
+        "{}: the checkpoint could not be restored",
+        args.restore.archive.display()
+    );
     Ok(())
 }
 
@@ -92,14 +66,10 @@ struct Printer<'a, 'b> {
     failed: Option<io::Error>,
     connect: Option<Order>,
     is_ready: bool,
-    frozen: Option<u64>,
 }
 
 impl Watcher for Printer<'_, '_> {
     fn event(&mut self, event: Event) -> ControlFlow<()> {
-        if let Event::Frozen { size_bytes, .. } = event {
-            self.frozen = Some(size_bytes);
-        }
         self.is_ready |= matches!(event, Event::Restored { .. });
         let written = if self.context.json { self.json(&event) } else { self.text(&event) };
         match written.and_then(|()| self.context.out.flush()) {

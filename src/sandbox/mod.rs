@@ -9,6 +9,8 @@
 //! | [`explain`] | what criu's errors mean |
 //! | [`host`] | what this machine offers to one inside of it |
 //! | [`protocol`] | what goes over that channel; the guest is not trusted |
+//! | [`thaw`] | one restore, from the plan to the end |
+//! | [`journal`] | the log of what was restored |
 //! | [`refrozen`] | the archive of a checkpoint that was taken in the machine |
 //! | [`handover`] | giving it to Podman, CRI-O, containerd or Kubernetes instead |
 //! | [`guest`] | the program inside: init and agent, which restores and watches (`cryoscope-guest`) |
@@ -28,8 +30,10 @@ pub mod explain;
 pub mod guest;
 pub mod handover;
 pub mod host;
+pub mod journal;
 pub mod microvm;
 pub mod plan;
 pub mod protocol;
 pub mod refrozen;
 mod sys;
+pub mod thaw;

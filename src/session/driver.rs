@@ -256,7 +256,8 @@ fn run_work(
         JobWork::RunSandbox { archive, checkpoint, base, planned, wishes } => {
             let job = say.job;
             let tell = |event| say.say(SandboxCommand::Happened { archive, job, event: Box::new(event) });
-            sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, orders, ctx).map(|()| None)
+            let path = sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, orders, ctx)?;
+            Ok(path.map(|path| ArchivesCommand::Open(vec![path]).into()))
         }
         JobWork::SaveSettings(settings) => settings.save().map(|()| None),
     }

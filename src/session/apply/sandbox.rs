@@ -78,6 +78,7 @@ fn bounded(wishes: Wishes) -> Wishes {
         seconds: wishes.seconds.clamp(1, 24 * 3600),
         memory_mib: wishes.memory_mib.clamp(256, 1 << 20),
         cpus: wishes.cpus.clamp(1, 64),
+        freezes_again: wishes.freezes_again,
     }
 }
 

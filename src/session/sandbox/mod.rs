@@ -67,11 +67,13 @@ pub struct Wishes {
     pub memory_mib: u32,
     /// Processors of the machine.
     pub cpus: u32,
+    /// Whether a new checkpoint is taken when the time is over, and opened.
+    pub freezes_again: bool,
 }
 
 impl Default for Wishes {
     fn default() -> Wishes {
-        Wishes { seconds: 60, memory_mib: 1024, cpus: 2 }
+        Wishes { seconds: 60, memory_mib: 1024, cpus: 2, freezes_again: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The jobs of the sandbox.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -11,9 +12,10 @@ use crate::checkpoint::Checkpoint;
 use crate::evidence::{BaseImage, OpenOptions};
 use crate::jobs::JobCtx;
 use crate::sandbox::bundle::{self, Bundle, Store};
-use crate::sandbox::microvm::{self, Event, Order, Run, Watcher};
+use crate::sandbox::microvm::{self, Event, Order, Watcher, Why};
 use crate::sandbox::plan::{self, Config, NetworkMode};
-use crate::sandbox::{disk, host};
+use crate::sandbox::thaw::{self, Thaw};
+use crate::sandbox::{host, journal};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
 const EXTRA_SECONDS: u32 = 900;
@@ -46,7 +48,7 @@ fn line_of(bundle: &Bundle) -> String {
 /// Makes the plan.
 pub(in crate::session) fn plan(
     checkpoint: &Checkpoint,
-    base: Option<&(std::path::PathBuf, Arc<BaseImage>)>,
+    base: Option<&(PathBuf, Arc<BaseImage>)>,
     wishes: Wishes,
     ctx: &JobCtx,
 ) -> Planned {
@@ -64,33 +66,33 @@ pub(in crate::session) fn plan(
     Planned { plan, review }
 }
 
-/// Carries a plan out; every event goes to `tell`.
+/// Carries a plan out; every event goes to `tell`. The new checkpoint, where one was wanted.
 pub(in crate::session) fn run(
     checkpoint: &Checkpoint,
-    base: Option<&(std::path::PathBuf, Arc<BaseImage>)>,
+    base: Option<&(PathBuf, Arc<BaseImage>)>,
     planned: &Planned,
     wishes: Wishes,
     tell: &dyn Fn(Event),
     orders: &Receiver<Order>,
     ctx: &JobCtx,
-) -> anyhow::Result<()> {
-    anyhow::ensure!(!planned.is_refused(), "a danger of the archive is not allowed");
-    let options = OpenOptions::default();
-    let bundle = Store::new(&options)?.open()?;
+) -> anyhow::Result<Option<PathBuf>> {
     let mut plan = planned.plan.clone();
     plan.machine.memory_mib = wishes.memory_mib;
     plan.machine.cpus = wishes.cpus;
     plan.machine.max_seconds = wishes.seconds.saturating_add(EXTRA_SECONDS);
-    ctx.stage("writing the disk");
-    let disk = disk::write(&plan, checkpoint, base.map(|(_, image)| image.as_ref()), &options, ctx)?;
-    for issue in &disk.issues {
-        tell(Event::Error { at_ms: 0, what: issue.to_string() });
-    }
-    ctx.stage("running");
-    let time = Duration::from_secs(u64::from(wishes.seconds));
-    let run = Run { plan: &plan, bundle: &bundle, disk: &disk, scratch: None, time, freeze_at_end: false };
-    microvm::run(&run, &mut Teller { tell, orders }, ctx)?;
-    Ok(())
+    let name = checkpoint.container.name.as_deref().unwrap_or_default();
+    let checkpoint_to = wishes.freezes_again.then(|| journal::place_for_checkpoint(name)).transpose()?;
+    let thaw = Thaw {
+        checkpoint,
+        base: base.map(|(_, image)| image.as_ref()),
+        plan: &plan,
+        review: &planned.review,
+        time: Duration::from_secs(u64::from(wishes.seconds)),
+        checkpoint_to: checkpoint_to.as_deref(),
+        options: &OpenOptions::default(),
+    };
+    let why = thaw::thaw(&thaw, &mut Teller { tell, orders }, ctx)?;
+    Ok(checkpoint_to.filter(|_| why != Why::NotRestored))
 }
 
 struct Teller<'a> {

@@ -3,7 +3,7 @@
 use egui::{Align, ComboBox, Layout, RichText, Ui};
 
 use crate::sandbox::microvm::{Acceleration, Why};
-use crate::session::sandbox::{Ended, Phase, PlanState, Readiness, SandboxRun, Wishes};
+use crate::session::sandbox::{Ended, Phase, PlanState, Readiness, SandboxRun};
 use crate::session::{Command, OpenArchive, SandboxCommand};
 use crate::ui::icons;
 use crate::ui::tokens::{SPACE_S, SPACE_XS, Tokens, Tone};
@@ -87,9 +87,10 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     choose(ui, "Processors of the machine", &CPUS, &mut new.cpus, |cpus| {
         if cpus == 1 { "1 processor".to_owned() } else { format!("{cpus} processors") }
     });
+    let hint = "When the time is over a new checkpoint is taken in the machine, and opened beside this one";
+    ui.checkbox(&mut new.freezes_again, "then freeze again").on_hover_text(hint);
     if new != wishes {
-        let wishes = Wishes { ..new };
-        commands.push(SandboxCommand::Wish { archive: archive.id(), wishes }.into());
+        commands.push(SandboxCommand::Wish { archive: archive.id(), wishes: new }.into());
     }
 }
 

@@ -1,0 +1,159 @@
+//! One restore, from the plan to the end.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::bundle::{BundleError, Store};
+use super::disk::{self, DiskError};
+use super::journal::{self, JournalError};
+use super::microvm::{self, Event, MachineError, Order, Run, Watcher, Why};
+use super::plan::{Isolation, Plan, Review};
+use super::refrozen::{self, RefrozenError};
+use crate::base::Progress;
+use crate::checkpoint::Checkpoint;
+use crate::evidence::{BaseImage, OpenOptions};
+
+/// What is restored, and how.
+#[derive(Debug)]
+pub struct Thaw<'a> {
+    /// The checkpoint.
+    pub checkpoint: &'a Checkpoint,
+    /// The image that it started from.
+    pub base: Option<&'a BaseImage>,
+    /// What will be done.
+    pub plan: &'a Plan,
+    /// What was looked through, with what the analyst allowed.
+    pub review: &'a Review,
+    /// How long the processes may go on.
+    pub time: Duration,
+    /// Where a new checkpoint is written when that time is over.
+    pub checkpoint_to: Option<&'a Path>,
+    /// For the cache directory.
+    pub options: &'a OpenOptions,
+}
+
+/// Why a restore did not come to its end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ThawError {
+    /// Dangers that are not allowed.
+    #[error(
+        "{archive}: attacks whoever restores it ({dangers}); sandbox plan explains each, --allow ID restores all the same"
+    )]
+    Refused {
+        /// The evidence.
+        archive: String,
+        /// Ids of dangers.
+        dangers: String,
+    },
+    /// The bundle is not there.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The disk cannot be written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The run cannot be noted.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The machine cannot be had, or misbehaves.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The run went on, and no new checkpoint was taken.
+    #[error("{}: no new checkpoint was taken", path.display())]
+    NotFrozen {
+        /// Where it was wanted.
+        path: PathBuf,
+    },
+    /// The new checkpoint cannot be written.
+    #[error(transparent)]
+    Refrozen(#[from] RefrozenError),
+}
+
+/// What the log says of a run that starts.
+#[derive(Serialize)]
+struct Started<'a> {
+    archive: &'a str,
+    container_id: Option<&'a str>,
+    container: Option<&'a str>,
+    base: Option<&'a Path>,
+    allowed: Vec<&'a str>,
+    seconds: u64,
+    memory_mib: u32,
+    cpus: u32,
+    checkpoint_to: Option<&'a Path>,
+}
+
+/// What it says of one that is over.
+#[derive(Serialize)]
+struct Ended {
+    outcome: Option<Why>,
+    error: Option<String>,
+}
+
+/// Carries a plan out, and notes it. Call it on a thread that lives that long: the machine ends with it.
+///
+/// # Errors
+/// See [`ThawError`]; nothing has run when it is `Refused`, `Bundle`, `Disk` or `Journal`.
+pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, ThawError> {
+    let Thaw { checkpoint, base, plan, review, time, checkpoint_to, options } = *thaw;
+    if review.dangers.is_refused(Isolation::Machine) {
+        let ids = review.dangers.refusing(Isolation::Machine).take(8).map(|danger| danger.id.as_str());
+        let dangers = ids.collect::<Vec<_>>().join(", ");
+        return Err(ThawError::Refused { archive: plan.archive.clone(), dangers });
+    }
+    let bundle = Store::new(options)?.open()?;
+    progress.stage("writing the disk");
+    let disk = disk::write(plan, checkpoint, base, options, progress)?;
+    for issue in &disk.issues {
+        let _ = watcher.event(Event::Error { at_ms: 0, what: issue.to_string() });
+    }
+    let scratch = checkpoint_to.map(|_| microvm::scratch(plan, options)).transpose()?;
+    let allowed = review.dangers.list.iter().filter(|danger| danger.allowed).map(|danger| danger.id.as_str());
+    let noted = journal::start(&Started {
+        archive: &plan.archive,
+        container_id: checkpoint.container.id.as_deref(),
+        container: checkpoint.container.name.as_deref(),
+        base: plan.rootfs.base.as_deref(),
+        allowed: allowed.collect(),
+        seconds: time.as_secs(),
+        memory_mib: plan.machine.memory_mib,
+        cpus: plan.machine.cpus,
+        checkpoint_to,
+    })?;
+    progress.stage("running");
+    let freeze_at_end = checkpoint_to.is_some();
+    let run = Run { plan, bundle: &bundle, disk: &disk, scratch: scratch.as_ref(), time, freeze_at_end };
+    let mut listening = Listening { watcher, frozen: None };
+    let result = microvm::run(&run, &mut listening, progress);
+    let frozen = listening.frozen;
+    let outcome = result.as_ref().ok().copied();
+    noted.end(&Ended { outcome, error: result.as_ref().err().map(ToString::to_string) })?;
+    let why = result?;
+    if let (Some(path), Some(scratch), false) = (checkpoint_to, &scratch, why == Why::NotRestored) {
+        let size = frozen.ok_or_else(|| ThawError::NotFrozen { path: path.to_owned() })?;
+        refrozen::write(checkpoint, scratch, size, path, options, progress)?;
+    }
+    Ok(why)
+}
+
+/// Hands events on, and remembers the size of the new checkpoint.
+struct Listening<'a> {
+    watcher: &'a mut dyn Watcher,
+    frozen: Option<u64>,
+}
+
+impl Watcher for Listening<'_> {
+    fn event(&mut self, event: Event) -> std::ops::ControlFlow<()> {
+        if let Event::Frozen { size_bytes, .. } = event {
+            self.frozen = Some(size_bytes);
+        }
+        self.watcher.event(event)
+    }
+
+    fn order(&mut self) -> Option<Order> {
+        self.watcher.order()
+    }
+}
