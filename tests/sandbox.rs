@@ -147,7 +147,7 @@ fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
     events(&[
         "fixtures/counter.tar.zst",
         rootfs,
-        "--for=2s",
+        "--for=6s",
         "--connect=127.0.0.1:8088",
         request,
         "--checkpoint-to",
@@ -301,7 +301,7 @@ fn hostile_guest_is_cut_off_with_a_message() {
     let check = |script: &str, words: &str| {
         let dir = fake_qemu(script);
         let started = Instant::now();
-        let mut command = program(cache(), &["sandbox", "run", "fixtures/memory-zoo.tar.zst", "--for=2s"]);
+        let mut command = program(cache(), &["sandbox", "run", "fixtures/memory-zoo.tar.zst", "--for=6s"]);
         let output = command.env("PATH", dir.path()).output().unwrap();
         let err = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{script}: {err}{}", text(&output.stdout));
