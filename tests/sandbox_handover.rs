@@ -476,7 +476,7 @@ fn podman_restores_in_a_network_that_leads_nowhere_or_not_at_all() {
 
     let dir = tempfile::tempdir().unwrap();
     let spec = changed("compressed.tar", "spec.dump", |spec| {
-        spec["linux"]["namespaces"][0]["path"] = json!("/proc/1/ns/pid");
+        spec["linux"]["namespaces"][0]["path"] = json!("/proc/77/ns/pid");
         let mounts = spec["mounts"].as_array_mut().unwrap();
         mounts.push(json!({"type": "bind", "source": "/srv/data", "destination": "/data", "options": ["rbind"]}));
     });

@@ -44,7 +44,9 @@ Examples:
     /// Remove the bundle
     #[command(after_help = "\
 Examples:
-  cryoscope sandbox remove")]
+  cryoscope sandbox remove
+  cryoscope sandbox remove && cryoscope sandbox install
+      makes it anew, from the packages of today")]
     Remove,
     /// What a restore would do, and what speaks against it; runs nothing
     Plan(PlanArgs),

@@ -206,7 +206,8 @@ impl SandboxRun {
                 lines.into_iter().for_each(|line| self.push(at_ms, LineKind::Error, line));
                 self.end(Ended::NotRestored(explanation));
             }
-            Event::Processes { list, left_out, .. } => {
+            Event::Processes { mut list, left_out, .. } => {
+                list.sort_by_key(|line| line.ns_pid);
                 self.processes = list;
                 self.nr_more_processes = left_out;
             }
