@@ -257,7 +257,11 @@ fn run_work(
             let job = say.job;
             let tell = |event| say.say(SandboxCommand::Happened { archive, job, event: Box::new(event) });
             let path = sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, orders, ctx)?;
-            Ok(path.map(|path| ArchivesCommand::Open(vec![path]).into()))
+            // What was frozen again stands on the same image.
+            Ok(path.map(|path| match base {
+                Some((base, _)) => ArchivesCommand::OpenWithBase { paths: vec![path], base }.into(),
+                None => ArchivesCommand::Open(vec![path]).into(),
+            }))
         }
         JobWork::SaveSettings(settings) => settings.save().map(|()| None),
     }
