@@ -160,6 +160,12 @@ impl Checkpoint {
         self.index.socket_by_file.get(&id).and_then(|at| self.sockets.get(*at))
     }
 
+    /// Whether a file lies on the root mount, which is what the container's image was of.
+    pub fn is_on_root(&self, file: &files::RegFile) -> bool {
+        let mount = file.mnt_id.and_then(|id| self.mount(id));
+        mount.is_none_or(|mount| matches!(mount.mountpoint.as_bytes(), b"/" | b"./"))
+    }
+
     /// The mount with this id.
     pub fn mount(&self, id: MntId) -> Option<&Mount> {
         self.index.mount_by_id.get(&id).and_then(|at| self.mounts.get(*at))

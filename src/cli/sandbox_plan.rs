@@ -11,9 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::evidence::BaseImage;
 use crate::report::text::{Align, Cell, Columns, Style, Tone, bytes, plural};
 use crate::sandbox::host;
-use crate::sandbox::plan::{
-    self, Config, Dangers, Isolation, NeededFiles, NetworkMode, Plan, Review, StandIn, Stream, Weight,
-};
+use crate::sandbox::plan::{self, Config, Dangers, Isolation, NeededFiles, NetworkMode, Plan, Review, Stream, Weight};
 
 /// Seconds that a machine may run at most, unless told otherwise.
 const MAX_SECONDS: u32 = 900;
@@ -150,13 +148,7 @@ fn handed_in(plan: &Plan, style: Style, out: &mut dyn std::io::Write) -> anyhow:
     let restore = &plan.restore;
     let mut table = Columns::new(&[("MOUNTPOINT", Align::Left), ("STAND-IN", Align::Left)]);
     for mount in &restore.ext_mounts {
-        let stand_in = match &mount.stand_in {
-            StandIn::EmptyDir => "an empty directory".to_owned(),
-            StandIn::EmptyFile => "an empty file".to_owned(),
-            StandIn::File { text } => format!("a file of {}", bytes(text.len() as u64)),
-            StandIn::DevNull => "/dev/null".to_owned(),
-            StandIn::Rootfs { path } => format!("{} of the root file system", escape_controls(path)),
-        };
+        let stand_in = mount.stand_in.to_string();
         table.row([Cell::from(&*escape_controls(&mount.mountpoint)), Cell::from(stand_in)]);
     }
     for fd in &restore.inherit_fds {

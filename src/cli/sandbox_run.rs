@@ -22,7 +22,7 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     // What is missing is said before the evidence is opened, which may take long.
     microvm::find_qemu()?;
     microvm::guest_program()?;
-    Store::new(&context.options)?.open()?;
+    let bundle = Store::new(&context.options)?.open()?;
     let seconds = args.time.as_secs().saturating_add(EXTRA_SECONDS);
     let max_seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
     let Prepared { checkpoint, base, plan, review } = prepare(&args.restore, max_seconds, context)?;
@@ -31,6 +31,7 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
         args.connect.map(|address| Order::Connect { id: 1, address: address.to_string(), send: unescape(&args.send) });
     let mut printer = Printer { context, failed: None, connect, is_ready: false };
     let thaw = Thaw {
+        bundle: &bundle,
         plan: &plan,
         review: &review,
         checkpoint: &checkpoint,

@@ -212,7 +212,7 @@ impl<'a> Known<'a> {
     }
 
     fn by_path(&self, checkpoint: &Checkpoint, reg: &RegFile) -> Option<Found> {
-        if is_on_root(checkpoint, reg) {
+        if checkpoint.is_on_root(reg) {
             return self.rootfs.get(&reg.name).map(|at| Found::Rootfs(*at));
         }
         let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
@@ -225,17 +225,11 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Whether a file lies on the root mount, which is what the image was of.
-fn is_on_root(checkpoint: &Checkpoint, reg: &RegFile) -> bool {
-    let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
-    mount.is_none_or(|mount| matches!(mount.mountpoint.as_bytes(), b"/" | b"./"))
-}
-
 /// The same file in the base image. One that differs in what was recorded is told, and does not count.
 fn in_base(checkpoint: &Checkpoint, base: &BaseImage, file: &OpenFile, issues: &mut Vec<Issue>) -> Option<MappedFile> {
     let FileDetail::Reg(reg) = &file.detail else { return None };
     let is_regular = reg.mode.is_none_or(|mode| mode & S_IFMT == S_IFREG);
-    if !is_regular || reg.remap.is_some() || !is_on_root(checkpoint, reg) {
+    if !is_regular || reg.remap.is_some() || !checkpoint.is_on_root(reg) {
         return None;
     }
     let path = reg.name.as_bytes();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::bundle::{BundleError, Store};
+use super::bundle::Bundle;
 use super::disk::{self, DiskError};
 use super::journal::{self, JournalError};
 use super::microvm::{self, Event, MachineError, Order, Run, Watcher, Why};
@@ -23,6 +23,8 @@ pub struct Thaw<'a> {
     pub checkpoint: &'a Checkpoint,
     /// The image that it started from.
     pub base: Option<&'a BaseImage>,
+    /// The machine's kernel and system.
+    pub bundle: &'a Bundle,
     /// What will be done.
     pub plan: &'a Plan,
     /// What was looked through, with what the analyst allowed.
@@ -49,9 +51,6 @@ pub enum ThawError {
         /// Ids of dangers.
         dangers: String,
     },
-    /// The bundle is not there.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
     /// The disk cannot be written.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -96,15 +95,14 @@ struct Ended {
 /// Carries a plan out, and notes it. Call it on a thread that lives that long: the machine ends with it.
 ///
 /// # Errors
-/// See [`ThawError`]; nothing has run when it is `Refused`, `Bundle`, `Disk` or `Journal`.
+/// See [`ThawError`]; nothing has run when it is `Refused`, `Disk` or `Journal`.
 pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, ThawError> {
-    let Thaw { checkpoint, base, plan, review, time, checkpoint_to, options } = *thaw;
+    let Thaw { checkpoint, base, bundle, plan, review, time, checkpoint_to, options } = *thaw;
     if review.dangers.is_refused(Isolation::Machine) {
         let ids = review.dangers.refusing(Isolation::Machine).take(8).map(|danger| danger.id.as_str());
         let dangers = ids.collect::<Vec<_>>().join(", ");
         return Err(ThawError::Refused { archive: plan.archive.clone(), dangers });
     }
-    let bundle = Store::new(options)?.open()?;
     progress.stage("writing the disk");
     let disk = disk::write(plan, checkpoint, base, options, progress)?;
     for issue in &disk.issues {
@@ -125,7 +123,7 @@ pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress)
     })?;
     progress.stage("running");
     let freeze_at_end = checkpoint_to.is_some();
-    let run = Run { plan, bundle: &bundle, disk: &disk, scratch: scratch.as_ref(), time, freeze_at_end };
+    let run = Run { plan, bundle, disk: &disk, scratch: scratch.as_ref(), time, freeze_at_end };
     let mut listening = Listening { watcher, frozen: None };
     let result = microvm::run(&run, &mut listening, progress);
     let frozen = listening.frozen;

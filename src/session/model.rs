@@ -261,6 +261,10 @@ impl Model {
         &self.settings
     }
 
+    pub(super) fn archive_mut(&mut self, id: ArchiveId) -> Option<&mut OpenArchive> {
+        self.archives.iter_mut().find(|archive| archive.id == id)
+    }
+
     pub(super) fn active_mut(&mut self) -> Option<&mut OpenArchive> {
         let active = self.active?;
         self.archives.iter_mut().find(|archive| archive.id == active)

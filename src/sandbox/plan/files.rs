@@ -87,10 +87,7 @@ pub fn needed_files(checkpoint: &Checkpoint, base: Option<&BaseImage>) -> Needed
     let mut problems: Vec<FileProblem> = Vec::new();
     for file in &checkpoint.files {
         let FileDetail::Reg(reg) = &file.detail else { continue };
-        if reg.is_external
-            || reg.remap.is_some()
-            || !is_on_root(checkpoint, reg)
-            || seen.insert(&reg.name, ()).is_some()
+        if reg.is_external || reg.remap.is_some() || !checkpoint.is_on_root(reg) || seen.insert(&reg.name, ()).is_some()
         {
             continue;
         }
@@ -168,12 +165,6 @@ fn compare(reg: &RegFile, member: &Member, read_build_id: &dyn Fn() -> Option<Ve
         let found = found.map_or_else(|| "no build id".into(), |id| format!("build id {}", hex(&id)));
         (Problem::OtherBuildId, format!("has {found} and had {}", hex(recorded)))
     })
-}
-
-/// Whether a file lies on the root mount, which is what the image was of.
-fn is_on_root(checkpoint: &Checkpoint, reg: &RegFile) -> bool {
-    let mount = reg.mnt_id.and_then(|id| checkpoint.mount(id));
-    mount.is_none_or(|mount| matches!(mount.mountpoint.as_bytes(), b"/" | b"./"))
 }
 
 fn used_as(file: &OpenFile) -> Vec<String> {

@@ -10,9 +10,13 @@ mod make;
 mod outlook;
 mod review;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::base::escape_controls;
+use crate::report::text::bytes;
 
 pub use files::{FileProblem, NeededFiles, Problem, needed_files};
 pub use lint::{Danger, Dangers, Isolation, Rule, lint};
@@ -134,6 +138,18 @@ pub enum StandIn {
         /// The path.
         path: String,
     },
+}
+
+impl fmt::Display for StandIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StandIn::EmptyDir => f.write_str("an empty directory"),
+            StandIn::EmptyFile => f.write_str("an empty file"),
+            StandIn::File { text } => write!(f, "a file of {}", bytes(text.len() as u64)),
+            StandIn::DevNull => f.write_str("/dev/null"),
+            StandIn::Rootfs { path } => write!(f, "{} of the root file system", escape_controls(path)),
+        }
+    }
 }
 
 /// `--inherit-fd fd[N]:KEY`.

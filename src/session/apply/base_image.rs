@@ -48,7 +48,7 @@ pub(super) fn attach(model: &mut Model, id: ArchiveId, path: PathBuf) -> Vec<Eff
     let work = JobWork::AttachBase { archive: id, checkpoint: Arc::clone(&archive.checkpoint), path: path.clone() };
     let (job, effect) = start_job(model, format!("Attach base image {}", archives::file_name(&path)), work);
     effects.push(effect);
-    if let Some(archive) = open_mut(model, id) {
+    if let Some(archive) = model.archive_mut(id) {
         // The image before it, if there was one, counts no more.
         if archive.has_base() {
             let plain = Arc::clone(&archive.plain_memory);
@@ -66,7 +66,7 @@ pub(super) fn attached(
     base: Arc<AttachedBase>,
     memory: Arc<Memory>,
 ) -> Vec<Effect> {
-    let Some(archive) = open_mut(model, id) else { return Vec::new() };
+    let Some(archive) = model.archive_mut(id) else { return Vec::new() };
     // Another one was asked for meanwhile, or none.
     if !matches!(archive.base, BaseState::Opening { job: current, .. } if current == job) {
         return Vec::new();
@@ -101,7 +101,7 @@ pub(super) fn attached(
 
 /// Memory is that of the checkpoint alone again; a job that opens an image is stopped.
 pub(super) fn detach(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
-    let Some(archive) = open_mut(model, id) else { return Vec::new() };
+    let Some(archive) = model.archive_mut(id) else { return Vec::new() };
     match std::mem::take(&mut archive.base) {
         BaseState::Opening { job, .. } => return super::jobs::cancel(model, job),
         BaseState::Attached(_) => {
@@ -132,8 +132,4 @@ fn set_memory(archive: &mut OpenArchive, memory: Arc<Memory>) {
     archive.memory_version = archive.memory_version.wrapping_add(1);
     archive.contents.forget_memory();
     super::sandbox::forget_plan(archive);
-}
-
-fn open_mut(model: &mut Model, id: ArchiveId) -> Option<&mut OpenArchive> {
-    model.archives.iter_mut().find(|open| open.id == id)
 }

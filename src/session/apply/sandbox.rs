@@ -24,7 +24,7 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
         }
         SandboxCommand::Plan(id) => plan(model, id),
         SandboxCommand::Planned { archive, job, planned } => {
-            if let Some(open) = open_mut(model, archive)
+            if let Some(open) = model.archive_mut(archive)
                 && matches!(open.sandbox.plan, PlanState::Making(at) if at == job)
             {
                 open.sandbox.plan = PlanState::Made(planned);
@@ -32,7 +32,7 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
             Vec::new()
         }
         SandboxCommand::Allow { archive, danger, is_allowed } => {
-            if let Some(open) = open_mut(model, archive)
+            if let Some(open) = model.archive_mut(archive)
                 && let PlanState::Made(planned) = &mut open.sandbox.plan
             {
                 let planned = Arc::make_mut(planned);
@@ -43,7 +43,7 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
             Vec::new()
         }
         SandboxCommand::Wish { archive, wishes } => {
-            if let Some(open) = open_mut(model, archive) {
+            if let Some(open) = model.archive_mut(archive) {
                 open.sandbox.wishes = bounded(wishes);
             }
             Vec::new()
@@ -60,7 +60,7 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
             job.map(|run| run.job).map(|job| super::jobs::cancel(model, job)).unwrap_or_default()
         }
         SandboxCommand::Pause { archive, is_paused } => {
-            let Some(run) = open_mut(model, archive).and_then(|open| open.sandbox.run.as_mut()) else {
+            let Some(run) = model.archive_mut(archive).and_then(|open| open.sandbox.run.as_mut()) else {
                 return Vec::new();
             };
             if !run.is_running() {
@@ -121,7 +121,7 @@ fn plan(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
     };
     let title = format!("Plan a restore of {}", open.title);
     let (job, effect) = start_job(model, title, work);
-    if let Some(open) = open_mut(model, id) {
+    if let Some(open) = model.archive_mut(id) {
         open.sandbox.plan = PlanState::Making(job);
     }
     vec![effect]
@@ -147,7 +147,7 @@ fn start(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
         wishes: open.sandbox.wishes,
     };
     let (job, effect) = start_job(model, format!("Run {} in the sandbox", open.title), work);
-    if let Some(open) = open_mut(model, id) {
+    if let Some(open) = model.archive_mut(id) {
         open.sandbox.run = Some(Box::new(SandboxRun::new(job)));
     }
     vec![Effect::ShowPanel(PanelKind::Sandbox), effect]
@@ -169,8 +169,7 @@ pub(super) fn job_ended(model: &mut Model, id: JobId, end: &JobEnd) -> bool {
         }
         if let Some(run) = open.sandbox.run.as_mut().filter(|run| run.job == id) {
             run.end(match end {
-                JobEnd::Done => Ended::Cancelled,
-                JobEnd::Cancelled => Ended::Cancelled,
+                JobEnd::Done | JobEnd::Cancelled => Ended::Cancelled,
                 JobEnd::Failed(why) => Ended::Failed(why.clone()),
             });
             return true;
@@ -179,10 +178,6 @@ pub(super) fn job_ended(model: &mut Model, id: JobId, end: &JobEnd) -> bool {
     false
 }
 
-fn open_mut(model: &mut Model, id: ArchiveId) -> Option<&mut OpenArchive> {
-    model.archives.iter_mut().find(|open| open.id == id)
-}
-
 fn run_mut(model: &mut Model, id: ArchiveId, job: JobId) -> Option<&mut SandboxRun> {
-    open_mut(model, id)?.sandbox.run.as_deref_mut().filter(|run| run.job == job)
+    model.archive_mut(id)?.sandbox.run.as_deref_mut().filter(|run| run.job == job)
 }

@@ -82,14 +82,17 @@ pub(in crate::session) fn run(
     plan.machine.max_seconds = wishes.seconds.saturating_add(EXTRA_SECONDS);
     let name = checkpoint.container.name.as_deref().unwrap_or_default();
     let checkpoint_to = wishes.freezes_again.then(|| journal::place_for_checkpoint(name)).transpose()?;
+    let options = OpenOptions::default();
+    let bundle = Store::new(&options)?.open()?;
     let thaw = Thaw {
+        bundle: &bundle,
         checkpoint,
         base: base.map(|(_, image)| image.as_ref()),
         plan: &plan,
         review: &planned.review,
         time: Duration::from_secs(u64::from(wishes.seconds)),
         checkpoint_to: checkpoint_to.as_deref(),
-        options: &OpenOptions::default(),
+        options: &options,
     };
     let why = thaw::thaw(&thaw, &mut Teller { tell, orders }, ctx)?;
     Ok(checkpoint_to.filter(|_| why != Why::NotRestored))

@@ -4,7 +4,7 @@ use egui::{Frame, Label, Margin, RichText, ScrollArea, Ui};
 
 use super::ready::{ready_ui, row_ui};
 use crate::base::escape_controls;
-use crate::sandbox::plan::{Concern, Danger, Isolation, NeededFiles, Plan, StandIn, Stream, Weight};
+use crate::sandbox::plan::{Concern, Danger, Isolation, NeededFiles, Plan, Stream, Weight};
 use crate::session::sandbox::{PlanState, Planned, Readiness};
 use crate::session::{ArchivesCommand, Command, JobRow, OpenArchive, SandboxCommand};
 use crate::ui::panels::base::attach_base_link;
@@ -209,13 +209,7 @@ fn stand_ins_ui(ui: &mut Ui, plan: &Plan) {
             }
             for mount in &restore.ext_mounts {
                 ui.label(mono_text(escape_controls(&mount.mountpoint)));
-                ui.label(match &mount.stand_in {
-                    StandIn::EmptyDir => "an empty directory".to_owned(),
-                    StandIn::EmptyFile => "an empty file".to_owned(),
-                    StandIn::File { text: content } => format!("a file of {}", text::bytes(content.len() as u64)),
-                    StandIn::DevNull => "/dev/null".to_owned(),
-                    StandIn::Rootfs { path } => format!("{} of the root file system", escape_controls(path)),
-                });
+                ui.label(mount.stand_in.to_string());
                 ui.end_row();
             }
         });
