@@ -26,16 +26,16 @@ run: packages
 	fi
 
 test: test-packages check docs
-	cargo test
+	cargo test --features agent
 
-# Formatting and lints, with and without the window.
+# Formatting and lints, with everything and with the least.
 check:
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features agent -- -D warnings
 	cargo clippy --all-targets --no-default-features -- -D warnings
 
 docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features agent
 
 bench:
 	cargo build --release

@@ -13,6 +13,8 @@
 //! | [`report`] | what leaves the program; the shapes of the JSON |
 //! | [`jobs`] | how long work reports progress and is cancelled |
 //! | [`sandbox`] | what a frozen container does when it goes on, in a machine of its own |
+//! | [`acquire`] | what is asked of a node agent, and what is believed of its answer |
+//! | `agent` | the daemon on the node: freezes, keeps, serves (feature `agent`) |
 //! | [`session`] | the application without pixels: one model, one command enum |
 //! | `ui` | egui panels over the session (feature `gui`) |
 //! | [`cli`] | one file per subcommand; all printing |
@@ -41,6 +43,11 @@ pub mod report;
 pub mod jobs;
 
 pub mod sandbox;
+
+pub mod acquire;
+
+#[cfg(feature = "agent")]
+pub mod agent;
 
 pub mod session;
 

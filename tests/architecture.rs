@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer with the layers of ours that it may use.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("base", &[]),
     ("evidence", &["base"]),
     ("decode", &["base"]),
@@ -15,9 +15,26 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("report", &["base", "evidence", "decode", "checkpoint", "memory"]),
     ("jobs", &["base"]),
     ("sandbox", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs"]),
-    ("session", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox"]),
-    ("ui", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "session"]),
-    ("cli", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "session", "ui"]),
+    ("acquire", &["base", "jobs"]),
+    ("agent", &["base", "evidence", "decode", "checkpoint", "jobs", "acquire"]),
+    ("session", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire"]),
+    ("ui", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire", "session"]),
+    (
+        "cli",
+        &[
+            "base",
+            "evidence",
+            "decode",
+            "checkpoint",
+            "memory",
+            "report",
+            "jobs",
+            "sandbox",
+            "acquire",
+            "session",
+            "ui",
+        ],
+    ),
 ];
 
 /// What pure layers must not name: their facts come in as values.
