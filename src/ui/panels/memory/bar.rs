@@ -9,7 +9,7 @@ use crate::session::space::name_of;
 use crate::session::space::rows::Zeros;
 use crate::session::{Command, ExportCommand, SearchCommand, Target};
 use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
-use crate::ui::widgets::{ListRow, icon_button, mono_text, target_link, toggle_button};
+use crate::ui::widgets::{ListRow, icon_button, icon_menu, mono_text, target_link, toggle_button};
 use crate::ui::{icons, text};
 
 pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
@@ -46,17 +46,11 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
             }
             save_menu_ui(ui, shown, &state.view, commands);
             ui.add_enabled_ui(can_mark, |ui| {
-                let icon = RichText::new(icons::COPY).font(tokens::icon_font(15.0)).color(tokens.muted);
-                let menu = ui.menu_button(icon, |ui| {
-                    ui.set_width(220.0);
-                    ui.spacing_mut().item_spacing.y = 0.0;
+                icon_menu(ui, icons::COPY, "Copy as", 220.0, |ui| {
                     if copy::menu_ui(ui, shown, &state.view, &mut state.copy, commands) {
                         ui.close();
                     }
                 });
-                let response = menu.response;
-                response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, can_mark, "Copy as"));
-                response.on_hover_text("Copy as");
             });
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 ui.spacing_mut().item_spacing.x = SPACE_XS;
@@ -73,10 +67,7 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
 
 /// What of this memory can be written to files.
 fn save_menu_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &mut Vec<Command>) {
-    let icon = RichText::new(icons::SAVE).font(tokens::icon_font(15.0)).color(Tokens::get(ui).muted);
-    let menu = ui.menu_button(icon, |ui| {
-        ui.set_width(250.0);
-        ui.spacing_mut().item_spacing.y = 0.0;
+    icon_menu(ui, icons::SAVE, "Save memory", 250.0, |ui| {
         let map = view.cursor.and_then(|at| shown.space.segment_at(at)).map(|segment| segment.vma);
         let choices = [
             ("Save the selected bytes…", view.selection().filter(|_| view.anchor.is_some()).map(MemoryExport::Raw)),
@@ -92,9 +83,6 @@ fn save_menu_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &mut Vec<
             }
         }
     });
-    let response = menu.response;
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Save memory"));
-    response.on_hover_text("Save memory: bytes, core file, programs");
 }
 
 /// Address, area, origin, place in the evidence, size of the selection.
