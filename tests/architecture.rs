@@ -18,8 +18,26 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("sandbox", &["base", "home", "evidence", "decode", "checkpoint", "memory", "report", "jobs"]),
     ("acquire", &["base", "home", "jobs"]),
     ("agent", &["base", "home", "evidence", "decode", "checkpoint", "jobs", "acquire"]),
-    ("session", &["base", "home", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire"]),
-    ("ui", &["base", "home", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire", "session"]),
+    (
+        "session",
+        &["base", "home", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire"],
+    ),
+    (
+        "ui",
+        &[
+            "base",
+            "home",
+            "evidence",
+            "decode",
+            "checkpoint",
+            "memory",
+            "report",
+            "jobs",
+            "sandbox",
+            "acquire",
+            "session",
+        ],
+    ),
     (
         "cli",
         &[

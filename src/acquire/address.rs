@@ -103,7 +103,9 @@ mod tests {
         check("https://10.0.0.7:7443/", "10.0.0.7:7443");
         check("::1", "[::1]:7443");
         check("[fd00::7]:99", "[fd00::7]:99");
-        for wrong in ["", ":1", "a:0", "a:65536", "a:+1", "a:1:2", "a b", "http://a", "a/b", "[::1", "[x]:1", "a@b", "a\n"] {
+        for wrong in
+            ["", ":1", "a:0", "a:65536", "a:+1", "a:1:2", "a b", "http://a", "a/b", "[::1", "[x]:1", "a@b", "a\n"]
+        {
             let read = wrong.parse::<Address>();
             assert_eq!(read.is_err(), wrong != "a\n", "{wrong:?}");
         }

@@ -410,7 +410,15 @@ mod tests {
     #[test]
     fn content_range_must_reach_the_end() {
         assert_eq!(content_range("bytes 5-9/10"), Some((5, 10)));
-        for wrong in ["", "bytes 5-8/10", "bytes 9-5/10", "bytes */10", "bytes 5-9/*", "5-9/10", "bytes 0-18446744073709551615/0"] {
+        for wrong in [
+            "",
+            "bytes 5-8/10",
+            "bytes 9-5/10",
+            "bytes */10",
+            "bytes 5-9/*",
+            "5-9/10",
+            "bytes 0-18446744073709551615/0",
+        ] {
             assert_eq!(content_range(wrong), None, "{wrong}");
         }
     }

@@ -10,7 +10,7 @@ const TICK: Duration = Duration::from_millis(500);
 const MAX_NOTES: usize = 100;
 
 /// Shared between a pull and its owner.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PullControl {
     is_paused: AtomicBool,
     bytes_per_second: AtomicU64,
@@ -42,19 +42,12 @@ struct Meter {
     bytes: u64,
 }
 
-impl Default for PullControl {
-    fn default() -> PullControl {
-        PullControl {
-            is_paused: AtomicBool::new(false),
-            bytes_per_second: AtomicU64::new(0),
-            meter: Mutex::default(),
-            notes: Mutex::default(),
-            patience: Patience::default(),
-        }
-    }
-}
-
 impl PullControl {
+    /// Not held.
+    pub fn new(patience: Patience) -> PullControl {
+        PullControl { patience, ..PullControl::default() }
+    }
+
     /// Holds the pull: the line is given up, what came stays.
     pub fn pause(&self) {
         self.is_paused.store(true, Relaxed);

@@ -22,7 +22,9 @@ pub enum ClientError {
         source: TlsError,
     },
     /// The proxy's address makes no sense.
-    #[error("{given:?} is no proxy that can be used here: give http://HOST:PORT (through SOCKS, use a tunnel and --address)")]
+    #[error(
+        "{given:?} is no proxy that can be used here: give http://HOST:PORT (through SOCKS, use a tunnel and --address)"
+    )]
     BadProxy {
         /// As it was given.
         given: String,
@@ -94,13 +96,13 @@ impl ClientError {
         match &error {
             ureq::Error::Io(io) => ClientError::of_io(node, io),
             ureq::Error::Rustls(tls) => ClientError::of_tls(node, tls),
-            ureq::Error::HostNotFound => ClientError::Line {
-                node,
-                what: "its host name is not known here; give another by --address".into(),
-            },
-            ureq::Error::Timeout(_) => {
-                ClientError::Line { node, what: format!("no answer in time ({error}); is the agent running, and the port open?") }
+            ureq::Error::HostNotFound => {
+                ClientError::Line { node, what: "its host name is not known here; give another by --address".into() }
             }
+            ureq::Error::Timeout(_) => ClientError::Line {
+                node,
+                what: format!("no answer in time ({error}); is the agent running, and the port open?"),
+            },
             ureq::Error::ConnectProxyFailed(what) => {
                 ClientError::Line { node, what: format!("the proxy does not connect ({what})") }
             }
@@ -125,7 +127,9 @@ impl ClientError {
             return ClientError::of_tls(node, tls);
         }
         let what = match error.kind() {
-            io::ErrorKind::ConnectionRefused => "nothing listens there: is cryoscope-agent running, and is the port right?".into(),
+            io::ErrorKind::ConnectionRefused => {
+                "nothing listens there: is cryoscope-agent running, and is the port right?".into()
+            }
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                 format!("the line broke ({error})")
             }
@@ -174,7 +178,8 @@ fn of_certificate(why: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             format!("its certificate is not valid yet; the clock here says {now:.0}: one of the clocks is wrong")
         }
-        CertificateError::UnknownIssuer => {
+        // An agent that was installed anew has an authority of the same name with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is not of the authority that is expected: this is another agent, or somebody is in \
              between; when the agent was installed anew, forget the node and pair again"
                 .into()

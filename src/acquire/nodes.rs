@@ -64,13 +64,17 @@ pub enum NodesError {
         known: Vec<String>,
     },
     /// The name is taken.
-    #[error("{name}: a node of this name is paired already; give another by --name, or run `cryoscope acquire forget {name}`")]
+    #[error(
+        "{name}: a node of this name is paired already; give another by --name, or run `cryoscope acquire forget {name}`"
+    )]
     Taken {
         /// As it was given.
         name: String,
     },
     /// The name cannot be one of a file.
-    #[error("{name:?} is no name for a node: letters, digits, - _ and . make one, at most {MAX_NAME}, a letter or digit first")]
+    #[error(
+        "{name:?} is no name for a node: letters, digits, - _ and . make one, at most {MAX_NAME}, a letter or digit first"
+    )]
     BadName {
         /// As it was given.
         name: String,
@@ -90,7 +94,8 @@ pub enum NodesError {
 
 fn there_are(known: &[String]) -> String {
     if known.is_empty() {
-        return "none is: run `cryoscope-agent pair` on the node, then `cryoscope acquire pair ADDRESS CODE` here".into();
+        return "none is: run `cryoscope-agent pair` on the node, then `cryoscope acquire pair ADDRESS CODE` here"
+            .into();
     }
     format!("there are: {}", known.join(" "))
 }
@@ -195,9 +200,7 @@ impl Nodes {
 
 fn is_name(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    name.len() <= MAX_NAME
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(is_plain)
+    name.len() <= MAX_NAME && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_plain)
 }
 
 /// A name for a node that calls itself `given`, which may be anything.

@@ -12,8 +12,8 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
-    server::ParsedCertificate,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned, server::ParsedCertificate,
 };
 use sha2::{Digest as _, Sha256};
 use ureq::unversioned::transport::{
@@ -53,14 +53,14 @@ pub enum TlsError {
 impl NodeTls {
     /// To a paired node: its authority and its name alone are believed, and this workstation shows its certificate.
     pub(super) fn paired(authority: &str, server_name: &str, identity: &Identity) -> Result<NodeTls, TlsError> {
-        let name = ServerName::try_from(server_name.to_owned()).map_err(|_no| TlsError::Name(server_name.to_owned()))?;
+        let name =
+            ServerName::try_from(server_name.to_owned()).map_err(|_no| TlsError::Name(server_name.to_owned()))?;
         let mut roots = RootCertStore::empty();
         for certificate in certificates(authority, "authority")? {
             roots.add(certificate)?;
         }
-        let config = tls13()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(identity.chain()?, identity.private_key()?)?;
+        let config =
+            tls13()?.with_root_certificates(roots).with_client_auth_cert(identity.chain()?, identity.private_key()?)?;
         Ok(NodeTls { config: Arc::new(config), name })
     }
 
