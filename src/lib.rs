@@ -6,6 +6,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`base`] | which words the field uses: addresses, pids, places, limits, progress |
+//! | [`home`] | where the user's data of this program lies |
 //! | [`evidence`] | where bytes come from; the only reader of evidence |
 //! | [`decode`] | what the bytes of an image file say; pure |
 //! | [`checkpoint`] | what the container was doing: all records joined, immutable |
@@ -29,6 +30,8 @@
 //! - A checkpoint is immutable once built; views borrow it.
 
 pub mod base;
+
+pub mod home;
 
 pub mod evidence;
 

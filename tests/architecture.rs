@@ -6,23 +6,43 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer with the layers of ours that it may use.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("base", &[]),
+    ("home", &["base"]),
     ("evidence", &["base"]),
     ("decode", &["base"]),
     ("checkpoint", &["base", "evidence", "decode"]),
     ("memory", &["base", "evidence", "decode", "checkpoint"]),
     ("report", &["base", "evidence", "decode", "checkpoint", "memory"]),
     ("jobs", &["base"]),
-    ("sandbox", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs"]),
-    ("acquire", &["base", "jobs"]),
-    ("agent", &["base", "evidence", "decode", "checkpoint", "jobs", "acquire"]),
-    ("session", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire"]),
-    ("ui", &["base", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire", "session"]),
+    ("sandbox", &["base", "home", "evidence", "decode", "checkpoint", "memory", "report", "jobs"]),
+    ("acquire", &["base", "home", "jobs"]),
+    ("agent", &["base", "home", "evidence", "decode", "checkpoint", "jobs", "acquire"]),
+    (
+        "session",
+        &["base", "home", "evidence", "decode", "checkpoint", "memory", "report", "jobs", "sandbox", "acquire"],
+    ),
+    (
+        "ui",
+        &[
+            "base",
+            "home",
+            "evidence",
+            "decode",
+            "checkpoint",
+            "memory",
+            "report",
+            "jobs",
+            "sandbox",
+            "acquire",
+            "session",
+        ],
+    ),
     (
         "cli",
         &[
             "base",
+            "home",
             "evidence",
             "decode",
             "checkpoint",

@@ -100,6 +100,8 @@ pub enum Command {
     Strings(StringsArgs),
     /// Let a checkpoint go on in a sealed virtual machine
     Sandbox(super::sandbox_args::SandboxArgs),
+    /// Freeze containers on nodes, and fetch the archives
+    Acquire(Box<super::acquire_args::AcquireArgs>),
     /// Completions for a shell, on standard output
     Completions(CompletionsArgs),
     /// Manual pages, into a directory

@@ -65,6 +65,11 @@ impl<'a> Context<'a> {
         Bar::new(self.shows_progress && self.style.width.is_none())
     }
 
+    /// Whether people look at standard error.
+    pub(super) fn shows_progress(&self) -> bool {
+        self.shows_progress
+    }
+
     /// The process of this number, or an error that says which there are.
     pub(super) fn process<'c>(&self, checkpoint: &'c Checkpoint, pid: u32) -> anyhow::Result<&'c Process> {
         let found = checkpoint.process(Pid(pid));

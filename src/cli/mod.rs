@@ -8,6 +8,7 @@
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
 //! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
 //! | `sandbox_handover` | giving a checkpoint to another engine; [`sandbox_handover_args`] is its help |
+//! | `acquire`, `acquire_freeze`, `acquire_many`, `custody` | nodes, archives from them, one or many at a time, and what is noted of these; [`acquire_args`] is its help |
 //! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
@@ -20,12 +21,17 @@
 //! 0 done, 1 nothing found (searches), 2 the request or the input was wrong, 130 stopped by Ctrl+C.
 //! A reader that closed the pipe is no error. Partial evidence is none either: issues are printed.
 
+mod acquire;
+pub mod acquire_args;
+mod acquire_freeze;
+mod acquire_many;
 pub mod args;
 mod carve;
 mod code;
 
 mod content;
 mod context;
+mod custody;
 mod extract;
 mod files;
 mod generate;
@@ -174,6 +180,7 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
         }
         Command::Strings(args) => strings::run(&args, &mut context),
         Command::Sandbox(args) => sandbox::run(&args, &mut context),
+        Command::Acquire(args) => acquire::run(*args, &mut context),
         Command::Completions(args) => generate::completions(&args, &mut context),
         Command::Man(args) => generate::man(&args, &mut context),
     }

@@ -3,16 +3,13 @@
 //!
 //! A run that cannot be noted is not started.
 
-use std::fs::{self, OpenOptions as FileOptions};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use etcetera::BaseStrategy as _;
 use serde::Serialize;
 use thiserror::Error;
 
-/// Variable that names another directory for the user's data.
-pub const DATA_DIR_VARIABLE: &str = "CRYOSCOPE_DATA_DIR";
+use crate::home::{self, DATA_DIR_VARIABLE, HomeError};
+
 /// Name of the file.
 const FILE: &str = "sandbox-log.jsonl";
 /// Names the shape of a line.
@@ -26,13 +23,8 @@ pub enum JournalError {
     #[error("no directory for the log of runs: set HOME, or {DATA_DIR_VARIABLE}")]
     NoDataDir,
     /// The file refuses.
-    #[error("cannot write the log of runs {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
+    #[error("the log of runs: {0}")]
+    Write(#[from] HomeError),
 }
 
 /// One line.
@@ -63,7 +55,6 @@ pub(super) fn start(what: &impl Serialize) -> Result<Noted, JournalError> {
 
 fn start_in(dir: &Path, what: &impl Serialize) -> Result<Noted, JournalError> {
     let path = dir.join(FILE);
-    fs::create_dir_all(dir).map_err(|source| JournalError::Write { path: path.clone(), source })?;
     let now = jiff::Timestamp::now();
     let noted = Noted { path, run: format!("{}-{}", now.as_nanosecond(), std::process::id()) };
     noted.append("started", what)?;
@@ -80,13 +71,8 @@ impl Noted {
         let at = jiff::Timestamp::now().to_string();
         let program = concat!("cryoscope ", env!("CARGO_PKG_VERSION"));
         let line = Line { schema: SCHEMA, at, run: &self.run, event, program, what };
-        let write = || {
-            let mut bytes = serde_json::to_vec(&line)?;
-            bytes.push(b'\n');
-            // One write at the end of the file: lines of programs that run at the same time do not mix.
-            FileOptions::new().create(true).append(true).open(&self.path)?.write_all(&bytes)
-        };
-        write().map_err(|source| JournalError::Write { path: self.path.clone(), source })
+        let bytes = serde_json::to_vec(&line).unwrap_or_default();
+        Ok(home::append_line(&self.path, &bytes)?)
     }
 }
 
@@ -96,7 +82,7 @@ impl Noted {
 /// There is no directory for data, or it cannot be made.
 pub fn place_for_checkpoint(container: &str) -> Result<PathBuf, JournalError> {
     let dir = data_dir()?.join("refrozen");
-    fs::create_dir_all(&dir).map_err(|source| JournalError::Write { path: dir.clone(), source })?;
+    home::make_dir(&dir)?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let name: String = container.chars().filter(|c| is_plain(*c)).take(64).collect();
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ").to_string();
@@ -104,11 +90,7 @@ pub fn place_for_checkpoint(container: &str) -> Result<PathBuf, JournalError> {
 }
 
 fn data_dir() -> Result<PathBuf, JournalError> {
-    if let Some(dir) = std::env::var_os(DATA_DIR_VARIABLE).filter(|dir| !dir.is_empty()) {
-        return Ok(dir.into());
-    }
-    let dirs = etcetera::choose_base_strategy().map_err(|_home| JournalError::NoDataDir)?;
-    Ok(dirs.data_dir().join("cryoscope"))
+    home::data_dir().map_err(|_home| JournalError::NoDataDir)
 }
 
 #[cfg(test)]
@@ -124,7 +106,7 @@ mod tests {
             let noted = start_in(&below, &serde_json::json!({"archive": archive})).unwrap();
             noted.end(&serde_json::json!({"outcome": "time-over"})).unwrap();
         }
-        let text = fs::read_to_string(below.join(FILE)).unwrap();
+        let text = std::fs::read_to_string(below.join(FILE)).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let words: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
         assert_eq!(words, ["started", "ended", "started", "ended"]);
@@ -137,6 +119,6 @@ mod tests {
     fn a_log_that_cannot_be_written_is_told_with_its_path() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = start_in(&file.path().join("below"), &()).unwrap_err().to_string();
-        assert!(error.contains(FILE) && error.contains("cannot write"), "{error}");
+        assert!(error.contains("the log of runs: cannot make the directory"), "{error}");
     }
 }

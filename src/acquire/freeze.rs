@@ -1,0 +1,234 @@
+//! From a container to an archive at the desk: freeze, follow, fetch, verify, note.
+//!
+//! Work on a node goes on when the workstation goes: nothing here stops it but [`Client::stop_job`], since a runtime that
+//! is cut off may leave its container frozen.
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::client::Client;
+use super::control::PullControl;
+use super::custody::{Custody, CustodyError};
+use super::error::{ClientError, said};
+use super::nodes::PairedNode;
+use super::pull::{PullError, Pulled, Target, pull};
+use super::selector::{Called, NotFound, find};
+use super::wire::{CheckpointRequest, CollectionRequest, Container, Job, JobState};
+use crate::base::{Cancelled, Progress};
+
+/// How long one question for news may take.
+const WAIT_SECONDS: u32 = 10;
+/// How many broken lines in a row are borne while a job is followed.
+const TRIES: u32 = 10;
+
+/// What is asked of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// How long the runtime may take; generous when not given.
+    pub timeout_seconds: Option<u32>,
+    /// For the manifest and the node's audit log: a case number.
+    pub reason: Option<String>,
+    /// The processes by way of /proc instead of a checkpoint.
+    pub is_collection: bool,
+}
+
+/// Where the way of one container stands; told to whoever watches.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The node was asked to freeze it.
+    Asked(Box<Job>),
+    /// The job there has moved.
+    Job(Box<Job>),
+    /// The archive is fetched.
+    Pulling {
+        /// Its id on the node.
+        archive: String,
+    },
+    /// It is here, whole, verified and noted.
+    Done(Box<Pulled>),
+}
+
+/// Why there is no archive.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FreezeError {
+    /// No container is meant.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// The agent cannot be asked, or refuses.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The job there made none.
+    #[error("{node}: {} was not frozen: {what}", job.container)]
+    Job {
+        /// The node.
+        node: String,
+        /// The job.
+        job: Box<Job>,
+        /// Why.
+        what: String,
+    },
+    /// The archive did not arrive.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// It arrived, and that cannot be noted.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// Stopped here; the node goes on.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Finds the container that is called `wanted`.
+///
+/// # Errors
+/// None or several are called so, or the agent cannot be asked.
+pub fn container(client: &Client, wanted: &str) -> Result<Container, FreezeError> {
+    let containers = client.containers()?;
+    match find(&containers.containers, wanted) {
+        Ok(found) => Ok(found.clone()),
+        // What the agent could not ask explains best why a container is missing.
+        Err(NotFound::None { wanted, mut there }) => {
+            there.extend(containers.issues.iter().take(5).map(|issue| format!("({issue})")));
+            Err(NotFound::None { wanted, there }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks for a checkpoint or a collection of a container.
+///
+/// # Errors
+/// The agent cannot be asked, or refuses.
+pub fn start(client: &Client, container: &Container, wishes: &Wishes) -> Result<Job, ClientError> {
+    let (container, reason) = (container.id.clone(), wishes.reason.clone());
+    if wishes.is_collection {
+        return client.collect(&CollectionRequest { container, memory_limit_bytes: None, reason });
+    }
+    let timeout_seconds = wishes.timeout_seconds.unwrap_or_else(super::wire::default_timeout_seconds);
+    client.checkpoint(&CheckpointRequest { container, timeout_seconds, source: None, reason })
+}
+
+/// Follows a job to its end; broken lines are borne.
+///
+/// # Errors
+/// It failed or was stopped, the agent cannot be asked any more, or cancel; the node goes on then.
+pub fn follow(
+    client: &Client,
+    mut job: Job,
+    progress: &dyn Progress,
+    watch: &mut dyn FnMut(Step),
+) -> Result<Job, FreezeError> {
+    progress.stage("freezing");
+    let mut n_broken = 0;
+    while !job.state.is_final() {
+        progress.step(job.done_bytes.unwrap_or(0), None)?;
+        match client.job(&job.id, WAIT_SECONDS) {
+            Ok(news) => {
+                n_broken = 0;
+                let is_news = news != job;
+                job = news;
+                if is_news {
+                    watch(Step::Job(Box::new(job.clone())));
+                }
+                // An agent that answers at once, whatever happens, is not asked in a circle.
+                sleep(Duration::from_millis(100), progress)?;
+            }
+            Err(error) if error.is_transient() && n_broken < TRIES => {
+                n_broken += 1;
+                sleep(Duration::from_secs(2), progress)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if job.state == JobState::Done {
+        return Ok(job);
+    }
+    let what = match (&job.problem, job.state) {
+        (Some(problem), _) => said(problem),
+        (None, JobState::Cancelled) => "somebody stopped it".to_owned(),
+        (None, _) => "the agent does not say why".to_owned(),
+    };
+    Err(FreezeError::Job { node: client.node_name().to_owned(), job: Box::new(job), what })
+}
+
+/// The way from one node to one place here.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// The node.
+    pub node: &'a PairedNode,
+    /// How it is asked.
+    pub client: &'a Client,
+    /// Where archives go.
+    pub target: &'a Target,
+    /// What is seen of a pull, and how it is held.
+    pub control: &'a PullControl,
+    /// Progress and cancel.
+    pub progress: &'a dyn Progress,
+}
+
+impl fmt::Debug for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Way").field("node", &self.node.name).field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Way<'_> {
+    /// Fetches an archive, and notes where it came from.
+    ///
+    /// # Errors
+    /// See [`PullError`], or the note cannot be written.
+    pub fn fetch(&self, archive: &str) -> Result<Pulled, FreezeError> {
+        let custody = Custody::open()?;
+        let authority = self.node.fingerprint().unwrap_or_default();
+        let pulled = pull(self.client, &authority, archive, self.target, self.control, self.progress)?;
+        custody.note_acquired(self.node, archive, &pulled)?;
+        Ok(pulled)
+    }
+
+    /// Freezes a container and fetches the archive.
+    ///
+    /// # Errors
+    /// See [`FreezeError`].
+    pub fn freeze(
+        &self,
+        container: &Container,
+        wishes: &Wishes,
+        watch: &mut dyn FnMut(Step),
+    ) -> Result<Pulled, FreezeError> {
+        self.progress.stage("asking the node");
+        self.progress.step(0, None)?;
+        let job = start(self.client, container, wishes)?;
+        watch(Step::Asked(Box::new(job.clone())));
+        let job = follow(self.client, job, self.progress, watch)?;
+        for warning in &job.warnings {
+            self.control.note(format!("{}: {warning}", Called(container)));
+        }
+        let Some(archive) = job.archive.clone() else {
+            let what = "the agent says it is done and names no archive".to_owned();
+            return Err(FreezeError::Job { node: self.node.name.clone(), job: Box::new(job), what });
+        };
+        watch(Step::Pulling { archive: archive.clone() });
+        let pulled = self.fetch(&archive)?;
+        watch(Step::Done(Box::new(pulled.clone())));
+        Ok(pulled)
+    }
+}
+
+/// Waits, and notices cancel meanwhile.
+///
+/// # Errors
+/// Cancel.
+pub fn sleep(how_long: Duration, progress: &dyn Progress) -> Result<(), Cancelled> {
+    let until = std::time::Instant::now() + how_long;
+    loop {
+        progress.step(0, None)?;
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+}
