@@ -20,6 +20,16 @@ pub fn toggle_button(ui: &mut Ui, icon: Icon, name: &str, is_on: bool) -> Respon
     icon_toggle(ui, icon, name, is_on, ui.is_enabled())
 }
 
+/// A bare icon that opens a menu; `name` is its tooltip and its accessible name.
+pub fn icon_menu(ui: &mut Ui, icon: Icon, name: &str, width: f32, content: impl FnOnce(&mut Ui)) {
+    let response = icon_button(ui, icon, name);
+    egui::Popup::menu(&response).width(width).show(|ui| {
+        ui.set_width(width);
+        ui.spacing_mut().item_spacing.y = 0.0;
+        content(ui);
+    });
+}
+
 fn icon_toggle(ui: &mut Ui, icon: Icon, name: &str, is_on: bool, enabled: bool) -> Response {
     let tokens = Tokens::get(ui);
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(24.0), Sense::click());

@@ -35,7 +35,7 @@ mod text_view;
 mod walk;
 
 pub use badge::badge;
-pub use buttons::{button, icon_button, paint_icon, primary_button, toggle_button};
+pub use buttons::{button, icon_button, icon_menu, paint_icon, primary_button, toggle_button};
 pub use bytes_view::{BytesView, bytes_height};
 pub use detail::{Follow, Side, detail_page, detail_sides, detail_title, link_row, split_detail};
 pub use empty::{empty_state, no_archive};

@@ -11,7 +11,7 @@ use crate::session::space::name_of;
 use crate::session::{Command, Target};
 use crate::ui::icons;
 use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
-use crate::ui::widgets::{icon_button, mono_text, target_link};
+use crate::ui::widgets::{icon_button, icon_menu, mono_text, target_link};
 
 /// Width of the scroll bar, in points.
 pub(super) const SCROLL_WIDTH: f32 = 16.0;
@@ -55,9 +55,7 @@ fn threads_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &mut Vec<Co
     if shown.code.threads().is_empty() {
         return;
     }
-    let icon = RichText::new(icons::CPU).font(tokens::icon_font(15.0)).color(Tokens::get(ui).muted);
-    let menu = ui.menu_button(icon, |ui| {
-        ui.set_width(320.0);
+    icon_menu(ui, icons::CPU, "Where threads stand", 320.0, |ui| {
         egui::ScrollArea::vertical().max_height(320.0).show(ui, |ui| {
             for (addr, tid) in shown.code.threads().iter().take(MAX_THREADS) {
                 let name = shown.code.symbols.name_of(*addr).map(|name| name.to_string()).unwrap_or_default();
@@ -69,8 +67,6 @@ fn threads_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &mut Vec<Co
             }
         });
     });
-    menu.response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Where threads stand"));
-    menu.response.on_hover_text("Where threads stand");
 }
 
 /// Address, symbol, area, origin.
