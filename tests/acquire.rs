@@ -1,7 +1,13 @@
 //! The workstation against an agent that does everything wrong.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and reads its own files")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail, starts programs and reads its own files"
+)]
 
+#[path = "acquire/cli.rs"]
+mod cli;
 #[path = "acquire/stand_in.rs"]
 mod stand_in;
 
