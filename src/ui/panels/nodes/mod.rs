@@ -10,7 +10,7 @@ mod acquisitions;
 mod list;
 mod node;
 
-use egui::{Frame, Panel, Ui};
+use egui::{CentralPanel, Frame, Panel, Ui};
 
 use crate::session::nodes::{ListState, Nodes};
 use crate::session::{Command, JobRow, NodesCommand};
@@ -61,12 +61,14 @@ pub fn nodes_ui(ui: &mut Ui, nodes: &Nodes, jobs: &[JobRow], state: &mut NodesSt
         .size_range(150.0..=420.0)
         .frame(Frame::NONE)
         .show(ui, |ui| list::list_ui(ui, nodes, &mut commands));
-    let x = ui.max_rect().left();
-    ui.painter().vline(x, ui.max_rect().y_range(), egui::Stroke::new(1.0, line));
-    match nodes.selected() {
-        Some(row) => node::node_ui(ui, nodes, row, jobs, state, &mut commands),
-        None => empty_state(ui, icons::NODES, "No node is selected", "Choose one in the list."),
-    }
+    CentralPanel::default().frame(Frame::NONE).show(ui, |ui| {
+        let rect = ui.max_rect();
+        ui.painter().vline(rect.left() + 0.5, rect.y_range(), egui::Stroke::new(1.0, line));
+        match nodes.selected() {
+            Some(row) => node::node_ui(ui, nodes, row, jobs, state, &mut commands),
+            None => empty_state(ui, icons::NODES, "No node is selected", "Choose one in the list."),
+        }
+    });
     commands
 }
 

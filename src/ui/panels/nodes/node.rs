@@ -202,7 +202,8 @@ fn container_ui(
         if freeze.clicked() {
             commands.push(acquire(false).into());
         }
-        let collect = link(ui, "Collect").on_hover_text(
+        let is_alive = container.state != ContainerState::Exited;
+        let collect = ui.add_enabled_ui(is_alive, |ui| link(ui, "Collect")).inner.on_hover_text(
             "Without CRIU: reads the processes by way of /proc while they run. For containers that cannot be frozen",
         );
         if collect.clicked() {
