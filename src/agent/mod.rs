@@ -12,6 +12,8 @@
 //! | [`spool`] | where archives wait |
 //! | [`processes`], [`dumplog`] | what /proc and criu's log say |
 //! | [`http`], [`stream`], [`sources`] | who makes checkpoints, and how they are asked |
+//! | [`rootfs`] | the image's layers joined |
+//! | [`doctor`] | what makes checkpoints fail here |
 //! | [`jobs`] | work that takes a while |
 //! | [`server`], [`routes`] | connections; requests |
 //! | [`cli`] | the commands of `cryoscope-agent` |
@@ -25,6 +27,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod disk;
+pub mod doctor;
 pub mod dumplog;
 pub mod http;
 pub mod identity;
@@ -33,6 +36,7 @@ pub mod limits;
 pub mod pairing;
 pub mod problem;
 pub mod processes;
+pub mod rootfs;
 pub mod routes;
 pub mod server;
 pub mod sources;

@@ -32,6 +32,11 @@ pub enum Command {
         after_help = "Examples:\n  cryoscope-agent serve\n  cryoscope-agent serve --listen 10.0.0.7:7443 --name node-a.example --spool-limit 20G --reserve 10G\n  cryoscope-agent serve --kubelet-url https://node-a:10250 --kubelet-ca /etc/kubernetes/pki/ca.crt \\\n      --kubelet-cert client.crt --kubelet-key client.key"
     )]
     Serve(ServeArgs),
+    /// Find out what makes checkpoints fail on this node, and how to mend it; exit code 1 when something is missing
+    #[command(
+        after_help = "Examples:\n  cryoscope-agent doctor\n  cryoscope-agent doctor --json | jq '.checks[] | select(.state != \"fine\")'\n  cryoscope-agent doctor --kubelet-url https://node-a:10250 --kubelet-ca ca.crt --kubelet-token token"
+    )]
+    Doctor(DoctorArgs),
     /// Print a code that lets one workstation in
     #[command(
         after_help = "Examples:\n  cryoscope-agent pair\n  kubectl -n cryoscope exec ds/cryoscope-agent -- cryoscope-agent pair\n  ssh node-a sudo cryoscope-agent pair --json"
@@ -45,6 +50,26 @@ pub enum Command {
         after_help = "Examples:\n  cryoscope-agent revoke desk-of-ada\n  cryoscope-agent revoke 5e:1f:… (a SHA-256 fingerprint of a certificate, also one of your own authority)"
     )]
     Revoke(RevokeArgs),
+}
+
+/// Of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where archives will wait
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/cryoscope-agent/spool")]
+    pub spool: PathBuf,
+    /// So much is left free on the file system of the spool
+    #[arg(long, value_name = "SIZE", default_value = "5G", value_parser = parse_size)]
+    pub reserve: u64,
+    /// Where the node's files are [default: / or, in a pod, /proc/1/root]
+    #[arg(long, value_name = "DIR")]
+    pub host_root: Option<PathBuf>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub sources: SourceArgs,
 }
 
 /// Where keys and clients are kept.

@@ -20,8 +20,9 @@ use crate::base::escape_controls;
 
 use super::clients::Clients;
 use super::disk;
+use super::doctor::{self, State};
 use super::pairing::Pairing;
-use args::{Cli, Command, StateArgs};
+use args::{Cli, Command, DoctorArgs, StateArgs};
 
 /// Runs with the arguments of the process.
 pub fn main() -> ExitCode {
@@ -43,6 +44,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
     };
     let done = match cli.command {
         Command::Serve(args) => serve::serve(&args, out).map(|()| 0),
+        Command::Doctor(args) => doctor(&args, out),
         Command::Pair(args) => pair(&args, out).map(|()| 0),
         Command::Clients(args) => clients(&args, out).map(|()| 0),
         Command::Revoke(args) => revoke(&args.state, &args.client, out).map(|()| 0),
@@ -51,6 +53,36 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &
         let _nobody_reads_it = writeln!(err, "cryoscope-agent: {}", escape_controls(&format!("{error:#}")));
         2
     })
+}
+
+fn doctor(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let host = args.host_root.clone().unwrap_or_else(doctor::host_root);
+    let sources = serve::sources(&args.sources);
+    let checks = runtime.block_on(doctor::examine(&sources, &args.spool, args.reserve, &host));
+    let n_missing = checks.iter().filter(|check| check.state == State::Missing).count();
+    if args.json {
+        let document = serde_json::json!({"schema": "cryoscope.doctor/1", "is_fine": n_missing == 0, "checks": checks});
+        writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
+    } else {
+        for check in &checks {
+            let word = match check.state {
+                State::Fine => "fine   ",
+                State::Weak => "weak   ",
+                State::Missing => "MISSING",
+                State::Unknown => "unknown",
+            };
+            writeln!(out, "{word}  {}: {}", check.name, escape_controls(&check.found))?;
+            if let Some(mend) = &check.mend {
+                writeln!(out, "         -> {mend}")?;
+            }
+        }
+        match n_missing {
+            0 => writeln!(out, "\nCheckpoints can be made on this node.")?,
+            n => writeln!(out, "\n{n} missing: checkpoints fail on this node until that is mended.")?,
+        }
+    }
+    Ok(u8::from(n_missing != 0))
 }
 
 fn pair(args: &StateArgs, out: &mut dyn Write) -> anyhow::Result<()> {

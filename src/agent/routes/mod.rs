@@ -7,6 +7,7 @@ mod content;
 mod jobs;
 mod node;
 mod pair;
+mod rootfs;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,6 +36,7 @@ pub fn table() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Arc<A
     vec![
         ("/v1/node", &["get"], get(node::node)),
         ("/v1/containers", &["get"], get(containers::list)),
+        ("/v1/containers/{id}/rootfs", &["get"], get(rootfs::rootfs)),
         ("/v1/checkpoints", &["post"], post(jobs::checkpoint)),
         ("/v1/collections", &["post"], post(jobs::collection)),
         ("/v1/jobs", &["get"], get(jobs::list)),
