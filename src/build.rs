@@ -61,5 +61,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         config.boxed(format!(".criu.file_entry.{field}"));
     }
     config.compile_fds(compiler.file_descriptor_set())?;
+    if env::var_os("CARGO_FEATURE_AGENT").is_some() {
+        runtime_interface()?;
+    }
+    Ok(())
+}
+
+/// What the agent asks of container runtimes; it has no place among the images.
+fn runtime_interface() -> Result<(), Box<dyn Error>> {
+    let dir = Path::new("assets/cri");
+    println!("cargo::rerun-if-changed={}", dir.display());
+    let mut compiler = protox::Compiler::new([dir])?;
+    compiler.include_imports(true).include_source_info(true).open_file(dir.join("runtime.proto"))?;
+    prost_build::Config::new().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -274,6 +274,7 @@ pub static ACTIONS: &[Action] = &[
     panel(PanelKind::Images, "Images", "Raw image files, record by record", Some("Ctrl+9")),
     panel(PanelKind::Issues, "Issues and coverage", "What could not be read, what is not there", None),
     panel(PanelKind::Sandbox, "Sandbox", "Let the container go on in a sealed virtual machine", Some("Ctrl+Shift+B")),
+    panel(PanelKind::Nodes, "Nodes", "Freeze containers on nodes and fetch their archives", Some("Ctrl+Shift+N")),
     panel(PanelKind::Jobs, "Jobs", "Work in the background", None),
     panel(PanelKind::Notifications, "Notifications", "What the program told you", None),
     row(ActionId::ResetLayout, "Reset layout", "Put the panels back where they were", None, Menu::View, 2),
@@ -312,7 +313,7 @@ impl Action {
                 let shown = model.active().and_then(|archive| archive.searches().shown());
                 shown.is_some_and(|shown| !shown.hits().is_empty())
             }
-            ActionId::Panel(PanelKind::Jobs | PanelKind::Notifications) => true,
+            ActionId::Panel(PanelKind::Jobs | PanelKind::Nodes | PanelKind::Notifications) => true,
             ActionId::Panel(_) => model.active().is_some(),
             ActionId::NextArchive | ActionId::PreviousArchive => model.archives().len() > 1,
             ActionId::Back => model.history().can_go_back(),

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::export::{MemoryExport, Written};
+use super::nodes::{NodeRow, Told, Wanted};
 use super::sandbox::{Parts, Planned, Wishes};
 use super::search::RulesState;
 use super::{
     ArchiveId, Arrival, AttachedBase, Content, ContentKey, JobEnd, JobId, Layout, Loaded, NotificationId, PanelKind,
     SearchId, SearchNews, SearchRequest, Target, Theme,
 };
+use crate::acquire::custody::Verified;
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
 use crate::memory::Memory;
@@ -38,6 +40,8 @@ pub enum Command {
     Search(SearchCommand),
     /// Restoring in the sandbox.
     Sandbox(SandboxCommand),
+    /// Nodes and acquiring from them.
+    Nodes(NodesCommand),
     /// End the program.
     Quit,
 }
@@ -92,6 +96,8 @@ pub enum ArchivesCommand {
         archive: ArchiveId,
         /// The digest.
         sha256: String,
+        /// How the archive came from a node, and whether it is still that.
+        custody: Option<Arc<Result<Verified, String>>>,
     },
     /// Read a content that is not at hand; see [`OpenArchive::content`](super::OpenArchive::content).
     Read {
@@ -468,6 +474,89 @@ pub enum SandboxCommand {
     },
 }
 
+/// About nodes with an agent.
+#[derive(Clone, Debug)]
+pub enum NodesCommand {
+    /// List those of the user.
+    Look,
+    /// A job has listed them.
+    Listed {
+        /// The job.
+        job: JobId,
+        /// By name.
+        rows: Vec<NodeRow>,
+    },
+    /// Ask for the address of an agent and its code.
+    AskToPair,
+    /// Pair with an agent.
+    Pair {
+        /// Where it listens.
+        address: String,
+        /// What it printed.
+        code: String,
+        /// What to call it; empty for its own name.
+        name: String,
+    },
+    /// A job has paired.
+    Paired {
+        /// The job.
+        job: JobId,
+        /// What the node is called.
+        name: String,
+    },
+    /// Forget a node.
+    Forget(String),
+    /// A job has forgotten it.
+    Forgotten(String),
+    /// Show this one.
+    Select(String),
+    /// Ask a node what is on it.
+    Ask(String),
+    /// A job has asked.
+    Told {
+        /// The job.
+        job: JobId,
+        /// Which node.
+        name: String,
+        /// What it said.
+        told: Arc<Told>,
+    },
+    /// Get an archive from a node.
+    Acquire {
+        /// Which node.
+        node: String,
+        /// What people call the container.
+        called: String,
+        /// Which archive.
+        wanted: Wanted,
+    },
+    /// An acquisition is further on.
+    Happened {
+        /// Its job.
+        job: JobId,
+        /// Where it stands, in words.
+        step: String,
+    },
+    /// An archive is here, whole and verified.
+    Acquired {
+        /// Its job.
+        job: JobId,
+        /// Where.
+        path: PathBuf,
+        /// Its hash.
+        sha256: String,
+        /// What happened on the way.
+        notes: Vec<String>,
+    },
+    /// Hold an acquisition, or let it go on.
+    Hold {
+        /// Its job.
+        job: JobId,
+        /// Held.
+        is_held: bool,
+    },
+}
+
 impl Command {
     /// Go to `target`.
     pub fn go(target: Target) -> Command {
@@ -523,6 +612,12 @@ impl From<NotificationsCommand> for Command {
 impl From<SandboxCommand> for Command {
     fn from(command: SandboxCommand) -> Command {
         Command::Sandbox(command)
+    }
+}
+
+impl From<NodesCommand> for Command {
+    fn from(command: NodesCommand) -> Command {
+        Command::Nodes(command)
     }
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::arrival::SharedArrival;
 use super::{
-    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SandboxCommand,
-    SearchCommand, base, content, early, export, sample, sandbox, search,
+    ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, NodesCommand,
+    SandboxCommand, SearchCommand, base, content, early, export, nodes, sample, sandbox, search,
 };
 use crate::base::Progress;
 use crate::checkpoint::{self, SuppliedParent};
@@ -85,6 +85,14 @@ impl Driver {
             Effect::CancelJob(id) => {
                 if let Some(job) = self.running.iter().find(|job| job.id == id) {
                     job.handle.cancel();
+                }
+                None
+            }
+            Effect::HoldPull { control, is_held } => {
+                if is_held {
+                    control.pause()
+                } else {
+                    control.resume()
                 }
                 None
             }
@@ -215,7 +223,8 @@ fn run_work(
         JobWork::HashEvidence { archive, checkpoint } => {
             ctx.stage("hashing");
             let sha256 = crate::base::hex(&checkpoint.outer.sha256(ctx)?);
-            Ok(Some(ArchivesCommand::Hashed { archive, sha256 }.into()))
+            let custody = nodes::work::custody(&checkpoint, &sha256).map(Arc::new);
+            Ok(Some(ArchivesCommand::Hashed { archive, sha256, custody }.into()))
         }
         JobWork::ReadContent { archive, checkpoint, memory, version, key } => {
             let content = content::read(&checkpoint, &memory, &key, ctx)?;
@@ -269,6 +278,26 @@ fn run_work(
                 Some((base, _)) => ArchivesCommand::OpenWithBase { paths: vec![path], base }.into(),
                 None => ArchivesCommand::Open(vec![path]).into(),
             }))
+        }
+        JobWork::ListNodes => Ok(Some(NodesCommand::Listed { job: say.job, rows: nodes::work::list(ctx)? }.into())),
+        JobWork::PairNode { address, code, name } => {
+            let name = nodes::work::pair(&address, &code, &name, ctx)?;
+            Ok(Some(NodesCommand::Paired { job: say.job, name }.into()))
+        }
+        JobWork::ForgetNode { name } => {
+            nodes::work::forget(&name)?;
+            Ok(Some(NodesCommand::Forgotten(name).into()))
+        }
+        JobWork::AskNode { name } => {
+            let told = Arc::new(nodes::work::ask(&name, ctx)?);
+            Ok(Some(NodesCommand::Told { job: say.job, name, told }.into()))
+        }
+        JobWork::Acquire { node, wanted, control } => {
+            let job = say.job;
+            let tell = |step| say.say(NodesCommand::Happened { job, step });
+            let pulled = nodes::work::acquire(&node, &wanted, &control, &tell, ctx)?;
+            let (path, sha256) = (pulled.path, pulled.manifest.archive.sha256);
+            Ok(Some(NodesCommand::Acquired { job, path, sha256, notes: control.take_notes() }.into()))
         }
         JobWork::SaveSettings(settings) => settings.save().map(|()| None),
     }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::export::MemoryExport;
+use super::nodes::Wanted;
 use super::sandbox::{Planned, Wishes};
 use super::{ArchiveId, ContentKey, JobId, PanelKind, SearchId, SearchRequest, Settings, Theme};
+use crate::acquire::PullControl;
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
 use crate::evidence::BaseImage;
@@ -29,6 +31,13 @@ pub enum Effect {
     },
     /// Tell a job to stop.
     CancelJob(JobId),
+    /// Hold a pull, or let it go on.
+    HoldPull {
+        /// What it looks at.
+        control: Arc<PullControl>,
+        /// Held.
+        is_held: bool,
+    },
     /// Tell the machine that a job runs what to do.
     OrderSandbox {
         /// The job.
@@ -40,6 +49,8 @@ pub enum Effect {
     ChooseFile(FileChoice),
     /// Window: ask for a base image.
     AskForBase,
+    /// Window: ask for the address of an agent and its code.
+    AskToPair,
     /// Window: ask for a parent checkpoint.
     AskForParent,
     /// Window: put text on the clipboard.
@@ -192,6 +203,36 @@ pub enum JobWork {
         planned: Arc<Planned>,
         /// What the analyst has set.
         wishes: Wishes,
+    },
+    /// List the user's nodes.
+    ListNodes,
+    /// Pair with an agent.
+    PairNode {
+        /// Where it listens.
+        address: String,
+        /// What it printed.
+        code: String,
+        /// What to call it; empty for its own name.
+        name: String,
+    },
+    /// Forget a node.
+    ForgetNode {
+        /// Which.
+        name: String,
+    },
+    /// Ask a node what is on it.
+    AskNode {
+        /// Which.
+        name: String,
+    },
+    /// Get an archive from a node.
+    Acquire {
+        /// Which node.
+        node: String,
+        /// Which archive.
+        wanted: Wanted,
+        /// How it is held.
+        control: Arc<PullControl>,
     },
     /// Write the settings.
     SaveSettings(Settings),

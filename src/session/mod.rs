@@ -30,6 +30,7 @@ mod history;
 mod jobs_list;
 mod layout;
 mod model;
+pub mod nodes;
 mod notifications;
 mod objects;
 #[cfg(feature = "gui")]
@@ -46,8 +47,8 @@ pub use apply::apply;
 pub use arrival::Arrival;
 pub use base::{AttachedBase, BaseState};
 pub use command::{
-    ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NotificationsCommand,
-    SandboxCommand, SearchCommand, ViewCommand,
+    ArchivesCommand, BookmarksCommand, Command, ExportCommand, JobsCommand, NavigateCommand, NodesCommand,
+    NotificationsCommand, SandboxCommand, SearchCommand, ViewCommand,
 };
 pub use content::{Content, ContentKey, RecordCount, Requested};
 pub use driver::Driver;

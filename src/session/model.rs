@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::base::BaseState;
 use super::content::{ContentKey, Contents, Requested};
 use super::filesystem::FileList;
+use super::nodes::Nodes;
 use super::sandbox::{Readiness, Sandbox};
 use super::search::{SearchId, Searches};
 use super::{History, JobId, JobRow, Notifications, Object, ProcessTab, Settings, Target};
+use crate::acquire::custody::Verified;
 use crate::base::Pid;
 use crate::checkpoint::Checkpoint;
 use crate::memory::Memory;
@@ -88,6 +90,8 @@ pub struct OpenArchive {
     pub(super) pid: Option<Pid>,
     pub(super) tab: ProcessTab,
     pub(super) hash: HashState,
+    /// How it came from a node, and whether it is still that; known with the hash.
+    pub(super) custody: Option<Arc<Result<Verified, String>>>,
     pub(super) contents: Contents,
     pub(super) searches: Searches,
     pub(super) sandbox: Sandbox,
@@ -147,6 +151,11 @@ impl OpenArchive {
     /// Earlier checkpoints that the analyst has supplied, the nearest first.
     pub fn parents(&self) -> &[PathBuf] {
         &self.parents
+    }
+
+    /// How it came from a node, and that it is still what the node signed, or why not; known with the hash.
+    pub fn custody(&self) -> Option<&Result<Verified, String>> {
+        self.custody.as_deref()
     }
 
     /// The image that the container started from.
@@ -213,6 +222,9 @@ pub struct Model {
     pub(super) notifications: Notifications,
     pub(super) settings: Settings,
     pub(super) readiness: Readiness,
+    pub(super) nodes: Nodes,
+    /// Archives whose hash is computed as soon as they are open.
+    pub(super) hashes_due: Vec<PathBuf>,
     /// Archives that are being opened, with the base image that each is to have.
     pub(super) bases_due: Vec<(PathBuf, PathBuf)>,
 }
@@ -256,6 +268,11 @@ impl Model {
     /// Messages.
     pub fn notifications(&self) -> &Notifications {
         &self.notifications
+    }
+
+    /// Nodes with an agent.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// Whether archives can be restored here.

@@ -31,6 +31,8 @@ pub enum PanelKind {
     Issues,
     /// Letting the container go on in a machine of its own.
     Sandbox,
+    /// Nodes with an agent, and what is acquired from them.
+    Nodes,
     /// Work in the background.
     Jobs,
     /// Notifications with history.
@@ -39,7 +41,7 @@ pub enum PanelKind {
 
 impl PanelKind {
     /// Every panel, in the order of the View menu.
-    pub const ALL: [PanelKind; 16] = [
+    pub const ALL: [PanelKind; 17] = [
         PanelKind::Overview,
         PanelKind::Processes,
         PanelKind::Process,
@@ -54,6 +56,7 @@ impl PanelKind {
         PanelKind::Images,
         PanelKind::Issues,
         PanelKind::Sandbox,
+        PanelKind::Nodes,
         PanelKind::Jobs,
         PanelKind::Notifications,
     ];
@@ -75,6 +78,7 @@ impl PanelKind {
             PanelKind::Images => "Images",
             PanelKind::Issues => "Issues",
             PanelKind::Sandbox => "Sandbox",
+            PanelKind::Nodes => "Nodes",
             PanelKind::Jobs => "Jobs",
             PanelKind::Notifications => "Notifications",
         }
@@ -97,6 +101,7 @@ impl PanelKind {
             PanelKind::Images => "Every image file of CRIU, record by record",
             PanelKind::Issues => "What could not be read, and what a checkpoint like this one cannot show",
             PanelKind::Sandbox => "Let the container go on in a sealed virtual machine, and watch what it does",
+            PanelKind::Nodes => "Nodes with an agent: what runs there, freezing it, and fetching archives",
             PanelKind::Jobs => "Work in the background, with progress",
             PanelKind::Notifications => "What the program told you, with history",
         }

@@ -30,6 +30,8 @@ pub struct App {
     pub(super) toasts: Toasts,
     /// Dialogs of the system that are open, by number.
     pub(super) next_dialog: u64,
+    /// Nodes in place of the screen without an archive.
+    pub(super) shows_nodes: bool,
 }
 
 impl App {
@@ -56,6 +58,7 @@ impl App {
             dialog: None,
             toasts: Toasts::default(),
             next_dialog: 0,
+            shows_nodes: false,
         }
     }
 
@@ -121,6 +124,8 @@ impl App {
                 commands.extend(self.dock.ui(ui, &self.model, &mut self.panels));
             } else if let Some((job, arrival)) = opening::opening_of(ui, &self.model) {
                 commands.extend(opening::opening_ui(ui, job, arrival));
+            } else if self.shows_nodes {
+                commands.extend(start::nodes_ui(ui, &self.model, &mut self.panels, &mut self.shows_nodes));
             } else {
                 commands.extend(start::start_ui(ui, &self.model));
             }
@@ -174,6 +179,8 @@ impl App {
         if self.model.active().is_some() {
             self.dock.show(kind);
         }
+        // The one panel that makes sense before there is an archive.
+        self.shows_nodes = kind == PanelKind::Nodes;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Windows over the window: the sheet of keys, about.
 
 mod base;
+mod pair;
 mod parent;
 mod path;
 
@@ -13,6 +14,7 @@ use crate::session::actions::{ACTIONS, Menu};
 use crate::session::{Command, Model};
 
 pub use base::BaseDialog;
+pub use pair::PairDialog;
 pub use parent::ParentDialog;
 
 /// Which one is open.
@@ -24,6 +26,8 @@ pub enum Dialog {
     About,
     /// Asks for a base image.
     Base(BaseDialog),
+    /// Pairs with an agent.
+    Pair(PairDialog),
     /// Asks for a parent checkpoint.
     Parent(ParentDialog),
 }
@@ -40,6 +44,7 @@ impl Dialog {
                 Dialog::About => about_ui(ui),
                 // It has buttons of its own.
                 Dialog::Base(dialog) => return dialog.ui(ui, model, commands),
+                Dialog::Pair(dialog) => return dialog.ui(ui, model, commands),
                 Dialog::Parent(dialog) => return dialog.ui(ui, model, commands),
             }
             ui.add_space(SPACE_S);

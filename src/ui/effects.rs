@@ -3,7 +3,7 @@
 use crate::session::{ArchivesCommand, Command, Effect, ExportCommand, FileChoice, JobId, SearchCommand, Theme};
 
 use super::App;
-use super::dialogs::{BaseDialog, Dialog, ParentDialog};
+use super::dialogs::{BaseDialog, Dialog, PairDialog, ParentDialog};
 use super::palette::Palette;
 
 /// The job that lists the system's fonts.
@@ -24,13 +24,14 @@ pub(super) fn run(app: &mut App, ctx: &egui::Context, effect: Effect) {
         Effect::FocusAddress => app.focus_address(),
         Effect::FocusSearch { pid } => app.panels.focus_search(pid),
         Effect::AskForBase => app.dialog = Some(Dialog::Base(BaseDialog::default())),
+        Effect::AskToPair => app.dialog = Some(Dialog::Pair(PairDialog::default())),
         Effect::AskForParent => app.dialog = Some(Dialog::Parent(ParentDialog::default())),
         Effect::SetTheme(theme) => set_theme(ctx, theme),
         Effect::SetZoom(percent) => set_zoom(ctx, percent),
         Effect::ChooseFile(choice) => choose_file(app, choice),
         Effect::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
         // The driver has run these.
-        Effect::StartJob { .. } | Effect::CancelJob(_) | Effect::OrderSandbox { .. } => {}
+        Effect::StartJob { .. } | Effect::CancelJob(_) | Effect::OrderSandbox { .. } | Effect::HoldPull { .. } => {}
     }
 }
 

@@ -63,6 +63,7 @@ icons! {
     MOON = "\u{e330}", "Dark.";
     NAMESPACE = "\u{e466}", "Namespace.";
     NETWORK = "\u{edde}", "Network.";
+    NODES = "\u{e29e}", "Nodes.";
     OVERVIEW = "\u{e2c2}", "Overview.";
     PAUSE = "\u{e3a0}", "Stopped, stand still.";
     PLAY = "\u{e3d0}", "Go on.";
@@ -109,6 +110,7 @@ pub fn of_panel(kind: PanelKind) -> Icon {
         PanelKind::Images => IMAGES,
         PanelKind::Issues => ISSUE,
         PanelKind::Sandbox => SANDBOX,
+        PanelKind::Nodes => NODES,
         PanelKind::Jobs => JOBS,
         PanelKind::Notifications => BELL,
     }

@@ -28,6 +28,7 @@ pub(super) fn default_tree() -> Tree<PanelKind> {
         PanelKind::Images,
         PanelKind::Issues,
         PanelKind::Sandbox,
+        PanelKind::Nodes,
     ]);
     let below = tabs(&[PanelKind::Search, PanelKind::Jobs, PanelKind::Notifications]);
     let mut right = Linear::new(LinearDir::Vertical, vec![main, below]);

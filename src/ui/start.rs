@@ -3,9 +3,10 @@
 use egui::{Align2, Frame, Layout, Rect, RichText, Role, ScrollArea, Sense, Stroke, Ui, WidgetInfo};
 
 use super::icons;
+use super::panels::Panels;
 use super::tokens::{self, SPACE_L, SPACE_M, SPACE_S, SPACE_XS, Tokens, Tone};
-use super::widgets::{ListRow, button, paint_icon, primary_button, section_header};
-use crate::session::{ArchivesCommand, Command, Model};
+use super::widgets::{ListRow, button, icon_button, paint_icon, primary_button, section_header};
+use crate::session::{ArchivesCommand, Command, Model, PanelKind, ViewCommand};
 
 /// Draws the screen.
 #[must_use]
@@ -32,6 +33,9 @@ pub fn start_ui(ui: &mut Ui, model: &Model) -> Vec<Command> {
             if button(ui, icons::FOLDER, "Open directory…").clicked() {
                 commands.push(ArchivesCommand::OpenDirectoryDialog.into());
             }
+            if button(ui, icons::NODES, "Nodes…").on_hover_text("Freeze containers and fetch archives").clicked() {
+                commands.push(ViewCommand::ShowPanel(PanelKind::Nodes).into());
+            }
             if button(ui, icons::SAMPLE, "Open the bundled sample").clicked() {
                 commands.push(ArchivesCommand::OpenSample.into());
             }
@@ -40,6 +44,26 @@ pub fn start_ui(ui: &mut Ui, model: &Model) -> Vec<Command> {
         recent_ui(ui, model, &mut commands);
     });
     commands
+}
+
+/// Nodes before there is an archive, with a way back.
+#[must_use]
+pub(super) fn nodes_ui(ui: &mut Ui, model: &Model, panels: &mut Panels, is_shown: &mut bool) -> Vec<Command> {
+    let rect = ui.available_rect_before_wrap();
+    let tokens = Tokens::get(ui);
+    ui.painter().rect_filled(rect, 0.0, tokens.surface);
+    ui.horizontal(|ui| {
+        ui.set_height(tokens::BAR_HEIGHT + 4.0);
+        ui.spacing_mut().item_spacing.x = SPACE_S;
+        ui.add_space(SPACE_S);
+        if icon_button(ui, icons::BACK, "Back").clicked() {
+            *is_shown = false;
+        }
+        ui.label(RichText::new("Nodes").font(tokens::strong_font(tokens::TEXT_BODY)).color(tokens.strong));
+    });
+    let y = ui.cursor().top() - 0.5;
+    ui.painter().hline(rect.x_range(), y, Stroke::new(1.0, tokens.line));
+    panels.ui(ui, PanelKind::Nodes, model)
 }
 
 fn title_ui(ui: &mut Ui) {

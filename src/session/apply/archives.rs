@@ -33,9 +33,10 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
         ArchivesCommand::Close(id) => close(model, id),
         ArchivesCommand::CloseActive => model.active.map(|id| close(model, id)).unwrap_or_default(),
         ArchivesCommand::Hash(id) => hash(model, id),
-        ArchivesCommand::Hashed { archive, sha256 } => {
+        ArchivesCommand::Hashed { archive, sha256, custody } => {
             if let Some(archive) = model.archives.iter_mut().find(|open| open.id == archive) {
                 archive.hash = HashState::Known(sha256);
+                archive.custody = custody;
             }
             Vec::new()
         }
@@ -128,6 +129,10 @@ fn opened(
         effects.push(save_settings(model));
     }
     effects.extend(base_image::attach_due(model, path));
+    if model.hashes_due.extract_if(.., |due| due == path).count() > 0 {
+        let ids: Vec<ArchiveId> = model.archives.iter().filter(|open| open.path == path).map(OpenArchive::id).collect();
+        effects.extend(ids.into_iter().flat_map(|id| hash(model, id)).collect::<Vec<_>>());
+    }
     effects
 }
 
@@ -196,6 +201,7 @@ fn put(
             target: before.map_or(Target::Overview, |archive| archive.target.clone()),
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),
             hash: if arriving.is_some() { HashState::NotYet } else { HashState::NotComputed },
+            custody: None,
             contents: Contents::default(),
             searches: Searches::default(),
             sandbox: Sandbox::default(),

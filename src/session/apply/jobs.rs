@@ -49,6 +49,7 @@ fn ended(model: &mut Model, id: JobId, end: JobEnd) {
     }
     super::base_image::job_ended(model, id, &end);
     let is_told = super::sandbox::job_ended(model, id, &end);
+    let is_told = model.nodes.job_ended(id, &end) || is_told;
     let is_search = super::search::job_ended(model, id, &end);
     let title = match model.jobs.iter_mut().find(|job| job.id == id) {
         Some(job) => {

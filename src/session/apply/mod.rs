@@ -4,6 +4,7 @@ mod archives;
 mod base_image;
 mod jobs;
 mod navigate;
+mod nodes;
 mod rest;
 mod sandbox;
 mod search;
@@ -25,6 +26,7 @@ pub fn apply(model: &mut Model, command: Command) -> Vec<Effect> {
         Command::Export(command) => rest::apply_export(model, command),
         Command::Search(command) => search::apply(model, command),
         Command::Sandbox(command) => sandbox::apply(model, command),
+        Command::Nodes(command) => nodes::apply(model, command),
         Command::Bookmarks(command) => rest::apply_bookmarks(model, command),
         Command::Quit => vec![Effect::Quit],
     }

@@ -182,7 +182,7 @@ fn hash_is_computed_once_and_can_be_tried_again_after_cancel() {
     assert!(matches!(effects.as_slice(), [Effect::CancelJob(cancelled)] if cancelled == job));
     let _ = apply(&mut model, JobsCommand::Ended { id: *job, end: JobEnd::Cancelled }.into());
     assert_eq!(model.active().unwrap().hash(), &HashState::NotComputed);
-    let _ = apply(&mut model, ArchivesCommand::Hashed { archive: id, sha256: "ab".into() }.into());
+    let _ = apply(&mut model, ArchivesCommand::Hashed { archive: id, sha256: "ab".into(), custody: None }.into());
     assert_eq!(model.active().unwrap().hash(), &HashState::Known("ab".into()));
 }
 

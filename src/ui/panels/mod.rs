@@ -11,6 +11,7 @@ pub mod issues;
 pub mod jobs;
 pub mod memory;
 pub mod mounts;
+pub mod nodes;
 pub mod notifications;
 pub mod overview;
 pub mod process;
@@ -41,6 +42,7 @@ pub struct Panels {
     images: images::ImagesState,
     issues: issues::IssuesState,
     sandbox: sandbox::SandboxState,
+    nodes: nodes::NodesState,
 }
 
 impl Panels {
@@ -48,6 +50,7 @@ impl Panels {
     pub fn ui(&mut self, ui: &mut Ui, kind: PanelKind, model: &Model) -> Vec<Command> {
         match kind {
             PanelKind::Jobs => return jobs::jobs_ui(ui, model),
+            PanelKind::Nodes => return nodes::nodes_ui(ui, model.nodes(), model.jobs(), &mut self.nodes),
             PanelKind::Notifications => return notifications::notifications_ui(ui, model),
             _ => {}
         }
@@ -70,7 +73,7 @@ impl Panels {
             PanelKind::Images => images::images_ui(ui, archive, &mut self.images),
             PanelKind::Issues => issues::issues_ui(ui, archive, &mut self.issues),
             PanelKind::Sandbox => sandbox::sandbox_ui(ui, archive, model.readiness(), model.jobs(), &mut self.sandbox),
-            PanelKind::Jobs | PanelKind::Notifications => Vec::new(),
+            PanelKind::Jobs | PanelKind::Nodes | PanelKind::Notifications => Vec::new(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Panels {
             PanelKind::Images => self.images.focus_filter(),
             PanelKind::Issues => self.issues.focus_filter(),
             PanelKind::Sandbox => self.sandbox.focus_filter(),
+            PanelKind::Nodes => self.nodes.focus_filter(),
             PanelKind::Overview
             | PanelKind::Memory
             | PanelKind::Disassembly
@@ -126,6 +130,7 @@ impl Panels {
             PanelKind::Images => self.images = Default::default(),
             PanelKind::Issues => self.issues = Default::default(),
             PanelKind::Sandbox => self.sandbox = Default::default(),
+            PanelKind::Nodes => self.nodes = Default::default(),
             PanelKind::Jobs | PanelKind::Notifications => {}
         }
     }

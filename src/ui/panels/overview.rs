@@ -3,6 +3,7 @@
 
 use egui::{Frame, Margin, RichText, ScrollArea, Sense, Ui};
 
+use crate::acquire::custody::Verified;
 use crate::base::{Issue, escape_controls};
 use crate::checkpoint::Checkpoint;
 use crate::session::{ArchiveId, ArchivesCommand, Command, HashState, OpenArchive, PanelKind, Target};
@@ -261,6 +262,9 @@ fn evidence_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
                 }
             }
         });
+        if let Some(custody) = archive.custody() {
+            custody_ui(ui, custody);
+        }
         property_ui(
             ui,
             "Base image",
@@ -274,6 +278,32 @@ fn evidence_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
         property(ui, commands, "Memory", "Pages of memory among them", Value::Text(&text::bytes(sizes.pages_bytes)));
         let rootfs = sizes.rootfs_diff_bytes.map_or_else(|| "not in the archive".to_owned(), text::bytes);
         property(ui, commands, "Changed files", "Archive of what changed in the root filesystem", Value::Text(&rootfs));
+    });
+}
+
+/// How the archive came from a node.
+fn custody_ui(ui: &mut Ui, custody: &Result<Verified, String>) {
+    let tokens = Tokens::get(ui);
+    property_ui(ui, "Custody", "How it came from a node; hash and signature were checked when it was hashed", |ui| {
+        match custody {
+            Ok(verified) => {
+                let by = verified.manifest.requested_by.name.as_deref().unwrap_or("somebody");
+                let lines = [
+                    format!("acquired from {} at {} by {}", verified.acquired.node, verified.at, verified.who),
+                    format!("frozen for {by} at {}; {}", verified.manifest.finished, verified.manifest.command),
+                ];
+                for line in lines {
+                    ui.add(egui::Label::new(RichText::new(escape_controls(&line)).color(tokens.text)).wrap());
+                }
+                if let Some(reason) = &verified.manifest.reason {
+                    ui.label(escape_controls(reason).into_owned());
+                }
+                badge(ui, "hash and signature verified", Tone::Success);
+            }
+            Err(why) => {
+                ui.add(egui::Label::new(RichText::new(escape_controls(why)).color(tokens.error)).wrap());
+            }
+        }
     });
 }
 

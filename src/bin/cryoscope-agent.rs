@@ -1,0 +1,5 @@
+//! The daemon on a node.
+
+fn main() -> std::process::ExitCode {
+    cryoscope::agent::cli::main()
+}

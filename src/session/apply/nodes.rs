@@ -1,0 +1,147 @@
+//! Nodes: listing, pairing, asking, acquiring.
+
+use std::sync::Arc;
+
+use super::start_job;
+use crate::session::nodes::work::control;
+use crate::session::nodes::{Acquisition, AcquisitionEnd, ListState, NodeState, Pairing, Wanted};
+use crate::session::{Effect, JobWork, Level, Model, NodesCommand, PanelKind};
+
+/// Acquisitions that are remembered.
+const MAX_ACQUISITIONS: usize = 200;
+
+pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
+    match command {
+        NodesCommand::Look => look(model),
+        NodesCommand::Listed { job, mut rows } => {
+            if model.nodes.list != ListState::Looking(job) {
+                return Vec::new();
+            }
+            for row in &mut rows {
+                if let Some(before) = model.nodes.row_mut(&row.name).filter(|_| row.problem.is_none()) {
+                    row.state = std::mem::take(&mut before.state);
+                }
+            }
+            model.nodes.list = ListState::Known;
+            model.nodes.rows = rows;
+            if model.nodes.selected().is_none() {
+                model.nodes.selected = model.nodes.rows.first().map(|row| row.name.clone());
+            }
+            ask_if_unknown(model)
+        }
+        NodesCommand::AskToPair => {
+            model.nodes.pairing = match model.nodes.pairing {
+                Pairing::Running(job) => Pairing::Running(job),
+                _ => Pairing::Idle,
+            };
+            vec![Effect::AskToPair]
+        }
+        NodesCommand::Pair { address, code, name } => {
+            if matches!(model.nodes.pairing, Pairing::Running(_)) {
+                return Vec::new();
+            }
+            let title = format!("Pair with {address}");
+            let (job, effect) = start_job(model, title, JobWork::PairNode { address, code, name });
+            model.nodes.pairing = Pairing::Running(job);
+            vec![effect]
+        }
+        NodesCommand::Paired { job, name } => {
+            if model.nodes.pairing == Pairing::Running(job) {
+                model.nodes.pairing = Pairing::Idle;
+            }
+            model.notifications.push(Level::Success, format!("Paired with {name}"), "");
+            model.nodes.selected = Some(name);
+            look(model)
+        }
+        NodesCommand::Forget(name) => {
+            let title = format!("Forget {name}");
+            vec![start_job(model, title, JobWork::ForgetNode { name }).1]
+        }
+        NodesCommand::Forgotten(name) => {
+            model.nodes.rows.retain(|row| row.name != name);
+            look(model)
+        }
+        NodesCommand::Select(name) => {
+            model.nodes.selected = Some(name);
+            ask_if_unknown(model)
+        }
+        NodesCommand::Ask(name) => ask(model, &name),
+        NodesCommand::Told { job, name, told } => {
+            if let Some(row) = model.nodes.row_mut(&name)
+                && matches!(row.state, NodeState::Asking(at, _) if at == job)
+            {
+                row.state = NodeState::Told(told);
+            }
+            Vec::new()
+        }
+        NodesCommand::Acquire { node, called, wanted } => acquire(model, node, called, wanted),
+        NodesCommand::Happened { job, step } => {
+            if let Some(acquisition) = model.nodes.acquisition_mut(job) {
+                acquisition.step = step;
+            }
+            Vec::new()
+        }
+        NodesCommand::Acquired { job, path, sha256, notes } => {
+            let Some(acquisition) = model.nodes.acquisition_mut(job) else { return Vec::new() };
+            acquisition.end = Some(AcquisitionEnd::Here(path.clone()));
+            acquisition.notes = notes;
+            let (node, called) = (acquisition.node.clone(), acquisition.called.clone());
+            let detail = format!("from {node}; SHA-256 {sha256}, signed by the node");
+            model.notifications.push(Level::Success, format!("Acquired {called}"), detail);
+            model.hashes_due.push(path.clone());
+            let mut effects = super::archives::open(model, vec![path]);
+            effects.extend(ask(model, &node));
+            effects
+        }
+        NodesCommand::Hold { job, is_held } => {
+            let held = model.nodes.acquisition_mut(job).filter(|acquisition| acquisition.end.is_none());
+            held.map(|held| Effect::HoldPull { control: Arc::clone(&held.control), is_held }).into_iter().collect()
+        }
+    }
+}
+
+fn look(model: &mut Model) -> Vec<Effect> {
+    if matches!(model.nodes.list, ListState::Looking(_)) {
+        return Vec::new();
+    }
+    let (job, effect) = start_job(model, "List nodes".into(), JobWork::ListNodes);
+    model.nodes.list = ListState::Looking(job);
+    vec![effect]
+}
+
+fn ask_if_unknown(model: &mut Model) -> Vec<Effect> {
+    let unknown = model.nodes.selected().filter(|row| matches!(row.state, NodeState::Unknown));
+    let name = unknown.map(|row| row.name.clone());
+    name.map(|name| ask(model, &name)).unwrap_or_default()
+}
+
+fn ask(model: &mut Model, name: &str) -> Vec<Effect> {
+    let Some(row) = model.nodes.row_mut(name) else { return Vec::new() };
+    let before = match &row.state {
+        NodeState::Asking(..) => return Vec::new(),
+        NodeState::Told(told) => Some(Arc::clone(told)),
+        NodeState::Unknown | NodeState::Failed(_) => None,
+    };
+    let name = row.name.clone();
+    let (job, effect) = start_job(model, format!("Ask {name}"), JobWork::AskNode { name: name.clone() });
+    if let Some(row) = model.nodes.row_mut(&name) {
+        row.state = NodeState::Asking(job, before);
+    }
+    vec![effect]
+}
+
+fn acquire(model: &mut Model, node: String, called: String, wanted: Wanted) -> Vec<Effect> {
+    let control = control();
+    let verb = if matches!(wanted, Wanted::Freeze { .. }) { "Freeze" } else { "Fetch" };
+    let title = format!("{verb} {called} on {node}");
+    let work = JobWork::Acquire { node: node.clone(), wanted, control: Arc::clone(&control) };
+    let (job, effect) = start_job(model, title, work);
+    let all = &mut model.nodes.acquisitions;
+    all.push(Acquisition { job, node, called, step: "asking the node".into(), notes: Vec::new(), control, end: None });
+    if all.len() > MAX_ACQUISITIONS
+        && let Some(oldest) = all.iter().position(|acquisition| acquisition.end.is_some())
+    {
+        all.remove(oldest);
+    }
+    vec![Effect::ShowPanel(PanelKind::Nodes), effect]
+}

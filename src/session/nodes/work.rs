@@ -1,0 +1,130 @@
+//! The jobs of nodes. They ask agents; the model learns what these said.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{NodeRow, NodeState, Told, Wanted};
+use crate::acquire::custody::{Custody, Verified};
+use crate::acquire::freeze::{Step, Way, Wishes};
+use crate::acquire::pair::{self, Wish};
+use crate::acquire::wire::JobState;
+use crate::acquire::{Client, Nodes, PullControl, Pulled, Route, Target};
+use crate::base::Progress as _;
+use crate::checkpoint::Checkpoint;
+use crate::home;
+use crate::jobs::JobCtx;
+
+/// Lists the user's nodes.
+pub(in crate::session) fn list(ctx: &JobCtx) -> anyhow::Result<Vec<NodeRow>> {
+    ctx.stage("listing nodes");
+    let nodes = Nodes::open()?;
+    let row = |name: String| match nodes.get(&name) {
+        Ok(node) => NodeRow {
+            address: node.address.to_string(),
+            fingerprint: node.fingerprint().unwrap_or_default(),
+            paired: node.paired,
+            problem: None,
+            state: NodeState::Unknown,
+            name,
+        },
+        Err(error) => NodeRow {
+            address: String::new(),
+            fingerprint: String::new(),
+            paired: jiff::Timestamp::UNIX_EPOCH,
+            problem: Some(error.to_string()),
+            state: NodeState::Failed(error.to_string()),
+            name,
+        },
+    };
+    Ok(nodes.names()?.into_iter().map(row).collect())
+}
+
+/// Pairs with an agent by the code that it printed; its name here.
+pub(in crate::session) fn pair(address: &str, code: &str, name: &str, ctx: &JobCtx) -> anyhow::Result<String> {
+    ctx.stage("pairing");
+    let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+    let wish = Wish { address: address.parse()?, name, proxy: None };
+    Ok(pair::pair(&Nodes::open()?, &wish, code.trim())?.name)
+}
+
+/// Forgets a node here; its agent keeps the certificate until the operator takes it back.
+pub(in crate::session) fn forget(name: &str) -> anyhow::Result<()> {
+    Ok(Nodes::open()?.remove(name)?)
+}
+
+/// Asks a node what it is, what runs there, what waits there.
+pub(in crate::session) fn ask(name: &str, ctx: &JobCtx) -> anyhow::Result<Told> {
+    ctx.stage("asking the node");
+    let client = Client::new(&Nodes::open()?.get(name)?, &Route::default())?;
+    let node = client.node()?;
+    ctx.check()?;
+    let containers = client.containers()?;
+    ctx.check()?;
+    Ok(Told { node, containers, archives: client.archives()? })
+}
+
+/// Where archives of nodes go.
+pub(in crate::session) fn archives_dir() -> anyhow::Result<PathBuf> {
+    let dir = home::data_dir()?.join("archives");
+    home::make_dir(&dir)?;
+    Ok(dir)
+}
+
+/// Acquires; each step goes to `tell`, in words.
+pub(in crate::session) fn acquire(
+    node: &str,
+    wanted: &Wanted,
+    control: &PullControl,
+    tell: &dyn Fn(String),
+    ctx: &JobCtx,
+) -> anyhow::Result<Pulled> {
+    let node = Nodes::open()?.get(node)?;
+    let client = Client::new(&node, &Route::default())?;
+    let target = Target::Dir(archives_dir()?);
+    let way = Way { node: &node, client: &client, target: &target, control, progress: ctx };
+    match wanted {
+        Wanted::Fetch { archive } => {
+            tell("fetching".into());
+            Ok(way.fetch(archive)?)
+        }
+        Wanted::Freeze { container, is_collection, reason } => {
+            let containers = client.containers()?.containers;
+            let found = containers.into_iter().find(|found| found.id == *container);
+            let found = found.context("the container is not there any more; ask the node again")?;
+            let wishes = Wishes { timeout_seconds: None, reason: reason.clone(), is_collection: *is_collection };
+            tell("asking the node".into());
+            Ok(way.freeze(&found, &wishes, &mut |step| tell(words(&step)))?)
+        }
+    }
+}
+
+fn words(step: &Step) -> String {
+    match step {
+        Step::Asked(job) | Step::Job(job) if job.step.is_empty() => match job.state {
+            JobState::Queued => "waits for another job of the container".into(),
+            _ => "freezing".into(),
+        },
+        Step::Asked(job) | Step::Job(job) => job.step.clone(),
+        Step::Pulling { .. } => "fetching".into(),
+        Step::Done(_) => "verified".into(),
+    }
+}
+
+/// How an archive with this hash came from a node, and whether it is still what the node signed; `None` when it came from
+/// elsewhere.
+pub(in crate::session) fn custody(checkpoint: &Checkpoint, sha256: &str) -> Option<Result<Verified, String>> {
+    let custody = Custody::open().ok()?;
+    let record = match custody.find(sha256) {
+        Ok(record) => record?,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let size_bytes = checkpoint.outer.size_bytes();
+    Some(record.verify(size_bytes, sha256)?.map_err(|error| error.to_string()))
+}
+
+/// A control for a pull that begins.
+pub(in crate::session) fn control() -> Arc<PullControl> {
+    Arc::new(PullControl::default())
+}
