@@ -23,9 +23,13 @@ impl Desk {
         self.dir.path().join("evidence")
     }
 
+    pub(super) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
-        command.arg("acquire").args(args).env("CRYOSCOPE_DATA_DIR", self.dir.path().join("data"));
+        command.arg("acquire").args(args).env("CRYOSCOPE_DATA_DIR", self.data());
         command.env_remove("HTTPS_PROXY").env_remove("https_proxy").env("USER", "analyst");
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command

@@ -188,8 +188,11 @@ fn container_comes_from_node_to_desk_over_a_line_that_is_cut_three_times() {
     let shown = file.to_str().unwrap();
     assert!(desk.good(&["verify", shown]).contains("good: web of node-a"));
     // It opens, and so does what the daemon keeps of it.
-    let opened = Command::new(env!("CARGO_BIN_EXE_cryoscope")).args(["inspect", "--json", shown]).output().unwrap();
-    let opened: Value = serde_json::from_slice(&opened.stdout).unwrap();
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
+    inspect.args(["inspect", "--json", "--hash", shown]).env("CRYOSCOPE_DATA_DIR", desk.data());
+    let opened: Value = serde_json::from_slice(&inspect.output().unwrap().stdout).unwrap();
+    let custody = &opened["evidence"]["custody"];
+    assert_eq!((&custody["is_good"], &custody["node"]), (&true.into(), &"node-a".into()), "{custody}");
     assert!(!opened["processes"].as_array().unwrap().is_empty());
     let archives: Value = serde_json::from_str(&desk.good(&["archives", "node-a", "--json"])).unwrap();
     assert_eq!(archives["archives"][0]["sha256"], done["sha256"]);
