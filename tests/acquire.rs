@@ -8,6 +8,9 @@
 
 #[path = "acquire/cli.rs"]
 mod cli;
+#[cfg(feature = "agent")]
+#[path = "acquire/daemon.rs"]
+mod daemon;
 #[path = "acquire/stand_in.rs"]
 mod stand_in;
 

@@ -84,6 +84,8 @@ struct NodeLine {
     fingerprint: String,
     public_key: String,
     paired: jiff::Timestamp,
+    /// Until when the node lets this workstation in.
+    expires: Option<jiff::Timestamp>,
     /// `null` when it was not asked, or did not answer.
     agent: Option<Node>,
     /// Why it did not.
@@ -100,6 +102,7 @@ impl NodeLine {
             fingerprint: node.fingerprint().unwrap_or_default(),
             public_key: node.public_key.clone(),
             paired: node.paired,
+            expires: node.expires(),
             agent: None,
             problem: None,
         }
@@ -190,8 +193,13 @@ fn nodes(args: &NodesArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
             .agent
             .as_ref()
             .map(|agent| format!("{} of {}", human_size(agent.spool.used_bytes), human_size(agent.spool.limit_bytes)));
+        let is_soon =
+            |until: jiff::Timestamp| until < jiff::Timestamp::now() + jiff::SignedDuration::from_hours(30 * 24);
         let state = match (&line.agent, &line.problem) {
-            (Some(agent), _) => sources(agent),
+            (Some(agent), _) => match line.expires.filter(|until| is_soon(*until)) {
+                Some(until) => format!("{}; lets this workstation in until {until:.0} only", sources(agent)),
+                None => sources(agent),
+            },
             (None, Some(problem)) => problem.strip_prefix(&format!("{}: ", line.name)).unwrap_or(problem).to_owned(),
             (None, None) => "not asked".to_owned(),
         };

@@ -96,6 +96,8 @@ pub enum Command {
     Memory(MemoryArgs),
     /// Find bytes in memory, queues and files
     Search(SearchArgs),
+    /// Find bytes in many archives, here or on Kubernetes
+    Hunt(Box<super::hunt_args::HuntArgs>),
     /// Printable strings of memory, with their addresses
     Strings(StringsArgs),
     /// Let a checkpoint go on in a sealed virtual machine

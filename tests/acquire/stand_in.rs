@@ -151,12 +151,17 @@ impl StandIn {
 
     pub(crate) fn with(authority: Authority, server: Server) -> StandIn {
         let key = KeyPair::generate().unwrap();
-        let certificate =
-            authority.sign(&server.name, &key, ExtendedKeyUsagePurpose::ServerAuth, &[server.name.clone()], |params| {
+        let certificate = authority.sign(
+            &server.name,
+            &key,
+            ExtendedKeyUsagePurpose::ServerAuth,
+            std::slice::from_ref(&server.name),
+            |params| {
                 if server.is_expired {
                     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
                 }
-            });
+            },
+        );
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(authority.der.clone())).unwrap();
