@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::process::Command;
 
-use super::boot::{enter_cgroup, make_dir, mount_at, open, read, write};
+use super::boot::{enter_cgroup, hold_script, make_dir, mount_at, open, read, script, write};
 use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN, output};
 use crate::sandbox::disk::{FILLS, IMAGES};
 use crate::sandbox::plan::{Cgroups, Interface, Netns, RestorePlan, StandIn, Stream, Tcp};
@@ -31,6 +31,7 @@ pub(super) enum Outcome {
     },
 }
 
+/// Lets criu do it; afterwards the processes stand still.
 pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestError> {
     make_dir(WORK)?;
     let mut args: Vec<String> = [
@@ -50,6 +51,7 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
     ]
     .map(str::to_owned)
     .to_vec();
+    args.extend(["--action-script".into(), hold_script()?]);
     args.push(format!("--manage-cgroups={}", if plan.cgroups == Cgroups::Ignore { "ignore" } else { "soft" }));
     match plan.tcp {
         Tcp::None => {}
@@ -167,11 +169,7 @@ fn network_script(interfaces: &[Interface]) -> Result<String, GuestError> {
         let words: Vec<String> = words.into_iter().map(quote).collect();
         text.push_str(&format!("ip -netns {NETNS} {} || exit 1\n", words.join(" ")));
     }
-    let path = format!("{RUN}/network");
-    write(&path, &text)?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).map_err(GuestError::file("change the mode of", &path))?;
-    Ok(path)
+    script("network", &text)
 }
 
 /// What `ip` is told to do in a new network namespace.

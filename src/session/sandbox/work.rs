@@ -15,6 +15,7 @@ use crate::sandbox::bundle::{self, Bundle, Store};
 use crate::sandbox::microvm::{self, Event, Order, Watcher, Why};
 use crate::sandbox::plan::{self, Config, NetworkMode};
 use crate::sandbox::thaw::{self, Thaw};
+use crate::sandbox::watched::Trace;
 use crate::sandbox::{host, journal};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
@@ -92,6 +93,9 @@ pub(in crate::session) fn run(
         review: &planned.review,
         time: Duration::from_secs(u64::from(wishes.seconds)),
         checkpoint_to: checkpoint_to.as_deref(),
+        packets_to: None,
+        trace: &Trace::Addresses,
+        is_stopped: false,
         options: &options,
     };
     let why = thaw::thaw(&thaw, &mut Teller { tell, orders }, ctx)?;
