@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::base::text::{from_hex, hex};
+use crate::base::{from_hex, hex};
 
 use super::wire::{Container, JobKind, Requester, SourceKind};
 

@@ -18,4 +18,4 @@ pub use ids::{Fd, FileId, MntId, NsId, Pid};
 pub use issue::{Issue, Place};
 pub use limits::Limits;
 pub use progress::{Cancelled, Progress, Silent};
-pub use text::{escape, escape_controls, hex, is_clean_utf8};
+pub use text::{escape, escape_controls, from_hex, hex, is_clean_utf8};

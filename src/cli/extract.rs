@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +24,7 @@ use crate::base::Progress;
 use crate::checkpoint::Checkpoint;
 use crate::report::files::{FileList, FileRow, SOURCES};
 use crate::report::text::{bytes, plural};
+use crate::session::export::write_sparse;
 
 use super::args::ExtractArgs;
 use super::content;
@@ -31,8 +32,6 @@ use super::context::Context;
 
 /// Longest name that file systems take.
 const MAX_NAME_BYTES: usize = 255;
-/// A run of zeros of this length and alignment becomes a hole.
-const HOLE_BYTES: usize = 4096;
 
 #[derive(Debug, Default, Serialize)]
 struct Report {
@@ -260,27 +259,6 @@ fn write(checkpoint: &Checkpoint, row: &FileRow<'_>, progress: &dyn Progress, fi
     let size = content::read(checkpoint, row, progress, &mut |offset, bytes| Ok(write_sparse(file, offset, bytes)?))?;
     file.set_len(size)?;
     Ok(size)
-}
-
-/// Writes what is not zeros. Blocks are cut where the file's blocks are, so that holes are holes.
-pub(super) fn write_sparse(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    let head = (HOLE_BYTES as u64 - offset % HOLE_BYTES as u64) % HOLE_BYTES as u64;
-    let (head, rest) = bytes.split_at(usize::try_from(head).unwrap_or(0).min(bytes.len()));
-    let mut at = 0;
-    // Start of a run of blocks with content.
-    let mut run = None;
-    for block in std::iter::once(head).chain(rest.chunks(HOLE_BYTES)) {
-        if block.iter().any(|byte| *byte != 0) {
-            run.get_or_insert(at);
-        } else if let Some(start) = run.take() {
-            file.write_all_at(&bytes[start..at], offset + start as u64)?;
-        }
-        at += block.len();
-    }
-    match run {
-        Some(start) => file.write_all_at(&bytes[start..], offset + start as u64),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `memory`: what lies in the memory of a process, as a hex dump, as JSON lines, or as its bytes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -10,17 +10,16 @@ use anyhow::Context as _;
 
 use crate::base::{Absent, Pid, Progress, VirtAddr};
 use crate::checkpoint::{Checkpoint, Process, Vma};
-use crate::memory::search::VmaFilter;
-use crate::memory::{AddressSpace, Chunk, Content, CoreSummary, Missing, write_core};
+use crate::memory::{AddressSpace, Chunk, Content, CoreSummary, write_core};
 use crate::report::missing::Tally;
 use crate::report::search::{CoreReport, MemoryLine, RawPart};
 use crate::report::text::{Align, Cell, Columns, HexDump, Tone, bytes, plural};
+use crate::session::export::{RawFile, chosen, chunks, create, write_raw};
 
 use super::args::MemoryArgs;
 use super::carve;
 use super::code;
 use super::context::Context;
-use super::extract::write_sparse;
 use super::search::filter;
 
 /// Bytes on one line of JSON.
@@ -32,14 +31,14 @@ pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Resul
     let checkpoint = context.one(&args.archive, &args.which, &args.parents)?;
     context.process(&checkpoint, args.pid)?;
     let archive = checkpoint.outer.name().to_owned();
-    let evidence = checkpoint.outer.path().and_then(|path| fs::canonicalize(path).ok());
+    let evidence = checkpoint.outer.path().map(Path::to_path_buf);
     let memory = context.memory(Arc::<Checkpoint>::clone(&checkpoint), &args.base)?;
     let space = memory.space(Pid(args.pid)).map_err(|why| match why {
         Absent::NotApplicable => anyhow::anyhow!("{archive}: process {} has no memory: it is a zombie", args.pid),
         why => anyhow::anyhow!("{archive}: memory of process {}: mm-{}.img {why}", args.pid, args.pid),
     })?;
     if let (true, Some(path)) = (args.core, &args.output) {
-        let file = create(path, args.force, evidence.as_deref())?;
+        let file = create(path, args.force, evidence.as_slice())?;
         let process = checkpoint.process(Pid(args.pid)).with_context(|| format!("{archive}: process {}", args.pid))?;
         return core(process, &space, file, path, context);
     }
@@ -48,7 +47,7 @@ pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Resul
     }
     let filter = filter(&args.maps, args.range);
     if args.carve {
-        return carve::run(args, &space, &filter, evidence.as_deref(), context);
+        return carve::run(args, &space, &filter, evidence.as_slice(), context);
     }
     let chosen: Vec<(&Vma, Range<VirtAddr>)> = chosen(&space, &filter).collect();
     if chosen.is_empty() {
@@ -72,7 +71,7 @@ pub(super) fn run(args: &MemoryArgs, context: &mut Context<'_>) -> anyhow::Resul
             Ok(())
         }
         Some(path) => {
-            let file = create(path, args.force, evidence.as_deref())?;
+            let file = create(path, args.force, evidence.as_slice())?;
             if args.raw {
                 return raw_to_file(args, &space, &chosen, &file, context);
             }
@@ -128,27 +127,6 @@ fn core(
     }
     let threads = plural(threads, "thread", "threads");
     Ok(writeln!(context.out, "{threads}, {} of memory in {segments} segments{absent}", bytes(memory_bytes))?)
-}
-
-/// The maps that pass, each with the range that was asked for.
-fn chosen<'s>(space: &AddressSpace<'s>, filter: &VmaFilter) -> impl Iterator<Item = (&'s Vma, Range<VirtAddr>)> {
-    let limits = filter.range.clone().unwrap_or(VirtAddr(0)..VirtAddr(u64::MAX));
-    let vmas = space.map().vmas.iter().filter(|vma| filter.has(vma));
-    vmas.map(move |vma| (vma, vma.start.max(limits.start)..vma.end.min(limits.end)))
-}
-
-/// Chunks of a range, none longer than `max` unless it is zeros or absent.
-fn chunks<'s>(space: &'s AddressSpace<'_>, range: Range<VirtAddr>, max: u64) -> impl Iterator<Item = Chunk> + 's {
-    space.read(range).flat_map(move |chunk| {
-        let Content::Bytes(all) = chunk.content else { return vec![chunk].into_iter() };
-        let start = chunk.range.start.0;
-        let pieces = (0..all.len()).step_by(usize::try_from(max).unwrap_or(usize::MAX)).map(|from| {
-            let to = all.len().min(from.saturating_add(usize::try_from(max).unwrap_or(usize::MAX)));
-            let range = VirtAddr(start + from as u64)..VirtAddr(start + to as u64);
-            Chunk { range, content: Content::Bytes(all.slice(from..to)) }
-        });
-        pieces.collect::<Vec<_>>().into_iter()
-    })
 }
 
 fn hex(
@@ -246,43 +224,9 @@ fn raw_to_file(
     file: &File,
     context: &mut Context<'_>,
 ) -> anyhow::Result<()> {
-    let mut file = file.try_clone()?;
-    let (mut missing, mut parts) = (Tally::default(), Vec::new());
-    let total: u64 = chosen.iter().map(|(_, range)| range.end.0 - range.start.0).fold(0, u64::saturating_add);
+    let range = args.range.map(|(start, end)| VirtAddr(start)..VirtAddr(end));
     let bar = context.progress();
-    bar.stage("writing");
-    let (mut end, mut done) = (0u64, 0u64);
-    for (vma, range) in chosen {
-        let len = range.end.0 - range.start.0;
-        let offset = args.range.map_or(end, |(start, _)| range.start.0 - start);
-        let mut absent_bytes = 0u64;
-        for chunk in chunks(space, range.clone(), STEP_BYTES) {
-            let chunk_len = chunk.range.end.0 - chunk.range.start.0;
-            bar.step(done, Some(total))?;
-            done = done.saturating_add(chunk_len);
-            match &chunk.content {
-                Content::Bytes(bytes) => {
-                    let at = offset.saturating_add(chunk.range.start.0 - range.start.0);
-                    write_sparse(&mut file, at, bytes)?;
-                }
-                Content::Zero => {}
-                Content::Absent(why) => {
-                    absent_bytes = absent_bytes.saturating_add(chunk_len);
-                    missing.add_missing(*why, chunk_len);
-                }
-            }
-        }
-        parts.push(RawPart::new(offset, range.clone(), vma, absent_bytes));
-        end = offset.saturating_add(len);
-    }
-    if let Some((start, until)) = args.range {
-        let mapped = total;
-        if let Some(unmapped) = (until - start).checked_sub(mapped).filter(|unmapped| *unmapped > 0) {
-            missing.add_missing(Missing::Unmapped, unmapped);
-        }
-        end = until - start;
-    }
-    file.set_len(end).with_context(|| format!("a file of {end} bytes"))?;
+    let RawFile { parts, missing, .. } = write_raw(space, chosen, range, &mut file.try_clone()?, &bar)?;
     drop(bar);
     if context.json {
         parts.iter().try_for_each(|part| context.write_json_line(part))?;
@@ -323,20 +267,4 @@ fn table(parts: &[RawPart], chosen: &[(&Vma, Range<VirtAddr>)], context: &mut Co
         columns.write_when_many(context.out, style, 0)?;
     }
     Ok(columns.write(context.out, style, 0)?)
-}
-
-/// A new file; never the evidence.
-#[expect(clippy::disallowed_methods, reason = "the one file that the analyst asked for")]
-pub(super) fn create(path: &Path, force: bool, evidence: Option<&Path>) -> anyhow::Result<File> {
-    let shown = path.display();
-    if let Ok(found) = fs::canonicalize(path) {
-        let is_evidence = evidence.is_some_and(|evidence| found.starts_with(evidence));
-        anyhow::ensure!(!is_evidence, "{shown}: is the evidence, which is never written to");
-        anyhow::ensure!(force, "{shown}: exists; --force replaces it");
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let (Ok(parent), Some(evidence)) = (fs::canonicalize(parent), evidence) {
-        anyhow::ensure!(!parent.starts_with(evidence), "{shown}: lies in the evidence, which is never written to");
-    }
-    File::create(path).with_context(|| shown.to_string())
 }

@@ -238,7 +238,7 @@ impl MemoryLine {
 }
 
 /// A part of a file that `memory --raw -o` wrote.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct RawPart {
     /// Offset in the file.
     pub file_offset: u64,

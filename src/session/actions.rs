@@ -1,10 +1,12 @@
 //! The one table of what can be asked by name: menus, keys, palette and the sheet of keys are
 //! generated from it, so that they cannot drift apart.
 
+use super::export::MemoryExport;
 use super::{
-    ArchivesCommand, Command, JobsCommand, Model, NavigateCommand, NotificationsCommand, PanelKind, SearchCommand,
-    Theme, ViewCommand,
+    ArchivesCommand, Command, ExportCommand, JobsCommand, Model, NavigateCommand, NotificationsCommand, PanelKind,
+    SearchCommand, Theme, ViewCommand,
 };
+use crate::base::Pid;
 
 /// Names a row of [`ACTIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +29,12 @@ pub enum ActionId {
     AttachBase,
     /// Read memory without it again.
     DetachBase,
+    /// Ask for a parent checkpoint.
+    SupplyParent,
+    /// A core file of the selected process.
+    SaveCore,
+    /// Programs and libraries in the memory of the selected process.
+    SavePrograms,
     /// End.
     Quit,
     /// Back.
@@ -179,6 +187,30 @@ pub static ACTIONS: &[Action] = &[
         Menu::File,
         1,
     ),
+    row(
+        ActionId::SupplyParent,
+        "Supply a parent checkpoint…",
+        "Read pages that an incremental checkpoint left in the one before it",
+        None,
+        Menu::File,
+        1,
+    ),
+    row(
+        ActionId::SaveCore,
+        "Save a core file…",
+        "Memory and threads of the selected process, for gdb and other debuggers",
+        None,
+        Menu::File,
+        1,
+    ),
+    row(
+        ActionId::SavePrograms,
+        "Save programs from memory…",
+        "Every ELF image in the memory of the selected process, rebuilt as a file",
+        None,
+        Menu::File,
+        1,
+    ),
     row(ActionId::NextArchive, "Next archive", "Show the next open archive", Some("Ctrl+PageDown"), Menu::File, 1),
     row(
         ActionId::PreviousArchive,
@@ -271,7 +303,10 @@ impl Action {
             | ActionId::Filter
             | ActionId::GoToAddress
             | ActionId::ResetLayout => model.active().is_some(),
-            ActionId::AttachBase => model.active().is_some_and(|archive| archive.arriving().is_none()),
+            ActionId::AttachBase | ActionId::SupplyParent => {
+                model.active().is_some_and(|archive| archive.arriving().is_none() && !archive.is_sample)
+            }
+            ActionId::SaveCore | ActionId::SavePrograms => process_with_memory(model).is_some(),
             ActionId::DetachBase => model.active().is_some_and(|archive| archive.has_base()),
             ActionId::NextHit | ActionId::PreviousHit => {
                 let shown = model.active().and_then(|archive| archive.searches().shown());
@@ -314,6 +349,9 @@ impl Action {
                 let active = model.active().map(|archive| ArchivesCommand::DetachBase(archive.id()).into());
                 return active.into_iter().collect();
             }
+            ActionId::SupplyParent => ArchivesCommand::AskForParent.into(),
+            ActionId::SaveCore => return save_memory(model, MemoryExport::Core),
+            ActionId::SavePrograms => return save_memory(model, MemoryExport::Carved),
             ActionId::Quit => Command::Quit,
             ActionId::Back => NavigateCommand::Back.into(),
             ActionId::Forward => NavigateCommand::Forward.into(),
@@ -338,6 +376,17 @@ impl Action {
         };
         vec![command]
     }
+}
+
+/// The selected process, when it has memory.
+fn process_with_memory(model: &Model) -> Option<Pid> {
+    let archive = model.active().filter(|archive| archive.arriving().is_none())?;
+    let process = archive.pid.and_then(|pid| archive.checkpoint().process(pid))?;
+    process.memory.known().map(|_| process.pid)
+}
+
+fn save_memory(model: &Model, what: MemoryExport) -> Vec<Command> {
+    process_with_memory(model).map(|pid| ExportCommand::SaveMemory { pid, what }.into()).into_iter().collect()
 }
 
 fn theme_of(choice: ThemeChoice) -> Theme {

@@ -36,6 +36,13 @@ pub enum BaseState {
     },
 }
 
+impl BaseState {
+    /// Whether memory is read with one.
+    pub fn is_attached(&self) -> bool {
+        matches!(self, BaseState::Attached(_))
+    }
+}
+
 /// A base image that memory is read with.
 #[derive(Clone, Debug)]
 pub struct AttachedBase {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::export::{MemoryExport, Written};
 use super::sandbox::{Parts, Planned, Wishes};
 use super::search::RulesState;
 use super::{
@@ -69,6 +70,8 @@ pub enum ArchivesCommand {
         is_sample: bool,
         /// What was found.
         checkpoints: Vec<Loaded>,
+        /// Earlier checkpoints that it was opened with; when there are any it was open already.
+        parents: Vec<PathBuf>,
     },
     /// Show this one.
     Activate(ArchiveId),
@@ -142,6 +145,20 @@ pub enum ArchivesCommand {
     },
     /// Read memory without it again.
     DetachBase(ArchiveId),
+    /// Ask for an earlier checkpoint that the active one was taken on top of.
+    AskForParent,
+    /// Ask for it by the system's dialog.
+    ChooseParent {
+        /// A directory, else a file.
+        is_directory: bool,
+    },
+    /// Open an archive again, with the pages of an earlier checkpoint.
+    SupplyParent {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Where the earlier one lies.
+        path: PathBuf,
+    },
     /// Drop a path from the list of recent archives.
     ForgetRecent(PathBuf),
 }
@@ -269,6 +286,26 @@ pub enum ExportCommand {
         /// What.
         hits: Vec<Arc<KeptHit>>,
     },
+    /// Ask where to write memory of a process of the active archive.
+    SaveMemory {
+        /// Whose.
+        pid: Pid,
+        /// What of it.
+        what: MemoryExport,
+    },
+    /// The analyst has chosen where.
+    WriteMemory {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Whose.
+        pid: Pid,
+        /// What of it.
+        what: MemoryExport,
+        /// The file, or the directory.
+        path: PathBuf,
+    },
+    /// Memory is written.
+    MemoryWritten(Written),
     /// It is written.
     Written {
         /// Where.

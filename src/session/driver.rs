@@ -1,6 +1,7 @@
 //! Runs effects: starts jobs, and turns what they find into commands.
 
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -10,10 +11,10 @@ use bytes::Bytes;
 use super::arrival::SharedArrival;
 use super::{
     ArchivesCommand, Command, Effect, ExportCommand, JobEnd, JobId, JobWork, JobsCommand, Loaded, SandboxCommand,
-    SearchCommand, base, content, early, sample, sandbox, search,
+    SearchCommand, base, content, early, export, sample, sandbox, search,
 };
 use crate::base::Progress;
-use crate::checkpoint;
+use crate::checkpoint::{self, SuppliedParent};
 use crate::evidence::{Evidence, OpenOptions};
 use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
 use crate::sandbox::microvm::Order;
@@ -209,6 +210,7 @@ fn run_work(
 ) -> anyhow::Result<Option<Command>> {
     match work {
         JobWork::OpenArchive(path) => open_archive(path, &options, say, ctx).map(Some),
+        JobWork::OpenWithParents { path, parents } => open_with_parents(path, parents, ctx).map(Some),
         JobWork::OpenSample => open_sample(ctx).map(Some),
         JobWork::HashEvidence { archive, checkpoint } => {
             ctx.stage("hashing");
@@ -224,8 +226,9 @@ fn run_work(
             let (base, memory) = (Arc::new(base), Arc::new(memory));
             Ok(Some(ArchivesCommand::BaseAttached { archive, job: say.job, base, memory }.into()))
         }
-        JobWork::WriteFile { path, bytes } => {
-            write_file(&path, &bytes)?;
+        JobWork::WriteFile { path, bytes, evidence } => {
+            let mut file = export::create(&path, true, &evidence)?;
+            file.write_all(&bytes).with_context(|| format!("cannot write {}", path.display()))?;
             Ok(Some(ExportCommand::Written { path, len_bytes: bytes.len() as u64 }.into()))
         }
         JobWork::Search { archive, id, memory, request } => {
@@ -237,8 +240,12 @@ fn run_work(
             let state = search::run::check_rules(&paths);
             Ok(Some(SearchCommand::RulesChecked { archive, job: say.job, state }.into()))
         }
-        JobWork::WriteHits { path, hits } => {
-            let len_bytes = search::run::write(&path, &hits, ctx)?;
+        JobWork::WriteMemory { checkpoint, memory, pid, what, path, evidence } => {
+            let written = export::write_memory(&path, &evidence, &checkpoint, &memory, pid, &what, ctx)?;
+            Ok(Some(ExportCommand::MemoryWritten(written).into()))
+        }
+        JobWork::WriteHits { path, hits, evidence } => {
+            let len_bytes = search::run::write(&path, &evidence, &hits, ctx)?;
             Ok(Some(ExportCommand::Written { path, len_bytes }.into()))
         }
         JobWork::CheckSandbox => {
@@ -270,27 +277,41 @@ fn run_work(
 fn open_archive(path: PathBuf, options: &OpenOptions, say: &Say, ctx: &JobCtx) -> anyhow::Result<Command> {
     ctx.stage("reading the archive");
     let evidence = early::open(&path, options, say, ctx)?;
-    let checkpoints = load(&evidence, options, ctx)?;
-    Ok(ArchivesCommand::Opened { path, is_sample: false, checkpoints }.into())
+    let checkpoints = load(&evidence, &[], options, ctx)?;
+    Ok(ArchivesCommand::Opened { path, is_sample: false, checkpoints, parents: Vec::new() }.into())
+}
+
+fn open_with_parents(path: PathBuf, parents: Vec<PathBuf>, ctx: &JobCtx) -> anyhow::Result<Command> {
+    let options = OpenOptions::default();
+    let mut supplied = Vec::with_capacity(parents.len());
+    for parent in &parents {
+        ctx.stage("reading the parent checkpoint");
+        let evidence = Evidence::open(parent, &options, ctx)?;
+        supplied.push(SuppliedParent::of(&evidence, &options, ctx)?);
+    }
+    ctx.stage("reading the archive");
+    let evidence = Evidence::open(&path, &options, ctx)?;
+    let checkpoints = load(&evidence, &supplied, &options, ctx)?;
+    Ok(ArchivesCommand::Opened { path, is_sample: false, checkpoints, parents }.into())
 }
 
 fn open_sample(ctx: &JobCtx) -> anyhow::Result<Command> {
     let options = OpenOptions::default();
     ctx.stage("unpacking the sample");
     let evidence = Evidence::open_bytes(sample::NAME, Bytes::from_static(sample::ARCHIVE), &options, ctx)?;
-    let checkpoints = load(&evidence, &options, ctx)?;
-    Ok(ArchivesCommand::Opened { path: sample::NAME.into(), is_sample: true, checkpoints }.into())
+    let checkpoints = load(&evidence, &[], &options, ctx)?;
+    let parents = Vec::new();
+    Ok(ArchivesCommand::Opened { path: sample::NAME.into(), is_sample: true, checkpoints, parents }.into())
 }
 
 /// Loads every checkpoint in the evidence, and names what is in them.
-fn load(evidence: &Evidence, options: &OpenOptions, ctx: &JobCtx) -> anyhow::Result<Vec<Loaded>> {
-    let checkpoints = checkpoint::load(evidence, options, ctx)?;
+fn load(
+    evidence: &Evidence,
+    parents: &[SuppliedParent],
+    options: &OpenOptions,
+    ctx: &JobCtx,
+) -> anyhow::Result<Vec<Loaded>> {
+    let checkpoints = checkpoint::load_with_parents(evidence, parents, options, ctx)?;
     ctx.stage("naming objects");
     Ok(checkpoints.into_iter().map(Loaded::new).collect())
-}
-
-/// Writes bytes of evidence where the analyst has said, never by name of the evidence.
-#[expect(clippy::disallowed_methods, reason = "the one place where an export is written")]
-fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

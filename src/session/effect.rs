@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::export::MemoryExport;
 use super::sandbox::{Planned, Wishes};
 use super::{ArchiveId, ContentKey, JobId, PanelKind, SearchId, SearchRequest, Settings, Theme};
 use crate::base::Pid;
@@ -39,6 +40,8 @@ pub enum Effect {
     ChooseFile(FileChoice),
     /// Window: ask for a base image.
     AskForBase,
+    /// Window: ask for a parent checkpoint.
+    AskForParent,
     /// Window: put text on the clipboard.
     CopyText(String),
     /// Window: bring a panel to the front.
@@ -73,6 +76,13 @@ pub enum Effect {
 pub enum JobWork {
     /// Open evidence and load the checkpoints in it.
     OpenArchive(PathBuf),
+    /// Open evidence again, with earlier checkpoints for the pages that it left in them.
+    OpenWithParents {
+        /// The evidence.
+        path: PathBuf,
+        /// The nearest first.
+        parents: Vec<PathBuf>,
+    },
     /// Open the bundled sample.
     OpenSample,
     /// SHA-256 of the evidence.
@@ -110,6 +120,23 @@ pub enum JobWork {
         path: PathBuf,
         /// What.
         bytes: Bytes,
+        /// What is never written to.
+        evidence: Vec<PathBuf>,
+    },
+    /// Write memory of a process.
+    WriteMemory {
+        /// Its checkpoint.
+        checkpoint: Arc<Checkpoint>,
+        /// All memory of it.
+        memory: Arc<Memory>,
+        /// Whose.
+        pid: Pid,
+        /// What of it.
+        what: MemoryExport,
+        /// The file, or the directory.
+        path: PathBuf,
+        /// What is never written to.
+        evidence: Vec<PathBuf>,
     },
     /// Search, and tell of what is found while it runs.
     Search {
@@ -135,6 +162,8 @@ pub enum JobWork {
         path: PathBuf,
         /// What.
         hits: Vec<Arc<KeptHit>>,
+        /// What is never written to.
+        evidence: Vec<PathBuf>,
     },
     /// Look whether everything for the sandbox is there.
     CheckSandbox,
@@ -182,6 +211,13 @@ pub enum FileChoice {
         /// A directory, else a file.
         is_directory: bool,
     },
+    /// An earlier checkpoint of an archive.
+    OpenParent {
+        /// Which archive.
+        archive: ArchiveId,
+        /// A directory, else a file.
+        is_directory: bool,
+    },
     /// Files of YARA rules.
     OpenRules,
     /// Where to write hits.
@@ -190,6 +226,15 @@ pub enum FileChoice {
         file_name: String,
         /// What will be written.
         hits: Vec<Arc<KeptHit>>,
+    },
+    /// Where to save memory.
+    SaveMemory {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Whose.
+        pid: Pid,
+        /// What of it.
+        what: MemoryExport,
     },
     /// Where to save bytes.
     Save {

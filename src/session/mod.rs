@@ -24,6 +24,7 @@ mod content;
 mod driver;
 mod early;
 mod effect;
+pub mod export;
 pub mod filesystem;
 mod history;
 mod jobs_list;

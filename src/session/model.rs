@@ -81,6 +81,8 @@ pub struct OpenArchive {
     /// Memory without a base image.
     pub(super) plain_memory: Arc<Memory>,
     pub(super) base: BaseState,
+    /// Earlier checkpoints that the analyst has supplied, the nearest first.
+    pub(super) parents: Vec<PathBuf>,
     pub(super) target: Target,
     pub(super) arrivals: u64,
     pub(super) pid: Option<Pid>,
@@ -140,6 +142,11 @@ impl OpenArchive {
     /// Changes when memory is read with another base image, or without: what was derived from it is to be made anew.
     pub fn memory_version(&self) -> u32 {
         self.memory_version
+    }
+
+    /// Earlier checkpoints that the analyst has supplied, the nearest first.
+    pub fn parents(&self) -> &[PathBuf] {
+        &self.parents
     }
 
     /// The image that the container started from.

@@ -1,6 +1,8 @@
 //! Windows over the window: the sheet of keys, about.
 
 mod base;
+mod parent;
+mod path;
 
 use egui::{Modal, RichText, ScrollArea, Ui};
 
@@ -11,6 +13,7 @@ use crate::session::actions::{ACTIONS, Menu};
 use crate::session::{Command, Model};
 
 pub use base::BaseDialog;
+pub use parent::ParentDialog;
 
 /// Which one is open.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub enum Dialog {
     About,
     /// Asks for a base image.
     Base(BaseDialog),
+    /// Asks for a parent checkpoint.
+    Parent(ParentDialog),
 }
 
 impl Dialog {
@@ -35,6 +40,7 @@ impl Dialog {
                 Dialog::About => about_ui(ui),
                 // It has buttons of its own.
                 Dialog::Base(dialog) => return dialog.ui(ui, model, commands),
+                Dialog::Parent(dialog) => return dialog.ui(ui, model, commands),
             }
             ui.add_space(SPACE_S);
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {

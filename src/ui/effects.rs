@@ -3,7 +3,7 @@
 use crate::session::{ArchivesCommand, Command, Effect, ExportCommand, FileChoice, JobId, SearchCommand, Theme};
 
 use super::App;
-use super::dialogs::{BaseDialog, Dialog};
+use super::dialogs::{BaseDialog, Dialog, ParentDialog};
 use super::palette::Palette;
 
 /// The job that lists the system's fonts.
@@ -24,6 +24,7 @@ pub(super) fn run(app: &mut App, ctx: &egui::Context, effect: Effect) {
         Effect::FocusAddress => app.focus_address(),
         Effect::FocusSearch { pid } => app.panels.focus_search(pid),
         Effect::AskForBase => app.dialog = Some(Dialog::Base(BaseDialog::default())),
+        Effect::AskForParent => app.dialog = Some(Dialog::Parent(ParentDialog::default())),
         Effect::SetTheme(theme) => set_theme(ctx, theme),
         Effect::SetZoom(percent) => set_zoom(ctx, percent),
         Effect::ChooseFile(choice) => choose_file(app, choice),
@@ -65,6 +66,11 @@ fn choose_file(app: &mut App, choice: FileChoice) {
                 let path = if is_directory { dialog.pick_folder() } else { dialog.pick_file() };
                 path.map(|path| ArchivesCommand::AttachBase { archive, path }.into())
             }
+            FileChoice::OpenParent { archive, is_directory } => {
+                let dialog = dialog.set_title("Supply a parent checkpoint");
+                let path = if is_directory { dialog.pick_folder() } else { dialog.pick_file() };
+                path.map(|path| ArchivesCommand::SupplyParent { archive, path }.into())
+            }
             FileChoice::OpenRules => dialog
                 .set_title("Choose YARA rules")
                 .add_filter("YARA rules", &["yar", "yara", "rule", "rules"])
@@ -76,6 +82,14 @@ fn choose_file(app: &mut App, choice: FileChoice) {
                 .set_file_name(file_name)
                 .save_file()
                 .map(|path| ExportCommand::WriteHits { path, hits }.into()),
+            FileChoice::SaveMemory { archive, pid, what } => {
+                let dialog = dialog.set_title(what.title());
+                let path = match what.file_name(pid) {
+                    Some(name) => dialog.set_file_name(name).save_file(),
+                    None => dialog.pick_folder(),
+                };
+                path.map(|path| ExportCommand::WriteMemory { archive, pid, what, path }.into())
+            }
             FileChoice::Save { file_name, bytes } => dialog
                 .set_title("Save")
                 .set_file_name(file_name)

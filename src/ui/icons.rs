@@ -122,6 +122,8 @@ pub fn of_action(id: ActionId) -> Icon {
         ActionId::OpenSample => SAMPLE,
         ActionId::CloseArchive | ActionId::Quit => CLOSE,
         ActionId::AttachBase => IMAGES,
+        ActionId::SupplyParent => ARCHIVE,
+        ActionId::SaveCore | ActionId::SavePrograms => SAVE,
         ActionId::DetachBase => MINUS,
         ActionId::NextArchive | ActionId::PreviousArchive => ARCHIVE,
         ActionId::HashEvidence => HASH,

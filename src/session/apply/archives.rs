@@ -25,7 +25,9 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
             vec![start_job(model, "Open the bundled sample".into(), JobWork::OpenSample).1]
         }
         ArchivesCommand::Arrives { job, path, checkpoints } => arrives(model, job, &path, checkpoints),
-        ArchivesCommand::Opened { path, is_sample, checkpoints } => opened(model, &path, is_sample, checkpoints),
+        ArchivesCommand::Opened { path, is_sample, checkpoints, parents } => {
+            opened(model, &path, is_sample, checkpoints, parents)
+        }
         ArchivesCommand::Activate(id) => activate(model, id),
         ArchivesCommand::ActivateNeighbour { is_forward } => activate_neighbour(model, is_forward),
         ArchivesCommand::Close(id) => close(model, id),
@@ -57,6 +59,16 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
             base_image::attached(model, archive, job, base, memory)
         }
         ArchivesCommand::DetachBase(archive) => base_image::detach(model, archive),
+        ArchivesCommand::AskForParent => match model.active() {
+            Some(active) if active.arriving.is_none() && !active.is_sample => vec![Effect::AskForParent],
+            _ => Vec::new(),
+        },
+        ArchivesCommand::ChooseParent { is_directory } => {
+            let archive = model.active().map(OpenArchive::id);
+            let choice = archive.map(|archive| FileChoice::OpenParent { archive, is_directory });
+            choice.map(Effect::ChooseFile).into_iter().collect()
+        }
+        ArchivesCommand::SupplyParent { archive, path } => supply_parent(model, archive, path),
         ArchivesCommand::ForgetRecent(path) => {
             model.settings.forget(&path);
             vec![save_settings(model)]
@@ -81,13 +93,19 @@ pub(super) fn open(model: &mut Model, paths: Vec<PathBuf>) -> Vec<Effect> {
 
 /// Shows what has passed of an archive, in place of an earlier look at it.
 fn arrives(model: &mut Model, job: JobId, path: &Path, checkpoints: Vec<Loaded>) -> Vec<Effect> {
-    match put(model, path, false, Some(job), checkpoints) {
+    match put(model, path, false, Some(job), checkpoints, Vec::new()) {
         Put::Replaced => Vec::new(),
         Put::New(first) => first.map(|first| activate(model, first)).unwrap_or_default(),
     }
 }
 
-fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Loaded>) -> Vec<Effect> {
+fn opened(
+    model: &mut Model,
+    path: &Path,
+    is_sample: bool,
+    checkpoints: Vec<Loaded>,
+    parents: Vec<PathBuf>,
+) -> Vec<Effect> {
     let Some(first) = checkpoints.first() else {
         model.notifications.push(
             Level::Error,
@@ -102,7 +120,7 @@ fn opened(model: &mut Model, path: &Path, is_sample: bool, checkpoints: Vec<Load
     for loaded in &checkpoints {
         report(model, &title(path, loaded), &loaded.checkpoint);
     }
-    let mut effects = match put(model, path, is_sample, None, checkpoints) {
+    let mut effects = match put(model, path, is_sample, None, checkpoints, parents) {
         Put::Replaced => Vec::new(),
         Put::New(first) => first.map(|first| activate(model, first)).unwrap_or_default(),
     };
@@ -121,12 +139,36 @@ enum Put {
     New(Option<ArchiveId>),
 }
 
-/// Puts checkpoints into the list: in place of an early look at the same evidence, if there was one.
-fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>, checkpoints: Vec<Loaded>) -> Put {
-    let is_stale = |archive: &OpenArchive| archive.arriving.is_some() && archive.path == path;
+/// Starts the job that reads it again, behind the parents that it has.
+fn supply_parent(model: &mut Model, id: ArchiveId, parent: PathBuf) -> Vec<Effect> {
+    let Some(archive) = model.archive(id).filter(|archive| archive.arriving.is_none() && !archive.is_sample) else {
+        return Vec::new();
+    };
+    let title = format!("Read {} with its parent {}", file_name(&archive.path), file_name(&parent));
+    let path = archive.path.clone();
+    let parents = archive.parents.iter().cloned().chain([parent]).collect();
+    vec![start_job(model, title, JobWork::OpenWithParents { path, parents }).1]
+}
+
+/// Puts checkpoints into the list: in place of an early look at the same evidence, if there was one, or of what was read of
+/// it without its parents.
+fn put(
+    model: &mut Model,
+    path: &Path,
+    is_sample: bool,
+    arriving: Option<JobId>,
+    checkpoints: Vec<Loaded>,
+    parents: Vec<PathBuf>,
+) -> Put {
+    let is_again = !parents.is_empty();
+    let is_stale =
+        |archive: &OpenArchive| archive.path == path && !archive.is_sample && (archive.arriving.is_some() || is_again);
     let at = model.archives.iter().position(is_stale);
     let stale: Vec<OpenArchive> = model.archives.extract_if(.., |archive| is_stale(archive)).collect();
     let at = at.unwrap_or(model.archives.len());
+    if let Some(BaseState::Attached(base)) = stale.iter().map(|archive| &archive.base).find(|base| base.is_attached()) {
+        model.bases_due.push((path.to_path_buf(), base.path.clone()));
+    }
     let mut fresh = Vec::with_capacity(checkpoints.len());
     for (index, loaded) in checkpoints.into_iter().enumerate() {
         let before = stale.get(index);
@@ -149,6 +191,7 @@ fn put(model: &mut Model, path: &Path, is_sample: bool, arriving: Option<JobId>,
             memory,
             memory_version: 0,
             base: BaseState::None,
+            parents: parents.clone(),
             arrivals: 0,
             target: before.map_or(Target::Overview, |archive| archive.target.clone()),
             tab: before.map_or(ProcessTab::Summary, |archive| archive.tab),

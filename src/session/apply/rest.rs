@@ -1,9 +1,14 @@
 //! The window's own state, messages, and what leaves the program.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::{save_settings, start_job};
+use crate::session::export::Written;
 use crate::session::space::bookmarks;
 use crate::session::{
-    BookmarksCommand, Effect, ExportCommand, FileChoice, JobWork, Level, Model, NotificationsCommand, ViewCommand,
+    BookmarksCommand, Effect, ExportCommand, FileChoice, JobWork, Level, Model, NotificationsCommand, OpenArchive,
+    ViewCommand,
 };
 
 pub(super) fn apply_view(model: &mut Model, command: ViewCommand) -> Vec<Effect> {
@@ -71,11 +76,28 @@ pub(super) fn apply_export(model: &mut Model, command: ExportCommand) -> Vec<Eff
         }
         ExportCommand::WriteFile { path, bytes } => {
             let title = format!("Save {}", path.display());
-            vec![start_job(model, title, JobWork::WriteFile { path, bytes }).1]
+            vec![start_job(model, title, JobWork::WriteFile { path, bytes, evidence: evidence(model) }).1]
         }
         ExportCommand::WriteHits { path, hits } => {
             let title = format!("Save {}", path.display());
-            vec![start_job(model, title, JobWork::WriteHits { path, hits }).1]
+            vec![start_job(model, title, JobWork::WriteHits { path, hits, evidence: evidence(model) }).1]
+        }
+        ExportCommand::SaveMemory { pid, what } => {
+            let archive = model.active().map(OpenArchive::id);
+            let choice = archive.map(|archive| FileChoice::SaveMemory { archive, pid, what });
+            choice.map(Effect::ChooseFile).into_iter().collect()
+        }
+        ExportCommand::WriteMemory { archive, pid, what, path } => {
+            let Some(archive) = model.archive(archive) else { return Vec::new() };
+            let (checkpoint, memory) = (Arc::clone(&archive.checkpoint), Arc::clone(&archive.memory));
+            let title = format!("Save {}", path.display());
+            let work = JobWork::WriteMemory { checkpoint, memory, pid, what, path, evidence: evidence(model) };
+            vec![start_job(model, title, work).1]
+        }
+        ExportCommand::MemoryWritten(Written { path, detail, lacks_some }) => {
+            let level = if lacks_some { Level::Warning } else { Level::Success };
+            model.notifications.push(level, format!("Saved {}", path.display()), detail);
+            Vec::new()
         }
         ExportCommand::Written { path, len_bytes } => {
             model.notifications.push(Level::Success, format!("Saved {}", path.display()), format!("{len_bytes} bytes"));
@@ -94,6 +116,11 @@ pub(super) fn apply_bookmarks(model: &mut Model, command: BookmarksCommand) -> V
         BookmarksCommand::Remove { pid, addr } => bookmarks::remove(all, &evidence, pid, addr),
     }
     vec![save_settings(model)]
+}
+
+/// Every archive that is open.
+fn evidence(model: &Model) -> Vec<PathBuf> {
+    model.archives.iter().filter(|archive| !archive.is_sample).map(|archive| archive.path.clone()).collect()
 }
 
 /// A name from evidence as the proposal of a file name: no directories, nothing invisible.

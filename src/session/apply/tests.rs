@@ -32,7 +32,8 @@ fn loaded() -> Loaded {
 }
 
 fn opened(path: &str) -> Command {
-    ArchivesCommand::Opened { path: path.into(), is_sample: false, checkpoints: vec![loaded()] }.into()
+    ArchivesCommand::Opened { path: path.into(), is_sample: false, checkpoints: vec![loaded()], parents: Vec::new() }
+        .into()
 }
 
 fn model_with(paths: &[&str]) -> Model {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::memory::Memory;
 use crate::memory::search::yara;
 use crate::memory::search::{Hit, SearchSink, Skipped, search};
 use crate::report::search::{HitLine, KeptHit, Label};
+use crate::session::export::create;
 
 /// How long hits may wait.
 const INTERVAL: Duration = Duration::from_millis(30);
@@ -178,11 +179,15 @@ impl yara::YaraSink for Sink<'_, '_> {
 }
 
 /// Writes hits as `search --json` does, one line each; how many bytes.
-#[expect(clippy::disallowed_methods, reason = "an export that the analyst has asked for")]
-pub(in crate::session) fn write(path: &Path, hits: &[Arc<KeptHit>], ctx: &JobCtx) -> anyhow::Result<u64> {
+pub(in crate::session) fn write(
+    path: &Path,
+    evidence: &[PathBuf],
+    hits: &[Arc<KeptHit>],
+    ctx: &JobCtx,
+) -> anyhow::Result<u64> {
     ctx.stage("writing");
     let named = || format!("cannot write {}", path.display());
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).with_context(named)?);
+    let mut file = std::io::BufWriter::new(create(path, true, evidence)?);
     let mut len_bytes = 0u64;
     for (nr, hit) in hits.iter().enumerate() {
         ctx.step(nr as u64, Some(hits.len() as u64))?;

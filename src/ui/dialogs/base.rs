@@ -1,20 +1,24 @@
 //! Asks for the image that a container started from.
 
-use std::path::PathBuf;
+use egui::{Label, RichText, Ui};
 
-use egui::{Align, Key, Label, Layout, RichText, TextEdit, Ui};
-
+use super::path::{Answer, PathForm, Words};
 use crate::base::escape_controls;
 use crate::session::{ArchivesCommand, Command, Model};
-use crate::ui::icons;
-use crate::ui::tokens::{self, SPACE_S, SPACE_XS, Tokens};
-use crate::ui::widgets::{button, link, mono_text, primary_button};
+use crate::ui::tokens::{SPACE_S, Tokens};
+use crate::ui::widgets::{link, mono_text};
+
+const WORDS: Words = Words {
+    label: "A directory, a tar of it, an OCI layout or a docker archive, packed or not",
+    hint: "/path/to/image.tar",
+    rule: "A file of it counts where path, size and build id are those that CRIU recorded; what differs is listed under Issues. It is opened read-only.",
+    action: "Attach",
+};
 
 /// What is typed.
 #[derive(Debug, Default)]
 pub struct BaseDialog {
-    path: String,
-    has_asked: bool,
+    form: PathForm,
 }
 
 impl BaseDialog {
@@ -40,44 +44,15 @@ impl BaseDialog {
             });
             ui.add_space(SPACE_S);
         }
-        let label = ui.label(muted("A directory, a tar of it, an OCI layout or a docker archive, packed or not"));
-        let edit = TextEdit::singleline(&mut self.path)
-            .hint_text("/path/to/image.tar")
-            .font(tokens::mono_font())
-            .margin(egui::Margin::symmetric(8, 5))
-            .desired_width(f32::INFINITY);
-        let response = ui.add(edit).labelled_by(label.id);
-        if !self.has_asked {
-            self.has_asked = true;
-            response.request_focus();
-        }
-        let is_entered = response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-        ui.add_space(SPACE_XS);
-        let rule = "A file of it counts where path, size and build id are those that CRIU recorded; what differs is listed under Issues. It is opened read-only.";
-        ui.add(Label::new(RichText::new(rule).font(tokens::small_font()).color(tokens.muted)).wrap());
-        ui.add_space(SPACE_S);
-        ui.horizontal(|ui| {
-            for (icon, name, is_directory) in
-                [(icons::FILE, "Choose file…", false), (icons::FOLDER, "Choose directory…", true)]
-            {
-                if button(ui, icon, name).clicked() {
-                    commands.push(ArchivesCommand::ChooseBase { is_directory }.into());
-                    ui.close();
-                }
+        match self.form.ui(ui, &WORDS) {
+            Some(Answer::Path(path)) => {
+                commands.push(ArchivesCommand::AttachBase { archive: archive.id(), path }.into());
             }
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let path = self.path.trim();
-                let attach = ui.add_enabled_ui(!path.is_empty(), |ui| primary_button(ui, "", "Attach")).inner;
-                if (attach.clicked() || is_entered) && !path.is_empty() {
-                    let path = PathBuf::from(path);
-                    commands.push(ArchivesCommand::AttachBase { archive: archive.id(), path }.into());
-                    ui.close();
-                }
-                if button(ui, "", "Cancel").clicked() {
-                    ui.close();
-                }
-            });
-        });
+            Some(Answer::Choose { is_directory }) => commands.push(ArchivesCommand::ChooseBase { is_directory }.into()),
+            Some(Answer::Cancel) => {}
+            None => return,
+        }
+        ui.close();
     }
 }
 

@@ -41,11 +41,17 @@ pub(super) fn attach_base_at(ui: &mut Ui, rect: Rect, id: Id, archive: &OpenArch
 /// One thing that the checkpoint cannot show; with what to do about it.
 pub(super) fn gap_ui(ui: &mut Ui, archive: &OpenArchive, gap: &Gap, commands: &mut Vec<Command>) {
     property_phrase(ui, commands, gap.what, &escape_controls(&gap.why));
-    if gap.what == "clean pages of mapped files" {
-        // Under the words, behind the label.
-        let indent = (ui.available_width() * 0.32).clamp(crate::ui::tokens::LABEL_WIDTH, 230.0) + SPACE_S;
+    if gap.what == "pages of the parent checkpoint" && archive.arriving().is_none() && !archive.is_sample() {
         ui.horizontal(|ui| {
-            ui.add_space(indent);
+            ui.add_space(indent_of(ui));
+            if link(ui, "Supply the parent checkpoint…").clicked() {
+                commands.push(ArchivesCommand::AskForParent.into());
+            }
+        });
+    }
+    if gap.what == "clean pages of mapped files" {
+        ui.horizontal(|ui| {
+            ui.add_space(indent_of(ui));
             match archive.base() {
                 BaseState::Attached(base) => {
                     let name = base.path.file_name().unwrap_or(base.path.as_os_str()).to_string_lossy();
@@ -57,6 +63,11 @@ pub(super) fn gap_ui(ui: &mut Ui, archive: &OpenArchive, gap: &Gap, commands: &m
             }
         });
     }
+}
+
+/// Where words stand, behind the label.
+fn indent_of(ui: &Ui) -> f32 {
+    (ui.available_width() * 0.32).clamp(crate::ui::tokens::LABEL_WIDTH, 230.0) + SPACE_S
 }
 
 /// What is attached, and what can be done with it.

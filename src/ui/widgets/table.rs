@@ -141,6 +141,11 @@ pub trait TableRows {
         self.target(row).as_ref() == Some(target)
     }
 
+    /// What can be done with the row besides copying it, each with its label.
+    fn menu(&self, _row: usize) -> Vec<(&'static str, Command)> {
+        Vec::new()
+    }
+
     /// Whether there is none.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -485,6 +490,12 @@ impl egui_table::TableDelegate for Delegate<'_> {
             if ui.button("Copy row").clicked() {
                 self.commands.push(Command::copy("row", line()));
                 ui.close();
+            }
+            for (label, command) in self.rows.menu(row) {
+                if ui.button(label).clicked() {
+                    self.commands.push(command);
+                    ui.close();
+                }
             }
         });
     }

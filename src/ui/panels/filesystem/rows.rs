@@ -272,7 +272,8 @@ mod tests {
         let checkpoints = crate::checkpoint::load(&evidence, &options, &silent).unwrap();
         let checkpoints = checkpoints.into_iter().map(Loaded::new).collect();
         let mut model = Model::default();
-        let opened = ArchivesCommand::Opened { path: "/a.tar".into(), is_sample: false, checkpoints };
+        let opened =
+            ArchivesCommand::Opened { path: "/a.tar".into(), is_sample: false, checkpoints, parents: Vec::new() };
         let _ = apply(&mut model, opened.into());
         model
     }

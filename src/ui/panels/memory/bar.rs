@@ -4,11 +4,12 @@ use egui::{Align, Layout, RichText, Ui};
 
 use super::view::View;
 use super::{MemoryState, Shown, copy, input};
+use crate::session::export::MemoryExport;
 use crate::session::space::name_of;
 use crate::session::space::rows::Zeros;
-use crate::session::{Command, SearchCommand, Target};
+use crate::session::{Command, ExportCommand, SearchCommand, Target};
 use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
-use crate::ui::widgets::{icon_button, mono_text, target_link, toggle_button};
+use crate::ui::widgets::{ListRow, icon_button, mono_text, target_link, toggle_button};
 use crate::ui::{icons, text};
 
 pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
@@ -43,6 +44,7 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
             if icon_button(ui, icons::SEARCH, "Search this memory (Ctrl+F)").clicked() {
                 commands.push(SearchCommand::Ask { pid: Some(shown.pid) }.into());
             }
+            save_menu_ui(ui, shown, &state.view, commands);
             ui.add_enabled_ui(can_mark, |ui| {
                 let icon = RichText::new(icons::COPY).font(tokens::icon_font(15.0)).color(tokens.muted);
                 let menu = ui.menu_button(icon, |ui| {
@@ -67,6 +69,32 @@ pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, co
     );
     let y = row.response.rect.bottom();
     ui.painter().hline(ui.max_rect().x_range(), y - 0.5, egui::Stroke::new(1.0, tokens.line));
+}
+
+/// What of this memory can be written to files.
+fn save_menu_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &mut Vec<Command>) {
+    let icon = RichText::new(icons::SAVE).font(tokens::icon_font(15.0)).color(Tokens::get(ui).muted);
+    let menu = ui.menu_button(icon, |ui| {
+        ui.set_width(250.0);
+        ui.spacing_mut().item_spacing.y = 0.0;
+        let map = view.cursor.and_then(|at| shown.space.segment_at(at)).map(|segment| segment.vma);
+        let choices = [
+            ("Save the selected bytes…", view.selection().filter(|_| view.anchor.is_some()).map(MemoryExport::Raw)),
+            ("Save the bytes of this map…", map.map(|vma| MemoryExport::Raw(vma.start..vma.end))),
+            ("Save a core file for gdb…", Some(MemoryExport::Core)),
+            ("Save all programs and libraries…", Some(MemoryExport::Carved)),
+        ];
+        for (label, what) in choices {
+            let row = ui.add_enabled_ui(what.is_some(), |ui| ListRow::new(label).flat().show(ui).response).inner;
+            if let (true, Some(what)) = (row.clicked(), what) {
+                commands.push(ExportCommand::SaveMemory { pid: shown.pid, what }.into());
+                ui.close();
+            }
+        }
+    });
+    let response = menu.response;
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Save memory"));
+    response.on_hover_text("Save memory: bytes, core file, programs");
 }
 
 /// Address, area, origin, place in the evidence, size of the selection.

@@ -7,7 +7,8 @@ use egui::Ui;
 use super::Shown;
 use crate::base::{Field, Pid, VirtAddr};
 use crate::checkpoint::memory_map::{Vma, VmaKind};
-use crate::session::{Command, Target};
+use crate::session::export::MemoryExport;
+use crate::session::{Command, ExportCommand, Target};
 use crate::ui::tokens::Tone;
 use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, empty_state};
 use crate::ui::{icons, text};
@@ -90,6 +91,12 @@ impl TableRows for VmaRows<'_> {
             7 => left.pgoff.cmp(&right.pgoff),
             _ => self.cell(a, column).text_cmp(&self.cell(b, column)),
         }
+    }
+
+    fn menu(&self, row: usize) -> Vec<(&'static str, Command)> {
+        let Some(vma) = self.vmas.get(row) else { return Vec::new() };
+        let what = MemoryExport::Raw(vma.start..vma.end);
+        vec![("Save its bytes…", ExportCommand::SaveMemory { pid: self.pid, what }.into())]
     }
 
     fn target(&self, row: usize) -> Option<Target> {
