@@ -32,7 +32,16 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     let connect =
         args.connect.map(|address| Order::Connect { id: 1, address: address.to_string(), send: unescape(&args.send) });
     let orders = args.orders.then(Orders::read).transpose()?;
-    let mut printer = Printer { context, failed: None, connect, orders, is_ready: false, is_stepping: false };
+    let mut printer = Printer {
+        context,
+        failed: None,
+        connect,
+        orders,
+        is_ready: false,
+        is_stepping: false,
+        is_stopped: args.stopped,
+        is_traced: args.trace.is_some(),
+    };
     let thaw = Thaw {
         bundle: &bundle,
         plan: &plan,
@@ -130,13 +139,17 @@ struct Printer<'a, 'b> {
     is_ready: bool,
     /// The next order waits until a step is over.
     is_stepping: bool,
+    is_stopped: bool,
+    /// Attempts stand among the system calls.
+    is_traced: bool,
 }
 
 impl Watcher for Printer<'_, '_> {
     fn event(&mut self, event: Event) -> ControlFlow<()> {
         match event {
-            Event::Restored { .. } => self.is_ready = true,
-            Event::Paused { is_paused: true, .. } => self.is_stepping = false,
+            // What starts stopped says so right after it was restored.
+            Event::Restored { .. } => self.is_ready = !self.is_stopped,
+            Event::Paused { is_paused: true, .. } => (self.is_ready, self.is_stepping) = (true, false),
             _ => {}
         }
         let written = if self.context.json { self.json(&event) } else { self.text(&event) };
@@ -166,6 +179,9 @@ impl Printer<'_, '_> {
     }
 
     fn text(&mut self, event: &Event) -> io::Result<()> {
+        if self.is_traced && matches!(event, Event::Attempt { .. }) {
+            return Ok(());
+        }
         let out = &mut *self.context.out;
         let time = format!("{:>7.1} s", event.at_ms() as f64 / 1000.0);
         for line in words::lines(event) {

@@ -4,6 +4,7 @@
 use super::microvm::{Acceleration, Event, Why};
 use super::plan::Stream;
 use super::syscalls::{Attempt, Call};
+use crate::report::text::plural;
 
 /// One line of what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,10 @@ fn who(comm: &str, pid: Option<u32>) -> String {
     pid.map_or_else(|| format!("{comm}[?]"), |pid| format!("{comm}[{pid}]"))
 }
 
+fn counted(listed: usize, left_out: u64) -> usize {
+    listed.saturating_add(usize::try_from(left_out).unwrap_or(usize::MAX))
+}
+
 fn seconds(ms: u64) -> String {
     format!("{:.1} s", ms as f64 / 1000.0)
 }
@@ -108,10 +113,11 @@ pub fn lines(event: &Event) -> Vec<Line> {
             std::iter::once(line(LineKind::Error, format!("not restored{why}"))).chain(details).collect()
         }
         Event::Processes { list, left_out, .. } => {
-            machine(format!("{} processes", list.len().saturating_add(*left_out as usize)))
+            machine(plural(list.len().saturating_add(*left_out as usize), "process", "processes"))
         }
         Event::Output { stream, line: text, dropped, .. } => {
-            let lost = (*dropped > 0).then(|| line(LineKind::Error, format!("{dropped} lines were too many and are lost")));
+            let lost =
+                (*dropped > 0).then(|| line(LineKind::Error, format!("{dropped} lines were too many and are lost")));
             lost.into_iter().chain([line(LineKind::Output(*stream), text.clone())]).collect()
         }
         Event::Answer { error: Some(why), .. } => error(format!("no answer: {why}")),
@@ -126,8 +132,10 @@ pub fn lines(event: &Event) -> Vec<Line> {
             "{dropped} system calls were too many and are not told; the kernel had no place for {lost} records"
         )),
         Event::Attempt { attempt, .. } => deed(format!("{} {}", who(&attempt.comm, attempt.pid), attempt.words())),
-        Event::OpenFiles { list, left_out, .. } => deed(format!("{} open files", list.len() as u64 + left_out)),
-        Event::Sockets { list, left_out, .. } => deed(format!("{} sockets", list.len() as u64 + left_out)),
+        Event::OpenFiles { list, left_out, .. } => {
+            deed(plural(counted(list.len(), *left_out), "open file", "open files"))
+        }
+        Event::Sockets { list, left_out, .. } => deed(plural(counted(list.len(), *left_out), "socket", "sockets")),
         Event::FileChange { change, .. } => {
             deed(format!("{} {} ({} bytes)", change.change.word(), change.path, change.size_bytes))
         }

@@ -111,12 +111,16 @@ pub(super) fn freeze_cgroup(is_frozen: bool) -> Result<(), GuestError> {
     Ok(())
 }
 
-/// A script for criu: when all is restored and nothing goes on yet, the container's cgroup is stopped. criu itself, which
-/// is in it, leaves it before that.
+/// A script for criu: when all is restored and nothing goes on yet, the container's cgroup is stopped. criu
+/// and the agent, which are in it, leave it before that: they are the parents of the script.
 pub(super) fn hold_script() -> Result<String, GuestError> {
     let text = format!(
         "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = pre-resume ] || exit 0\n\
-         echo $PPID > /sys/fs/cgroup/cgroup.procs && echo $$ > /sys/fs/cgroup/cgroup.procs || exit 1\n\
+         pid=$$\n\
+         while [ \"$pid\" -gt 0 ]; do\n\
+         echo \"$pid\" > /sys/fs/cgroup/cgroup.procs || exit 1\n\
+         read -r own comm state pid rest < \"/proc/$pid/stat\" || exit 1\n\
+         done\n\
          echo 1 > {CGROUP}/cgroup.freeze\n"
     );
     script("hold", &text)

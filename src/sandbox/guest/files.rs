@@ -182,8 +182,19 @@ fn sockets(pid: u32) -> Vec<SocketLine> {
 /// A line of /proc/net/tcp and its like.
 fn socket(proto: &str, line: &str) -> Option<SocketLine> {
     const STATES: [&str; 13] = [
-        "", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT", "LAST-ACK",
-        "LISTEN", "CLOSING", "SYN-RECV",
+        "",
+        "ESTAB",
+        "SYN-SENT",
+        "SYN-RECV",
+        "FIN-WAIT-1",
+        "FIN-WAIT-2",
+        "TIME-WAIT",
+        "UNCONN",
+        "CLOSE-WAIT",
+        "LAST-ACK",
+        "LISTEN",
+        "CLOSING",
+        "SYN-RECV",
     ];
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let state = usize::from_str_radix(fields.get(3)?, 16).ok()?;
@@ -219,7 +230,8 @@ mod tests {
     fn sockets_are_read() {
         let line = "   0: 0100007F:1F98 0771 00CB:0000 0A";
         assert_eq!(socket("tcp", line), None);
-        let line = "   1: 0F02000A:8B2A 077100CB:115C 02 00000001:00000000 01:00000057 00000000     0        0 1234 2 0";
+        let line =
+            "   1: 0F02000A:8B2A 077100CB:115C 02 00000001:00000000 01:00000057 00000000     0        0 1234 2 0";
         let socket = socket("tcp", line).unwrap();
         assert_eq!((socket.local.as_str(), socket.remote.as_str()), ("10.0.2.15:35626", "203.0.113.7:4444"));
         assert_eq!((socket.state.as_str(), socket.inode), ("SYN-SENT", 1234));

@@ -4,7 +4,7 @@
 //! 1. `boot`: mounts, a root that can be pivoted, modules, the loopback device, the disk with a writable layer over it.
 //! 2. It opens the one channel and says hello ([`super::protocol`]).
 //! 3. `restore`: on the host's word it lays stand-ins ready and runs criu, after which the processes stand still.
-//! 4. `trace`: system calls are watched from the first one on. Then the processes go on, unless the host wants them stopped.
+//! 4. `sink`: the sealed network, where one is planned. `trace`: system calls are watched from the first one on. Then the processes go on, unless the host wants them stopped.
 //! 5. `watch`: processes, and who has ended; `files`: open files, sockets, changed files; `output`: lines of the container;
 //!    `connect`: talks to it over its network; `freeze`: takes a new checkpoint.
 //! 6. When the host is gone the machine stops.
@@ -19,6 +19,7 @@ mod freeze;
 mod modules;
 mod output;
 mod restore;
+mod sink;
 mod trace;
 mod watch;
 
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::plan::RestorePlan;
+use super::plan::{Netns, RestorePlan};
 use super::protocol::{self, FromGuest, FromHost, MAX_FROM_GUEST, MAX_FROM_HOST, VERSION};
 use super::watched::Watching;
 
@@ -207,6 +208,15 @@ impl Agent {
                 return Ok(());
             }
         };
+        if plan.netns == Netns::InImages {
+            self.or_say(restore::unlock_network(pid));
+        }
+        if let Err(error) = restore::join_sink(&plan, watching, pid, &self.host) {
+            // Without the network that was planned nothing goes on.
+            let errors = vec![protocol::cut(format!("the sink cannot be had: {error}"))];
+            self.host.say(&FromGuest::Failed { errors, log: Vec::new() });
+            return Ok(());
+        }
         self.files = files::Files::start(&plan);
         self.tracer = self.or_say(trace::Tracer::start(&watching.trace, self.host.clone()));
         self.root_pid = Some(pid);
@@ -258,6 +268,9 @@ impl Agent {
         }
         if let Some(tracer) = &self.tracer {
             tracer.flush();
+        }
+        if self.plan.as_ref().is_some_and(|plan| plan.sink.is_some()) {
+            std::thread::sleep(sink::SETTLED);
         }
         self.host.say(&FromGuest::Finished);
         Ok(())

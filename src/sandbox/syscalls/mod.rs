@@ -16,6 +16,8 @@ use table::{CALLS, ERRORS};
 
 /// Most strings that are captured of a list of strings.
 pub(super) const MAX_LISTED: usize = 4;
+/// Calls that may reach an address: `connect`, `sendto`, `sendmsg`, `sendmmsg`.
+pub(super) const REACHING: [u64; 4] = [42, 44, 46, 307];
 /// Errors that the kernel keeps to itself: the call is made again.
 const RESTARTED: std::ops::RangeInclusive<i64> = -516..=-512;
 
@@ -114,8 +116,7 @@ pub fn decode(raw: &RawCall) -> Call {
 
 /// The attempt to reach an address of IP that a call is, if it is one.
 pub fn attempt(raw: &RawCall) -> Option<Attempt> {
-    let is_to = captured(raw.nr).any(|(_, kind)| kind == 'a') && name(raw.nr) != "bind";
-    let to = raw.address.as_deref().filter(|_| is_to).and_then(ip_address)?;
+    let to = raw.address.as_deref().filter(|_| REACHING.contains(&raw.nr)).and_then(ip_address)?;
     Some(Attempt {
         time_us: raw.time_us,
         pid: raw.pid,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::watch::Names;
 use super::{GuestError, Host};
 use crate::sandbox::protocol::FromGuest;
+use crate::sandbox::syscalls;
 use crate::sandbox::watched::{MAX_ADDRESSES_A_SECOND, MAX_CALLS, MAX_CALLS_A_SECOND, RawCall, Trace};
 use probes::{Events, Record};
 
@@ -78,14 +79,23 @@ struct Begun {
     nr: u64,
     args: [u64; 6],
     is_told: bool,
-    captured: Captured,
-}
-
-/// What its arguments point to.
-#[derive(Clone, Debug, Default)]
-struct Captured {
     texts: Vec<Option<String>>,
     address: Option<String>,
+}
+
+impl Begun {
+    /// A path that the kernel has copied, for the argument that pointed there.
+    fn path(&mut self, pointer: u64, path: String) {
+        let strings = syscalls::captured(self.nr).filter(|(_, kind)| *kind == 's').map(|(at, _)| at);
+        for (number, _) in strings.enumerate().filter(|(_, at)| self.args.get(*at) == Some(&pointer)) {
+            if self.texts.len() <= number {
+                self.texts.resize(number + 1, None);
+            }
+            if let Some(text @ None) = self.texts.get_mut(number) {
+                *text = Some(path.clone());
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +105,8 @@ struct Reader {
     host: Host,
     start: u64,
     held: Vec<(u64, Record)>,
-    captured: HashMap<u32, Captured>,
+    /// Strings of calls whose beginning comes after them.
+    texts: HashMap<u32, (u64, Vec<Option<String>>)>,
     begun: HashMap<u32, Begun>,
     names: HashMap<u32, (Names, Instant)>,
     /// Parent of a fork that has not returned, and the child.
@@ -141,7 +152,7 @@ impl Reader {
             host,
             start: 0,
             held: Vec::new(),
-            captured: HashMap::new(),
+            texts: HashMap::new(),
             begun: HashMap::new(),
             names: HashMap::new(),
             forks: HashMap::new(),
@@ -204,14 +215,25 @@ impl Reader {
     fn record(&mut self, time: u64, record: Record) {
         match record {
             Record::Mark => self.start = time,
-            Record::Captured { tid, texts, address } => {
-                if self.captured.len() < MAX_THREADS {
-                    self.captured.insert(tid, Captured { texts, address });
+            Record::Texts { tid, nr, texts } => match self.begun.get_mut(&tid).filter(|begun| begun.nr == nr) {
+                Some(begun) if begun.texts.is_empty() => begun.texts = texts,
+                _ if self.texts.len() < MAX_THREADS => drop(self.texts.insert(tid, (nr, texts))),
+                _ => self.texts.clear(),
+            },
+            Record::Path { tid, pointer, path } => {
+                if let Some(begun) = self.begun.get_mut(&tid) {
+                    begun.path(pointer, path);
+                }
+            }
+            Record::Address { tid, address } => {
+                if let Some(begun) = self.begun.get_mut(&tid) {
+                    begun.address.get_or_insert(address);
                 }
             }
             Record::Enter { tid, nr, args } => {
-                let captured = self.captured.remove(&tid).unwrap_or_default();
-                let begun = Begun { time, nr, args, is_told: false, captured };
+                let texts = self.texts.remove(&tid).filter(|(of, _)| *of == nr).map(|(_, texts)| texts);
+                let texts = texts.unwrap_or_default();
+                let begun = Begun { time, nr, args, is_told: false, texts, address: None };
                 if EXITS.contains(&nr) {
                     self.tell(tid, &begun, None, None);
                 } else if self.begun.len() < MAX_THREADS || self.begun.contains_key(&tid) {
@@ -226,8 +248,10 @@ impl Reader {
                     let took_us = time.saturating_sub(begun.time) / 1000;
                     self.tell(tid, &begun, Some(result), Some(took_us));
                 }
-                if RENAMES.contains(&nr) {
-                    self.names.remove(&tid);
+                if RENAMES.contains(&nr)
+                    && let Some(names) = Names::look(tid)
+                {
+                    self.names.insert(tid, (names, Instant::now()));
                 }
                 if FORKS.contains(&nr) {
                     self.forked(tid, result);
@@ -272,7 +296,7 @@ impl Reader {
     }
 
     fn tell(&mut self, tid: u32, begun: &Begun, result: Option<i64>, took_us: Option<u64>) {
-        if !self.budget.allows(begun.captured.address.is_some()) {
+        if !self.budget.allows(begun.address.is_some()) {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
@@ -284,8 +308,8 @@ impl Reader {
             comm,
             nr: begun.nr,
             args: begun.args,
-            texts: begun.captured.texts.clone(),
-            address: begun.captured.address.clone(),
+            texts: begun.texts.clone(),
+            address: begun.address.clone(),
             result,
             took_us,
         });
@@ -296,8 +320,7 @@ impl Reader {
 
     fn look(&mut self, tid: u32) -> Names {
         const FRESH: Duration = Duration::from_secs(2);
-        if let Some((names, at)) = self.names.get(&tid).filter(|(_, at)| at.elapsed() < FRESH) {
-            let _ = at;
+        if let Some((names, _)) = self.names.get(&tid).filter(|(_, at)| at.elapsed() < FRESH) {
             return names.clone();
         }
         if self.names.len() >= MAX_THREADS {

@@ -1,5 +1,6 @@
 //! The trace events that are switched on: calls and their results, forks, and probes of our own for the strings and
-//! addresses that arguments point to, read by the kernel at the moment of the call.
+//! addresses that arguments point to. Strings are read by the kernel at the beginning of the call; paths that were not in
+//! memory yet, and all addresses, are taken from the kernel's own copy, so that nobody can change them in between.
 //!
 //! No debugger, no seccomp: a process that looks for either sees none. Source: Linux `Documentation/trace/events.rst`,
 //! `eprobetrace.rst`, `kprobetrace.rst` (the words of fetch arguments).
@@ -39,11 +40,22 @@ pub(super) enum Record {
         nr: u64,
         result: i64,
     },
-    /// Comes before its `Enter`.
-    Captured {
+    /// Strings of a call: comes before or after its `Enter`.
+    Texts {
         tid: u32,
+        nr: u64,
         texts: Vec<Option<String>>,
-        address: Option<String>,
+    },
+    /// A path, and where it was copied from.
+    Path {
+        tid: u32,
+        pointer: u64,
+        path: String,
+    },
+    /// An address of a socket.
+    Address {
+        tid: u32,
+        address: String,
     },
     Fork {
         parent: u32,
@@ -63,8 +75,18 @@ enum Event {
     Enter,
     Exit,
     Fork { parent: usize, child: usize },
-    Captured { texts: Vec<usize>, address: Vec<usize> },
+    Texts { nr: u64, texts: Vec<usize> },
+    Path { pointer: usize, path: usize },
+    Address { len: usize, words: Vec<usize> },
 }
+
+/// Probes in functions of the kernel: where it checks what it has copied.
+const ADDRESS_PROBES: [(&str, &str, &str, &str); 3] = [
+    ("connect", "security_socket_connect", "%dx", "(%si)"),
+    ("bind", "security_socket_bind", "%dx", "(%si)"),
+    ("sendmsg", "security_socket_sendmsg", "+8(%si)", "(+0(%si))"),
+];
+const PATH_PROBES: [&str; 2] = ["getname", "getname_flags"];
 
 /// Switches everything on, for the processes that are there now and what they start. They stand still meanwhile.
 pub(super) fn start(trace: &Trace) -> Result<Events, GuestError> {
@@ -75,18 +97,27 @@ pub(super) fn start(trace: &Trace) -> Result<Events, GuestError> {
     }
     set_pids(trace)?;
     let mut events = Events::default();
-    let mut filter = Vec::new();
-    for nr in syscalls::numbers() {
-        let is_wanted = *trace != Trace::Addresses
-            || (syscalls::captured(nr).any(|(_, kind)| kind == 'a') && syscalls::name(nr) != "bind");
-        if is_wanted && probe(nr, &mut events)? {
-            filter.push(format!("id == {nr}"));
-        }
+    for (name, function, len, address) in ADDRESS_PROBES {
+        let words = (0..ADDRESS_WORDS).map(|at| format!("a{at}=+{}{address}:x64", at * 8)).collect::<Vec<_>>();
+        define(&format!("p:cryoscope/{name} {function} len={len}:x32 {}", words.join(" ")))?;
+        events.add(&format!("cryoscope/{name}"), |format| {
+            let words = (0..).map_while(|at| offset(format, &format!("a{at}"))).collect();
+            Some(Event::Address { len: offset(format, "len")?, words })
+        })?;
     }
     if *trace == Trace::Addresses {
+        let filter = syscalls::REACHING.map(|nr| format!("id == {nr}")).join(" || ");
         for event in ["sys_enter", "sys_exit"] {
-            write(format!("{INSTANCE}/events/raw_syscalls/{event}/filter"), &filter.join(" || "))?;
+            write(format!("{INSTANCE}/events/raw_syscalls/{event}/filter"), &filter)?;
         }
+    } else {
+        for function in PATH_PROBES {
+            define(&format!("r:cryoscope/{function} {function} ptr=$arg1:x64 path=+0(+0($retval)):string"))?;
+            events.add(&format!("cryoscope/{function}"), |format| {
+                Some(Event::Path { pointer: offset(format, "ptr")?, path: offset(format, "path")? })
+            })?;
+        }
+        syscalls::numbers().try_for_each(|nr| probe(nr, &mut events))?;
     }
     events.add("raw_syscalls/sys_enter", |_| Some(Event::Enter))?;
     events.add("raw_syscalls/sys_exit", |_| Some(Event::Exit))?;
@@ -121,54 +152,52 @@ fn set_pids(trace: &Trace) -> Result<(), GuestError> {
     let wanted: Vec<u32> = match trace {
         Trace::Addresses | Trace::All => tids(),
         Trace::Processes(pids) => {
-            let is_wanted =
-                |tid: &u32| watch::Names::look(*tid).is_some_and(|names| names.pid.is_some_and(|pid| pids.contains(&pid)));
+            let is_wanted = |tid: &u32| {
+                watch::Names::look(*tid).is_some_and(|names| names.pid.is_some_and(|pid| pids.contains(&pid)))
+            };
             tids().into_iter().filter(is_wanted).collect()
         }
     };
     let path = format!("{INSTANCE}/set_event_pid");
-    let mut file = OpenOptions::new().write(true).truncate(true).open(&path).map_err(GuestError::file("open", &path))?;
+    let mut file =
+        OpenOptions::new().write(true).truncate(true).open(&path).map_err(GuestError::file("open", &path))?;
     // The kernel takes words that are whole in one write only. An empty list would be everybody.
     let none = [u32::MAX >> 1];
     let all = if wanted.is_empty() { &none[..] } else { &wanted };
     all.iter().try_for_each(|tid| writeln!(file, "{tid}")).map_err(GuestError::file("write", &path))
 }
 
-/// A probe for what the arguments of a call point to; whether there is one.
-fn probe(nr: u64, events: &mut Events) -> Result<bool, GuestError> {
-    let captured: Vec<(usize, char)> = syscalls::captured(nr).collect();
-    if captured.is_empty() {
-        return Ok(false);
-    }
+/// A probe for the strings that the arguments of a call point to, if it has any.
+fn probe(nr: u64, events: &mut Events) -> Result<(), GuestError> {
+    let captured: Vec<(usize, char)> = syscalls::captured(nr).filter(|(_, kind)| *kind != 'a').collect();
     let name = syscalls::name(nr);
     // The kernel names some by the function behind the call.
     let names = [name.clone(), format!("new{name}"), name.trim_end_matches('2').to_owned()];
     let format = |name: &String| read(&format!("{TRACING}/events/syscalls/sys_enter_{name}/format")).ok();
-    let Some((name, format)) = names.iter().find_map(|name| Some((name, format(name)?))) else { return Ok(false) };
+    let found = names.iter().filter(|_| !captured.is_empty()).find_map(|name| Some((name, format(name)?)));
+    let Some((name, format)) = found else { return Ok(()) };
     let arguments = arguments(&format);
-    let mut words = Vec::new();
-    let mut nr_texts = 0;
+    let mut fetches = Vec::new();
     for (at, kind) in captured {
         let Some(field) = arguments.get(at) else { continue };
-        let mut text = |fetch: String| {
-            words.push(format!("t{nr_texts}={fetch}:ustring"));
-            nr_texts += 1;
-        };
-        match kind {
-            's' => text(format!("+0(${field})")),
-            'v' => (0..MAX_LISTED).for_each(|at| text(format!("+0(+u{}(${field}))", at * 8))),
-            _ => words.extend((0..ADDRESS_WORDS).map(|at| format!("a{at}=+u{}(${field}):x64", at * 8))),
+        if kind == 'v' {
+            fetches.extend((0..MAX_LISTED).map(|at| format!("+0(+u{}(${field}))", at * 8)));
+        } else {
+            fetches.push(format!("+0(${field})"));
         }
     }
-    let definition = format!("e:cryoscope/c{nr} syscalls.sys_enter_{name} {}\n", words.join(" "));
+    let words: Vec<String> = fetches.iter().enumerate().map(|(at, fetch)| format!("t{at}={fetch}:ustring")).collect();
+    define(&format!("e:cryoscope/c{nr} syscalls.sys_enter_{name} {}", words.join(" ")))?;
+    events.add(&format!("cryoscope/c{nr}"), |format| {
+        let texts = (0..).map_while(|at| offset(format, &format!("t{at}"))).collect();
+        Some(Event::Texts { nr, texts })
+    })
+}
+
+fn define(definition: &str) -> Result<(), GuestError> {
     let path = format!("{TRACING}/dynamic_events");
     let mut file = OpenOptions::new().append(true).open(&path).map_err(GuestError::file("open", &path))?;
-    file.write_all(definition.as_bytes()).map_err(GuestError::file("write", &path))?;
-    events.add(&format!("cryoscope/c{nr}"), |format| {
-        let of = |letter: char| (0..).map_while(|at| offset(format, &format!("{letter}{at}"))).collect();
-        Some(Event::Captured { texts: of('t'), address: of('a') })
-    })?;
-    Ok(true)
+    file.write_all(format!("{definition}\n").as_bytes()).map_err(GuestError::file("define a probe in", &path))
 }
 
 /// Names of a call's arguments.
@@ -219,13 +248,17 @@ impl Events {
             Event::Fork { parent, child } => {
                 Some(Record::Fork { parent: u32_at(data, *parent)?, child: u32_at(data, *child)? })
             }
-            Event::Captured { texts, address } => {
-                let texts = texts.iter().map(|at| text(data, *at)).collect();
-                let bytes: Vec<u8> =
-                    address.iter().filter_map(|at| u64_at(data, *at)).flat_map(u64::to_le_bytes).collect();
-                // What could not be read is zeros.
-                let is_read = bytes.iter().any(|byte| *byte != 0);
-                Some(Record::Captured { tid, texts, address: is_read.then(|| crate::base::hex(&bytes)) })
+            Event::Texts { nr, texts } => {
+                Some(Record::Texts { tid, nr: *nr, texts: texts.iter().map(|at| text(data, *at)).collect() })
+            }
+            Event::Path { pointer, path } => {
+                Some(Record::Path { tid, pointer: u64_at(data, *pointer)?, path: text(data, *path)? })
+            }
+            Event::Address { len, words } => {
+                let len = u32_at(data, *len)? as usize;
+                let words = words.iter().filter_map(|at| u64_at(data, *at));
+                let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).take(len).collect();
+                (!bytes.is_empty()).then(|| Record::Address { tid, address: crate::base::hex(&bytes) })
             }
         }
     }
@@ -262,7 +295,8 @@ mod tests {
     fn records_are_read_and_short_ones_are_none() {
         let mut events = Events::default();
         events.by_id.insert(7, Event::Enter);
-        events.by_id.insert(8, Event::Captured { texts: vec![8, 12], address: vec![] });
+        events.by_id.insert(8, Event::Texts { nr: 257, texts: vec![8, 12] });
+        events.by_id.insert(9, Event::Address { len: 8, words: vec![16, 24] });
         let mut enter = vec![7, 0, 0, 0, 9, 0, 0, 0];
         for word in [257u64, 1, 2, 3, 4, 5, 6] {
             enter.extend(word.to_le_bytes());
@@ -274,6 +308,11 @@ mod tests {
         captured.extend((0xffffu32 | 0xffff << 16).to_le_bytes());
         captured.extend(b"/tmp\0");
         let texts = vec![Some("/tmp".to_owned()), None];
-        assert_eq!(events.parse(&captured), Some(Record::Captured { tid: 9, texts, address: None }));
+        assert_eq!(events.parse(&captured), Some(Record::Texts { tid: 9, nr: 257, texts }));
+        let mut address = vec![9, 0, 0, 0, 9, 0, 0, 0];
+        address.extend(10u64.to_le_bytes());
+        address.extend([0xab; 16]);
+        let expected = Record::Address { tid: 9, address: "ab".repeat(10) };
+        assert_eq!(events.parse(&address), Some(expected));
     }
 }
