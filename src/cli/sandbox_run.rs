@@ -4,6 +4,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
+use super::args::{Parents, Which};
+use super::compare;
 use super::context::Context;
 use super::interrupt;
 use super::json::Escaping;
@@ -64,7 +66,10 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
         "{}: the checkpoint could not be restored",
         args.restore.archive.display()
     );
-    Ok(())
+    let Some(path) = &args.checkpoint_to else { return Ok(()) };
+    let after = context.one(path, &Which::default(), &Parents::default())?;
+    let changes = compare::between(checkpoint, after, &Interrupt)?;
+    if context.json { context.write_json_line(&changes) } else { compare::print(&changes, context) }
 }
 
 /// Ctrl+C ends the run; there is no bar, since events are printed.

@@ -77,7 +77,7 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
         [body @ .., b'='] => (body, 1),
         body => (body, 0),
     };
-    if bytes.len() % 4 != 0 {
+    if !bytes.len().is_multiple_of(4) {
         return None;
     }
     let mut out = Vec::with_capacity(bytes.len() / 4 * 3);

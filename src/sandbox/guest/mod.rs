@@ -284,7 +284,7 @@ impl Agent {
             self.host.say(&message);
         }
         self.nr_looks = self.nr_looks.wrapping_add(1);
-        if self.nr_looks % LOOKS_PER_FILES == 0 {
+        if self.nr_looks.is_multiple_of(LOOKS_PER_FILES) {
             self.files.look(self.root_pid, &self.host);
         }
         if let Some((code, signal)) = ended {

@@ -1,12 +1,16 @@
 //! What a run has told so far.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::sandbox::microvm::{Acceleration, Event, Why};
 use crate::sandbox::protocol::ProcessLine;
+use crate::report::changes::Changes;
 use crate::sandbox::words;
 use crate::session::JobId;
+
+use super::Seen;
 
 pub use crate::sandbox::words::LineKind;
 
@@ -29,6 +33,7 @@ pub struct SandboxRun {
     nr_dropped: u64,
     processes: Vec<ProcessLine>,
     nr_more_processes: u32,
+    seen: Seen,
     /// Counts what changed, so that views know when to look again.
     version: u64,
 }
@@ -87,6 +92,7 @@ impl SandboxRun {
             nr_dropped: 0,
             processes: Vec::new(),
             nr_more_processes: 0,
+            seen: Seen::default(),
             version: 0,
         }
     }
@@ -146,6 +152,17 @@ impl SandboxRun {
         self.nr_more_processes
     }
 
+    /// What the processes did.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// What the new checkpoint has that the first had not.
+    pub(in crate::session) fn compared(&mut self, changes: Arc<Changes>) {
+        self.version += 1;
+        self.seen.changes = Some(changes);
+    }
+
     /// Changes with everything that happens.
     pub fn version(&self) -> u64 {
         self.version
@@ -197,7 +214,7 @@ impl SandboxRun {
             }
             Event::Paused { is_paused, .. } => self.is_paused = is_paused,
             Event::Stopped { why, .. } => self.end(Ended::Stopped(why)),
-            _ => {}
+            event => self.seen.take(event),
         }
     }
 

@@ -7,7 +7,7 @@
 mod probes;
 mod ring;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -107,7 +107,7 @@ struct Reader {
     held: Vec<(u64, Record)>,
     /// Strings of calls whose beginning comes after them.
     texts: HashMap<u32, (u64, Vec<Option<String>>)>,
-    begun: HashMap<u32, Begun>,
+    begun: BTreeMap<u32, Begun>,
     names: HashMap<u32, (Names, Instant)>,
     /// Parent of a fork that has not returned, and the child.
     forks: HashMap<u32, u32>,
@@ -153,7 +153,7 @@ impl Reader {
             start: 0,
             held: Vec::new(),
             texts: HashMap::new(),
-            begun: HashMap::new(),
+            begun: BTreeMap::new(),
             names: HashMap::new(),
             forks: HashMap::new(),
             list: Vec::new(),
@@ -286,7 +286,6 @@ impl Reader {
                 long.push(*tid);
             }
         }
-        long.sort_unstable();
         for tid in long {
             if let Some(begun) = self.begun.remove(&tid) {
                 self.tell(tid, &begun, None, None);

@@ -206,7 +206,7 @@ fn arguments(format: &str) -> Vec<String> {
     fields.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Name and offset in a line like `field:const char * filename;	offset:24;	size:8;	signed:0;`.
+/// Name and offset in a line like `field:const char * filename; offset:24; size:8; signed:0;`, with tabs between.
 fn field(line: &str) -> Option<(&str, usize)> {
     let (declared, rest) = line.trim().strip_prefix("field:")?.split_once(';')?;
     let name = declared.rsplit([' ', '*']).next()?;
