@@ -10,6 +10,7 @@
 //! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
 //! | `sandbox_handover` | giving a checkpoint to another engine; [`sandbox_handover_args`] is its help |
 //! | `acquire`, `acquire_freeze`, `acquire_many`, `custody` | nodes, archives from them, one or many at a time, and what is noted of these; [`acquire_args`] is its help |
+//! | `compare` | what is different between two checkpoints |
 //! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
@@ -29,6 +30,7 @@ mod acquire_many;
 pub mod args;
 mod carve;
 mod code;
+mod compare;
 
 mod content;
 mod context;
@@ -190,6 +192,7 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             return Ok(if is_found { 0 } else { CODE_NOT_FOUND });
         }
         Command::Strings(args) => strings::run(&args, &mut context),
+        Command::Compare(args) => compare::run(&args, &mut context),
         Command::Sandbox(args) => sandbox::run(&args, &mut context),
         Command::Acquire(args) => acquire::run(*args, &mut context),
         Command::Completions(args) => generate::completions(&args, &mut context),

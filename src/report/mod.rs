@@ -19,6 +19,7 @@
 //! | `inspect --json` | [`inspect::Inspect`] |
 //! | `show --json`, `list --json` | [`overview::Overview`] |
 //! | `images --json` | [`images::ImageList`] |
+//! | `compare --json` | [`changes::Changes`] |
 //! | `files --json` | [`files::FileList`] |
 //! | `search --json`, `strings --json`, `memory --json` | lines: [`search::HitLine`], [`search::StringLine`], [`search::MemoryLine`] |
 //! | `memory --disassemble --json`, `memory --stacks --json` | lines: [`code::CodeLine`], [`code::StackLine`] |
@@ -26,6 +27,7 @@
 //! | `memory --carve --json` | lines: [`carve::CarvedLine`] |
 
 pub mod carve;
+pub mod changes;
 pub mod code;
 pub mod files;
 pub mod hunt;

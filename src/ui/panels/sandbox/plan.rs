@@ -145,6 +145,15 @@ fn rootfs_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &m
             }
             None => attach_base_link(ui, archive, commands),
         });
+        property_ui(ui, "Network", "What the processes can reach; nothing of it is outside of the machine", |ui| {
+            match &planned.plan.restore.sink {
+                None => ui.label("none: nothing answers but the container itself"),
+                Some(sink) => {
+                    let words = format!("a sink answers at {} over {}", sink.gateways().join(", "), sink.interface);
+                    ui.add(Label::new(escape_controls(&words)).wrap())
+                }
+            };
+        });
         property_ui(ui, "Changes", "What the container changed, laid over the base image", |ui| {
             let changed = text::counted(rootfs.nr_changed, "path", "paths");
             let deleted = text::counted(rootfs.deleted.len(), "path", "paths");
