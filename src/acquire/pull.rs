@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::client::{Client, Content, ContentKind, STILL};
+use super::client::{Client, Content, ContentKind};
 use super::control::PullControl;
 use super::error::ClientError;
 use super::manifest::{Manifest, ManifestError, SignedManifest};
@@ -25,7 +25,7 @@ use crate::base::{Cancelled, Progress, from_hex, hex};
 const PIECE: usize = 1 << 17;
 /// After so many bytes it is noted how much is on the disk.
 const NOTE_AFTER: u64 = 32 << 20;
-/// A line that brings fewer bytes in [`STILL`] is given up.
+/// A line that brings fewer bytes in the time that it may stand still is given up.
 const FEWEST_BYTES: u64 = 1 << 10;
 /// How often an archive may change while it is fetched.
 const MAX_CHANGES: u32 = 3;
@@ -325,7 +325,7 @@ impl Run<'_> {
                 noted = part.len_bytes();
                 part.note()?;
             }
-            if STILL <= slow.0.elapsed() {
+            if self.client.still() <= slow.0.elapsed() {
                 if part.len_bytes().saturating_sub(slow.1) < FEWEST_BYTES {
                     return Ok(Err(Broke::Line(self.line("the line brings next to nothing".into()))));
                 }

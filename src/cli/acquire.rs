@@ -22,6 +22,8 @@ use crate::report::text::bytes as human_size;
 
 /// Most bytes of a file with certificates.
 const MAX_PEM: u64 = 1 << 20;
+/// How long a node may take to say that it is there.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
 
 pub(super) fn run(args: AcquireArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     if let Some(selector) = &args.selector {
@@ -71,7 +73,7 @@ pub(super) fn client(on: &OnNode) -> anyhow::Result<(PairedNode, Client)> {
 }
 
 fn route(args: &RouteArgs) -> Route {
-    Route { address: args.address.clone(), proxy: args.proxy.clone() }
+    Route { address: args.address.clone(), proxy: args.proxy.clone(), patience: None }
 }
 
 /// A node without its key.
@@ -217,7 +219,8 @@ fn nodes(args: &NodesArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
 
 fn ask(node: PairedNode) -> jobs::JobHandle<Node> {
     jobs::spawn(format!("ask {}", node.name), std::sync::Arc::new(|| {}), move |_| {
-        Ok(Client::new(&node, &Route::default())?.node()?)
+        let route = Route { patience: Some(PATIENCE), ..Route::default() };
+        Ok(Client::new(&node, &route)?.node()?)
     })
 }
 

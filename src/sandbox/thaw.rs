@@ -118,7 +118,8 @@ struct Ended {
 /// # Errors
 /// See [`ThawError`]; nothing has run when it is `Refused`, `Disk` or `Journal`.
 pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, ThawError> {
-    let Thaw { checkpoint, base, bundle, plan, review, time, checkpoint_to, packets_to, trace, is_stopped, options } = *thaw;
+    let Thaw { checkpoint, base, bundle, plan, review, time, checkpoint_to, packets_to, trace, is_stopped, options } =
+        *thaw;
     if review.dangers.is_refused(Isolation::Machine) {
         let ids = review.dangers.refusing(Isolation::Machine).take(8).map(|danger| danger.id.as_str());
         let dangers = ids.collect::<Vec<_>>().join(", ");

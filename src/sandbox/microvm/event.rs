@@ -219,7 +219,29 @@ impl Event {
     /// Milliseconds since QEMU was started.
     pub fn at_ms(&self) -> u64 {
         match self {
-            Event::Booting { at_ms, .. } | Event::Booted { at_ms, .. } | Event::Stage { at_ms, .. } | Event::Restored { at_ms, .. } | Event::Failed { at_ms, .. } | Event::Processes { at_ms, .. } | Event::Output { at_ms, .. } | Event::Answer { at_ms, .. } | Event::Paused { at_ms, .. } | Event::Call { at_ms, .. } | Event::CallsLeftOut { at_ms, .. } | Event::Attempt { at_ms, .. } | Event::OpenFiles { at_ms, .. } | Event::Sockets { at_ms, .. } | Event::FileChange { at_ms, .. } | Event::ChangesLeftOut { at_ms, .. } | Event::Contact { at_ms, .. } | Event::ContactsLeftOut { at_ms, .. } | Event::Packets { at_ms, .. } | Event::Frozen { at_ms, .. } | Event::Error { at_ms, .. } | Event::Exited { at_ms, .. } | Event::Stopped { at_ms, .. } => *at_ms,
+            Event::Booting { at_ms, .. }
+            | Event::Booted { at_ms, .. }
+            | Event::Stage { at_ms, .. }
+            | Event::Restored { at_ms, .. }
+            | Event::Failed { at_ms, .. }
+            | Event::Processes { at_ms, .. }
+            | Event::Output { at_ms, .. }
+            | Event::Answer { at_ms, .. }
+            | Event::Paused { at_ms, .. }
+            | Event::Call { at_ms, .. }
+            | Event::CallsLeftOut { at_ms, .. }
+            | Event::Attempt { at_ms, .. }
+            | Event::OpenFiles { at_ms, .. }
+            | Event::Sockets { at_ms, .. }
+            | Event::FileChange { at_ms, .. }
+            | Event::ChangesLeftOut { at_ms, .. }
+            | Event::Contact { at_ms, .. }
+            | Event::ContactsLeftOut { at_ms, .. }
+            | Event::Packets { at_ms, .. }
+            | Event::Frozen { at_ms, .. }
+            | Event::Error { at_ms, .. }
+            | Event::Exited { at_ms, .. }
+            | Event::Stopped { at_ms, .. } => *at_ms,
         }
     }
 }
@@ -269,7 +291,6 @@ pub enum Order {
     /// Kill the machine.
     Stop,
 }
-
 
 /// The events that a message of the guest is, and why the run ends, if it does. Lists are cut to their bounds here again:
 /// the guest is not trusted to keep them.

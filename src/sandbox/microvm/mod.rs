@@ -105,7 +105,13 @@ pub fn run(run: &Run<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) ->
     let program = qemu::find()?;
     let (kernel, initrd) = (initrd::kernel(run.bundle)?, initrd::initrd(run.bundle)?);
     let files = Files { kernel: &kernel, initrd: &initrd, disk: &run.disk.file, scratch: run.scratch };
-    let mut session = Session { watcher, progress, started: Instant::now(), is_told: false, is_traced: run.watching.trace != Trace::Addresses };
+    let mut session = Session {
+        watcher,
+        progress,
+        started: Instant::now(),
+        is_told: false,
+        is_traced: run.watching.trace != Trace::Addresses,
+    };
     let (mut process, release) = boot(run, &program, &files, &mut session)?;
     drop((kernel, initrd));
     let why = session.go(run, &mut process, release)?;

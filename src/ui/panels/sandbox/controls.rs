@@ -98,7 +98,8 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     });
     let hint = "When the time is over a new checkpoint is taken in the machine, and opened beside this one";
     ui.checkbox(&mut new.freezes_again, "then freeze again").on_hover_text(hint);
-    let hint = "A sink inside the machine answers DNS, accepts every connection, and records all packets; nothing leaves";
+    let hint =
+        "A sink inside the machine answers DNS, accepts every connection, and records all packets; nothing leaves";
     let mut has_sink = new.network == NetworkMode::Sink;
     ui.checkbox(&mut has_sink, "network sink").on_hover_text(hint);
     new.network = if has_sink { NetworkMode::Sink } else { NetworkMode::None };
