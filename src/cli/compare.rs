@@ -49,7 +49,14 @@ pub(super) fn print(changes: &Changes, context: &mut Context<'_>) -> anyhow::Res
     for process in &changes.processes {
         let comm = process.comm.as_deref().unwrap_or("-");
         let exe = process.exe.as_deref().unwrap_or("-");
-        writeln!(out, "  {:>6} {:<8} {}  {}", process.pid, process.change, escape_controls(comm), escape_controls(exe))?;
+        writeln!(
+            out,
+            "  {:>6} {:<8} {}  {}",
+            process.pid,
+            process.change,
+            escape_controls(comm),
+            escape_controls(exe)
+        )?;
         if let Some(pages) = &process.pages {
             let changed = usize::try_from(pages.changed).unwrap_or(usize::MAX);
             let size = bytes(pages.changed.saturating_mul(pages.page_bytes));

@@ -199,7 +199,8 @@ fn maps(process: &Process) -> BTreeMap<String, usize> {
     let vmas = process.memory.known().map(|map| map.vmas.as_slice()).unwrap_or_default();
     let line = |vma: &Vma| {
         let bit = |bit: u32, letter: char| if vma.prot & bit == 0 { '-' } else { letter };
-        let perms: String = [bit(1, 'r'), bit(2, 'w'), bit(4, 'x'), if vma.is_shared { 's' } else { 'p' }].iter().collect();
+        let perms: String =
+            [bit(1, 'r'), bit(2, 'w'), bit(4, 'x'), if vma.is_shared { 's' } else { 'p' }].iter().collect();
         format!("{}-{} {perms} {}", address(vma.start), address(vma.end), vma.path.to_lossless())
     };
     counted(vmas.iter().map(line))
@@ -260,7 +261,9 @@ fn overlap(a: &Chunk, b: &Chunk, range: std::ops::Range<u64>, out: &mut Pages) {
     let nr_pages = (range.end - range.start).div_ceil(out.page_bytes.max(1));
     match (&a.content, &b.content) {
         (Content::Zero, Content::Zero) | (Content::Absent(_), Content::Absent(_)) => {}
-        (Content::Absent(_), _) | (_, Content::Absent(_)) => out.not_compared = out.not_compared.saturating_add(nr_pages),
+        (Content::Absent(_), _) | (_, Content::Absent(_)) => {
+            out.not_compared = out.not_compared.saturating_add(nr_pages)
+        }
         _ => {
             for nr in 0..nr_pages {
                 let from = range.start + nr * out.page_bytes;

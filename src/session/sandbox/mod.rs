@@ -19,8 +19,8 @@ use crate::sandbox::plan::{Isolation, NetworkMode, Plan, Review};
 use super::JobId;
 
 pub use readiness::{Parts, Readiness};
-pub use seen::{MAX_SEEN, Reached, Seen};
 pub use run::{Ended, Line, LineKind, MAX_LINES, Phase, SandboxRun};
+pub use seen::{MAX_SEEN, Reached, Seen};
 
 /// What the sandbox of one archive is at.
 #[derive(Clone, Debug, Default)]

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::report::changes::Changes;
 use crate::sandbox::microvm::{Acceleration, Event, Why};
 use crate::sandbox::protocol::ProcessLine;
-use crate::report::changes::Changes;
 use crate::sandbox::words;
 use crate::session::JobId;
 
@@ -187,8 +187,10 @@ impl SandboxRun {
     /// Takes in what happened.
     pub(in crate::session) fn take(&mut self, event: Event) {
         self.version += 1;
-        if !matches!(event, Event::Processes { .. } | Event::Call { .. } | Event::Attempt { .. } | Event::OpenFiles { .. })
-            && !matches!(event, Event::Sockets { .. } | Event::FileChange { .. } | Event::Contact { .. })
+        if !matches!(
+            event,
+            Event::Processes { .. } | Event::Call { .. } | Event::Attempt { .. } | Event::OpenFiles { .. }
+        ) && !matches!(event, Event::Sockets { .. } | Event::FileChange { .. } | Event::Contact { .. })
         {
             let at_ms = event.at_ms();
             words::lines(&event).into_iter().for_each(|line| self.push(at_ms, line.kind, line.text));
@@ -249,8 +251,7 @@ mod tests {
         assert_eq!(run.phase(), &Phase::Ended(Ended::Stopped(Why::TimeOver)));
         assert_eq!(run.restored_ms(), Some(9000));
         let texts: Vec<&str> = run.lines().iter().map(|line| line.text.as_str()).collect();
-        let expected =
-            [
+        let expected = [
             "booting by emulation (slower than KVM)",
             "booted: Linux 6.12",
             "restored in 5.0 s",

@@ -32,7 +32,8 @@ pub(super) fn files_ui(
     let rows = Rows { archive, list: changed.chain(seen.open_files().iter().map(File::Open)).collect() };
     let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
     let target = archive.selected_pid().map_or(Target::Overview, Target::process);
-    let table = Table::new("files", COLUMNS).empty_hint("They are looked at every second, once the container is restored.");
+    let table =
+        Table::new("files", COLUMNS).empty_hint("They are looked at every second, once the container is restored.");
     commands.extend(table.show(ui, state, &rows, key, &target, |ui| {
         ui.label(format!(
             "{} changed, {} open",

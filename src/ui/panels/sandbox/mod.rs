@@ -54,8 +54,7 @@ enum Tab {
 }
 
 impl Tab {
-    const ALL: [Tab; 7] =
-        [Tab::Plan, Tab::Console, Tab::Processes, Tab::Calls, Tab::Reached, Tab::Files, Tab::Changes];
+    const ALL: [Tab; 7] = [Tab::Plan, Tab::Console, Tab::Processes, Tab::Calls, Tab::Reached, Tab::Files, Tab::Changes];
 }
 
 impl SandboxState {

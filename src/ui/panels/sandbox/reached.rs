@@ -40,7 +40,8 @@ pub(super) fn reached_ui(
         let sockets = run.seen().sockets();
         let open = sockets.iter().filter(|socket| socket.state == "ESTAB").count();
         if !sockets.is_empty() {
-            let lines = sockets.iter().take(40).map(|it| format!("{} {} {} {}", it.proto, it.state, it.local, it.remote));
+            let lines =
+                sockets.iter().take(40).map(|it| format!("{} {} {} {}", it.proto, it.state, it.local, it.remote));
             let lines = lines.map(|line| escape_controls(&line).into_owned()).collect::<Vec<_>>().join("\n");
             let words = format!("{}, {open} established", text::counted(sockets.len(), "socket now", "sockets now"));
             ui.label(words).on_hover_text(lines);
