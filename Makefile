@@ -2,6 +2,7 @@
 # make test                install what tests need, then everything that CI checks
 # make bench               the numbers, side by side with peers where they are installed
 # make fixtures            build the fixtures again (root; several minutes)
+# make lab                 what the fixtures, and one test, are made with: /srv/lab (root)
 
 SHELL := bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -13,7 +14,7 @@ WINDOW_PACKAGES := gcc libc6-dev libegl1 libgl1-mesa-dri libx11-xcb1 libxcursor1
 # an emulator for the sandbox; a registry for images, and a tool that reads them.
 TEST_PACKAGES := mesa-vulkan-drivers xvfb xauth xdotool imagemagick gdb binutils qemu-system-x86 docker-registry skopeo
 
-.PHONY: run test check docs bench fixtures packages test-packages
+.PHONY: run test lab check docs bench fixtures packages test-packages
 
 run: packages
 	cargo build --release
@@ -25,8 +26,12 @@ run: packages
 	  exec target/release/cryoscope inspect --all "$(or $(ARCHIVE),$(SAMPLE))"; \
 	fi
 
-test: test-packages check docs
+test: test-packages lab check docs
 	cargo test --features agent
+
+# A tree with Podman and a criu that fits the kernel, for the test from a real container to the desk.
+lab:
+	@if [ "$$(id -u)" = 0 ]; then fixtures/lab/setup || echo "the test with real Podman will not run: no lab"; fi
 
 # Formatting and lints, with everything and with the least.
 check:

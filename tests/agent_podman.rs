@@ -69,6 +69,12 @@ fn container_of_podman_is_frozen_fetched_over_a_broken_line_and_is_what_proc_sai
         eprintln!("not run: this needs root and the lab (fixtures/lab/setup builds it)");
         return;
     }
+    // A machine whose kernel or whose own container does not let criu work has nothing to show.
+    let probe = Command::new(&enter).args(["sh", "-c", "criu check && podman info >/dev/null"]).output().unwrap();
+    if !probe.status.success() {
+        eprintln!("not run: criu does not work in the lab here: {}", String::from_utf8_lossy(&probe.stderr));
+        return;
+    }
     let dir = tempfile::tempdir_in("/srv/lab/var/lib").unwrap();
     let inside = Path::new("/").join(dir.path().strip_prefix("/srv/lab").unwrap());
     std::fs::copy(AGENT, dir.path().join("agent")).unwrap();
