@@ -31,8 +31,11 @@ use super::{Agent, limits};
 /// The API for programs.
 pub const OPENAPI: &str = include_str!("../../../assets/agent/openapi.json");
 
+/// A path, its methods, and who answers.
+pub type Route = (&'static str, &'static [&'static str], MethodRouter<Arc<Agent>>);
+
 /// Each path with its methods.
-pub fn table() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Arc<Agent>>)> {
+pub fn table() -> Vec<Route> {
     vec![
         ("/v1/node", &["get"], get(node::node)),
         ("/v1/containers", &["get"], get(containers::list)),
