@@ -8,6 +8,9 @@
 
 #[path = "acquire/cli.rs"]
 mod cli;
+#[cfg(feature = "agent")]
+#[path = "acquire/daemon.rs"]
+mod daemon;
 #[path = "acquire/stand_in.rs"]
 mod stand_in;
 
@@ -133,7 +136,7 @@ fn agent_with_wrong_foreign_or_expired_certificate_is_not_asked() {
     let agent = StandIn::start();
     let (node, _) = desk.pair(&agent);
     let check = |server: &StandIn, node: &PairedNode, said: &str| {
-        let route = Route { address: Some(server.address.to_string().parse().unwrap()), proxy: None };
+        let route = Route { address: Some(server.address.to_string().parse().unwrap()), ..Route::default() };
         let error = Client::new(node, &route).unwrap().node().unwrap_err();
         assert!(matches!(error, ClientError::Trust { .. }), "{error}");
         assert!(error.to_string().contains(said), "{error}");
@@ -169,7 +172,8 @@ fn tunnel_is_no_hindrance_and_what_does_not_speak_tls_is_said() {
     let (agent, desk) = (StandIn::start(), Desk::new());
     let (node, _) = desk.pair(&agent);
     // `localhost` is not in the certificate.
-    let through = Route { address: Some(format!("localhost:{}", agent.address.port()).parse().unwrap()), proxy: None };
+    let through =
+        Route { address: Some(format!("localhost:{}", agent.address.port()).parse().unwrap()), ..Route::default() };
     assert_eq!(Client::new(&node, &through).unwrap().node().unwrap().name, "node-a");
     let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = plain.local_addr().unwrap().to_string().parse().unwrap();
@@ -181,10 +185,10 @@ fn tunnel_is_no_hindrance_and_what_does_not_speak_tls_is_said() {
             line.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         })
         .unwrap();
-    let error = Client::new(&node, &Route { address: Some(address), proxy: None }).unwrap().node().unwrap_err();
+    let error = Client::new(&node, &Route { address: Some(address), ..Route::default() }).unwrap().node().unwrap_err();
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
     answer.join().unwrap();
-    let closed = Route { address: Some("127.0.0.1:1".parse().unwrap()), proxy: None };
+    let closed = Route { address: Some("127.0.0.1:1".parse().unwrap()), ..Route::default() };
     let error = Client::new(&node, &closed).unwrap().node().unwrap_err();
     assert!(error.to_string().contains("cryoscope-agent running") && error.is_transient(), "{error}");
 }
@@ -220,7 +224,7 @@ fn proxy_is_gone_through_and_its_refusal_is_said() {
             }
         })
         .unwrap();
-    let route = Route { address: Some("node-a.example".parse().unwrap()), proxy: Some(proxy) };
+    let route = Route { address: Some("node-a.example".parse().unwrap()), proxy: Some(proxy), patience: None };
     assert_eq!(Client::new(&node, &route).unwrap().node().unwrap().name, "node-a");
     let error = Client::new(&node, &route).unwrap().node().unwrap_err();
     assert!(error.to_string().contains("the proxy does not connect"), "{error}");
@@ -244,6 +248,27 @@ fn answers_that_are_none_too_long_or_refusals_are_told() {
         br#"{"code": "x", "message": "the kubelet refuses", "hint": "add the rule", "detail": "Forbidden (user=a)"}"#;
     check(403, problem.to_vec(), "the kubelet refuses; add the rule (Forbidden (user=a))");
     check(204, Vec::new(), "cannot be used");
+}
+
+#[test]
+fn agent_that_dawdles_is_not_waited_for() {
+    let (agent, desk) = (StandIn::start(), Desk::new());
+    let (node, _) = desk.pair(&agent);
+    let route = Route { patience: Some(Duration::from_millis(300)), ..Route::default() };
+    let client = Client::new(&node, &route).unwrap();
+    agent.dawdle("/v1/node");
+    let begun = Instant::now();
+    let error = client.node().unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("no answer in time"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // An archive that stands still is taken up by the next line.
+    let bytes = content(100_000);
+    agent.put("1", "a.tar", bytes.clone());
+    agent.fault([Fault::Stall(40_000)]);
+    let control = control();
+    assert_eq!(fs::read(pull_one(&desk, &agent, &client, &control).unwrap().path).unwrap(), bytes);
+    assert!(control.take_notes()[0].contains("no answer in time"));
+    assert!(begun.elapsed() < Duration::from_secs(8));
 }
 
 #[test]

@@ -8,67 +8,16 @@
     reason = "a test may fail, starts the program, and prints how long it took"
 )]
 
+mod machine;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use machine::{cache, events, fake_qemu, json_lines, of, program, text, turn};
+
 use serde_json::Value;
-
-/// Where the bundle of all tests is.
-fn cache() -> &'static Path {
-    static CACHE: OnceLock<PathBuf> = OnceLock::new();
-    CACHE.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sandbox-cache");
-        let status = json_lines(&program(&dir, &["sandbox", "status", "--json"]).output().unwrap()).remove(0);
-        if status["bundle"].is_null() {
-            let made = program(&dir, &["sandbox", "install"]).output().unwrap();
-            assert!(made.status.success(), "{}", text(&made.stderr));
-        }
-        dir
-    })
-}
-
-/// One machine at a time: two processors are what these tests count on.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn program(cache: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
-    command
-        .args(args)
-        .env("CRYOSCOPE_CACHE_DIR", cache)
-        .env("CRYOSCOPE_DATA_DIR", cache.join("data"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Documents of an output: lines, or one that spreads over many.
-fn json_lines(output: &Output) -> Vec<Value> {
-    let out = serde_json::Deserializer::from_slice(&output.stdout).into_iter().collect::<Result<Vec<Value>, _>>();
-    out.unwrap_or_else(|error| panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr)))
-}
-
-/// Events of `sandbox run ARGS`, which ends well.
-fn events(args: &[&str]) -> Vec<Value> {
-    let _turn = turn();
-    let all: Vec<&str> = ["sandbox", "run", "--json"].iter().chain(args).copied().collect();
-    let output = program(cache(), &all).output().unwrap();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    json_lines(&output)
-}
-
-fn of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    events.iter().filter(|event| event["event"] == kind).collect()
-}
 
 fn sha256(path: &str) -> String {
     let output = Command::new("sha256sum").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).output().unwrap();
@@ -144,7 +93,7 @@ fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
     let later = later.to_str().unwrap();
     let request = r"--send=GET /create?third-file HTTP/1.0\r\n\r\n";
     let rootfs = "--rootfs=fixtures/base/counter.tar.zst";
-    events(&[
+    let told = events(&[
         "fixtures/counter.tar.zst",
         rootfs,
         "--for=6s",
@@ -153,6 +102,16 @@ fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
         "--checkpoint-to",
         later,
     ]);
+    // What changed is told by the run and by the command: the file, and memory of the server.
+    let output = program(cache(), &["compare", "fixtures/counter.tar.zst", later, "--json"]).output().unwrap();
+    let changes = json_lines(&output).remove(0);
+    assert_eq!(changes["schema"], "cryoscope.compare/1");
+    let added = changes["files"]["added"].as_array().unwrap();
+    assert!(added.iter().any(|file| file.as_str().unwrap().contains("/home/third-file")), "{changes:#}");
+    let server =
+        changes["processes"].as_array().unwrap().iter().find(|process| process["change"] == "changed").unwrap();
+    assert!(server["pages"]["changed"].as_u64().unwrap() > 0, "{changes:#}");
+    assert_eq!(told.last().unwrap()["files"], changes["files"]);
     let output = program(cache(), &["files", later]).output().unwrap();
     let listed = text(&output.stdout);
     for name in ["test-file", "second-file", "third-file"] {
@@ -284,20 +243,9 @@ fn processes_that_do_their_worst_are_watched_and_ended_in_time() {
     assert!(started.elapsed() < Duration::from_secs(150));
 }
 
-/// A directory with a program that stands in for QEMU: it speaks for a guest that means harm. The channel is its
-/// descriptor 102.
-fn fake_qemu(script: &str) -> tempfile::TempDir {
-    use std::os::unix::fs::PermissionsExt as _;
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("qemu-system-x86_64");
-    fs::write(&file, format!("#!/bin/bash\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    dir
-}
-
 #[test]
 fn hostile_guest_is_cut_off_with_a_message() {
-    const HELLO: &str = r#"m() { printf "\\$(printf %03o ${#1})\\0\\0\\0%s" "$1" >&102; }; m '{"type":"hello","version":1,"kernel":"x","uptime_ms":1}'"#;
+    const HELLO: &str = r#"m() { printf "\\$(printf %03o ${#1})\\0\\0\\0%s" "$1" >&102; }; m '{"type":"hello","version":2,"kernel":"x","uptime_ms":1}'"#;
     let check = |script: &str, words: &str| {
         let dir = fake_qemu(script);
         let started = Instant::now();
@@ -313,7 +261,7 @@ fn hostile_guest_is_cut_off_with_a_message() {
     check(r"printf '\004\000\000\000{{{{' >&102; sleep 100", "makes no sense");
     check(r"head -c 100000 /dev/urandom >&102; sleep 100", "the machine was stopped");
     check("echo no such luck >&2; exit 3", "no such luck");
-    check(&HELLO.replace("\"version\":1", "\"version\":7"), "must be of one build");
+    check(&HELLO.replace("\"version\":2", "\"version\":7"), "must be of one build");
     let flood = format!("{HELLO}\nwhile :; do m '{{\"type\":\"stage\",\"name\":\"x\"}}'; done");
     check(&flood, "messages a second");
     check(&format!("{HELLO}\nm '{{\"type\":\"stage\"}}'; sleep 100"), "makes no sense");

@@ -30,7 +30,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// How long a small answer may take to arrive.
 const ARRIVE: Duration = Duration::from_secs(60);
 /// How long an archive may stand still.
-pub(super) const STILL: Duration = Duration::from_secs(30);
+const STILL: Duration = Duration::from_secs(30);
 /// Most bytes of headers.
 const MAX_HEADERS: usize = 16 << 10;
 /// Most bytes of an answer about one thing, and of one about many.
@@ -48,6 +48,9 @@ pub struct Route {
     pub address: Option<Address>,
     /// Through which proxy, as `http://proxy:3128`; without one, as the environment says.
     pub proxy: Option<String>,
+    /// How long to wait for a connection, for an answer to begin and to arrive, and for an archive that stands still; the
+    /// default is 15 seconds for the first, 60 for the next two and 30 for the last.
+    pub patience: Option<Duration>,
 }
 
 /// The way to one agent.
@@ -57,6 +60,7 @@ pub struct Client {
     base: String,
     node: String,
     public_key: String,
+    still: Duration,
 }
 
 /// A part of an archive, as it arrives.
@@ -93,24 +97,31 @@ impl Client {
         let proxy = route.proxy.as_deref().or(node.proxy.as_deref());
         let tls = NodeTls::paired(&node.authority, &node.server_name, &node.identity);
         let tls = tls.map_err(|source| ClientError::Identity { node: node.name.clone(), source })?;
-        let agent = agent(tls, address, proxy)?;
+        let agent = agent(tls, address, proxy, route.patience)?;
         Ok(Client {
             agent,
             base: format!("https://{address}"),
             node: node.name.clone(),
             public_key: node.public_key.clone(),
+            still: route.patience.unwrap_or(STILL),
         })
     }
 
     /// The way to an agent that is not paired.
     pub(super) fn stranger(tls: NodeTls, address: &Address, proxy: Option<&str>) -> Result<Client, ClientError> {
-        let agent = agent(tls, address, proxy)?;
-        Ok(Client { agent, base: format!("https://{address}"), node: address.to_string(), public_key: String::new() })
+        let agent = agent(tls, address, proxy, None)?;
+        let (base, node) = (format!("https://{address}"), address.to_string());
+        Ok(Client { agent, base, node, public_key: String::new(), still: STILL })
     }
 
     /// What the analyst calls the node.
     pub fn node_name(&self) -> &str {
         &self.node
+    }
+
+    /// How long an archive may stand still.
+    pub(super) fn still(&self) -> Duration {
+        self.still
     }
 
     /// The key that manifests of the node are signed by, in hex.
@@ -262,7 +273,7 @@ impl Client {
         if start > 0 {
             request = request.header("Range", format!("bytes={start}-")).header("If-Range", format!("\"{sha256}\""));
         }
-        let request = request.config().timeout_recv_body(None).timeout_per_read(Some(STILL)).build();
+        let request = request.config().timeout_recv_body(None).timeout_per_read(Some(self.still)).build();
         let response = self.accepted(&path, request.call())?;
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let etag = header("etag").map(|tag| tag.trim().trim_matches('"').to_ascii_lowercase());
@@ -330,7 +341,12 @@ impl Client {
 
 type Answer = Result<http::Response<Body>, ureq::Error>;
 
-fn agent(tls: NodeTls, address: &Address, proxy: Option<&str>) -> Result<Agent, ClientError> {
+fn agent(
+    tls: NodeTls,
+    address: &Address,
+    proxy: Option<&str>,
+    patience: Option<Duration>,
+) -> Result<Agent, ClientError> {
     let proxy = match proxy {
         Some(given) => Some(named_proxy(given)?),
         // A tunnel's near end is not looked for behind a proxy.
@@ -344,12 +360,12 @@ fn agent(tls: NodeTls, address: &Address, proxy: Option<&str>) -> Result<Agent, 
         .max_redirects_will_error(false)
         .max_response_header_size(MAX_HEADERS)
         .max_idle_age(Duration::from_secs(20))
-        .timeout_connect(Some(CONNECT))
-        .timeout_resolve(Some(CONNECT))
-        .timeout_send_request(Some(ANSWER))
-        .timeout_send_body(Some(ANSWER))
-        .timeout_recv_response(Some(ANSWER))
-        .timeout_recv_body(Some(ARRIVE))
+        .timeout_connect(Some(patience.unwrap_or(CONNECT)))
+        .timeout_resolve(Some(patience.unwrap_or(CONNECT)))
+        .timeout_send_request(Some(patience.unwrap_or(ANSWER)))
+        .timeout_send_body(Some(patience.unwrap_or(ANSWER)))
+        .timeout_recv_response(Some(patience.unwrap_or(ANSWER)))
+        .timeout_recv_body(Some(patience.unwrap_or(ARRIVE)))
         .user_agent(concat!("cryoscope/", env!("CARGO_PKG_VERSION")))
         .proxy(proxy)
         .build();

@@ -114,6 +114,13 @@ impl PairedNode {
     pub fn fingerprint(&self) -> Result<String, IdentityError> {
         identity::fingerprint(&self.authority)
     }
+
+    /// Until when the node lets this workstation in; `None` when its certificate cannot be read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let chain = self.identity.chain().ok()?;
+        let facts = identity::Facts::of(chain.first()?).ok()?;
+        Timestamp::from_second(facts.not_after).ok()
+    }
 }
 
 /// All paired nodes.

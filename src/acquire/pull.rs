@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::client::{Client, Content, ContentKind, STILL};
+use super::client::{Client, Content, ContentKind};
 use super::control::PullControl;
 use super::error::ClientError;
 use super::manifest::{Manifest, ManifestError, SignedManifest};
@@ -25,7 +25,7 @@ use crate::base::{Cancelled, Progress, from_hex, hex};
 const PIECE: usize = 1 << 17;
 /// After so many bytes it is noted how much is on the disk.
 const NOTE_AFTER: u64 = 32 << 20;
-/// A line that brings fewer bytes in [`STILL`] is given up.
+/// A line that brings fewer bytes in the time that it may stand still is given up.
 const FEWEST_BYTES: u64 = 1 << 10;
 /// How often an archive may change while it is fetched.
 const MAX_CHANGES: u32 = 3;
@@ -56,7 +56,7 @@ pub enum PullError {
         /// Where.
         part: PathBuf,
         /// The last of it.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// How the archive was made is not believed, or the archive is not that one.
     #[error("{node}: {source}; {what}")]
@@ -66,7 +66,7 @@ pub enum PullError {
         /// What became of the bytes.
         what: &'static str,
         /// What does not fit.
-        source: ManifestError,
+        source: Box<ManifestError>,
     },
     /// The agent sends something else than it promised.
     #[error("{node}: {what}; nothing of it is kept as an archive")]
@@ -213,7 +213,7 @@ pub fn pull(
             Err(source) => {
                 part.discard();
                 let (node, what) = (client.node_name().to_owned(), "what it sent was removed");
-                return Err(PullError::Manifest { node, what, source });
+                return Err(PullError::Manifest { node, what, source: Box::new(source) });
             }
         }
     }
@@ -273,7 +273,7 @@ impl Run<'_> {
             if self.control.patience.tries <= n_in_vain {
                 let (done, total) = (part.len_bytes(), part.whole().size_bytes);
                 let part = PathBuf::from(format!("{}.part", self.path.display()));
-                return Err(PullError::GaveUp { tries: n_in_vain, done, total, part, source: error });
+                return Err(PullError::GaveUp { tries: n_in_vain, done, total, part, source: Box::new(error) });
             }
             self.control.note(format!("{error}; going on from byte {}", part.len_bytes()));
             self.progress.stage("waiting for the line");
@@ -325,7 +325,7 @@ impl Run<'_> {
                 noted = part.len_bytes();
                 part.note()?;
             }
-            if STILL <= slow.0.elapsed() {
+            if self.client.still() <= slow.0.elapsed() {
                 if part.len_bytes().saturating_sub(slow.1) < FEWEST_BYTES {
                     return Ok(Err(Broke::Line(self.line("the line brings next to nothing".into()))));
                 }
@@ -404,7 +404,7 @@ fn manifest_of(client: &Client, archive: &str) -> Result<(SignedManifest, Manife
     let manifest = signed.verify(client.public_key()).map_err(|source| PullError::Manifest {
         node: node(),
         what: "nothing was fetched",
-        source,
+        source: Box::new(source),
     })?;
     if from_hex::<32>(&manifest.archive.sha256).is_none() {
         return Err(PullError::Promise { node: node(), what: "its manifest names no SHA-256".into() });
@@ -488,5 +488,16 @@ mod tests {
         check("-rf", "rf");
         check("a\u{1b}[2J\n\u{202e}b\0.tar", "a__2J__b_.tar");
         assert!(safe_name(&"ä".repeat(500), "").len() <= MAX_NAME);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn name_of_a_peer_is_one_component_that_hides_nothing(given in ".{0,300}", hash in "[0-9a-f]{64}") {
+            let name = safe_name(&given, &hash);
+            let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
+            proptest::prop_assert!(!name.is_empty() && name.len() <= MAX_NAME && !name.contains(is_bad), "{:?}", name);
+            proptest::prop_assert!(!name.starts_with(['.', '-']) && name.trim() == name, "{:?}", name);
+            proptest::prop_assert_eq!(Path::new(&name).components().count(), 1);
+        }
     }
 }

@@ -22,6 +22,8 @@ use crate::report::text::bytes as human_size;
 
 /// Most bytes of a file with certificates.
 const MAX_PEM: u64 = 1 << 20;
+/// How long a node may take to say that it is there.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
 
 pub(super) fn run(args: AcquireArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     if let Some(selector) = &args.selector {
@@ -71,7 +73,7 @@ pub(super) fn client(on: &OnNode) -> anyhow::Result<(PairedNode, Client)> {
 }
 
 fn route(args: &RouteArgs) -> Route {
-    Route { address: args.address.clone(), proxy: args.proxy.clone() }
+    Route { address: args.address.clone(), proxy: args.proxy.clone(), patience: None }
 }
 
 /// A node without its key.
@@ -84,6 +86,8 @@ struct NodeLine {
     fingerprint: String,
     public_key: String,
     paired: jiff::Timestamp,
+    /// Until when the node lets this workstation in.
+    expires: Option<jiff::Timestamp>,
     /// `null` when it was not asked, or did not answer.
     agent: Option<Node>,
     /// Why it did not.
@@ -100,6 +104,7 @@ impl NodeLine {
             fingerprint: node.fingerprint().unwrap_or_default(),
             public_key: node.public_key.clone(),
             paired: node.paired,
+            expires: node.expires(),
             agent: None,
             problem: None,
         }
@@ -190,8 +195,13 @@ fn nodes(args: &NodesArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
             .agent
             .as_ref()
             .map(|agent| format!("{} of {}", human_size(agent.spool.used_bytes), human_size(agent.spool.limit_bytes)));
+        let is_soon =
+            |until: jiff::Timestamp| until < jiff::Timestamp::now() + jiff::SignedDuration::from_hours(30 * 24);
         let state = match (&line.agent, &line.problem) {
-            (Some(agent), _) => sources(agent),
+            (Some(agent), _) => match line.expires.filter(|until| is_soon(*until)) {
+                Some(until) => format!("{}; lets this workstation in until {until:.0} only", sources(agent)),
+                None => sources(agent),
+            },
             (None, Some(problem)) => problem.strip_prefix(&format!("{}: ", line.name)).unwrap_or(problem).to_owned(),
             (None, None) => "not asked".to_owned(),
         };
@@ -209,7 +219,8 @@ fn nodes(args: &NodesArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
 
 fn ask(node: PairedNode) -> jobs::JobHandle<Node> {
     jobs::spawn(format!("ask {}", node.name), std::sync::Arc::new(|| {}), move |_| {
-        Ok(Client::new(&node, &Route::default())?.node()?)
+        let route = Route { patience: Some(PATIENCE), ..Route::default() };
+        Ok(Client::new(&node, &route)?.node()?)
     })
 }
 

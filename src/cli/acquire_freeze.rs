@@ -12,8 +12,8 @@ use super::context::Context;
 use crate::acquire::freeze::{self, Step, Way, Wishes};
 use crate::acquire::manifest::Manifest;
 use crate::acquire::selector::Called;
-use crate::acquire::wire::Job;
-use crate::acquire::{PullControl, Pulled, Target};
+use crate::acquire::wire::{Container, Job};
+use crate::acquire::{Client, PairedNode, PullControl, Pulled, Target};
 use crate::base::escape_controls;
 use crate::report::text::bytes as human_size;
 
@@ -76,38 +76,69 @@ pub(super) fn freeze(args: &FreezeArgs, context: &mut Context<'_>) -> anyhow::Re
     make_dir(&args.options.output)?;
     let target = Target::Dir(args.options.output.clone());
     let wishes = wishes(&args.options);
-    for n in 0..args.options.series.unwrap_or(1) {
+    let series = args.options.series.unwrap_or(1);
+    let mut n_bad = 0_u32;
+    for n in 1..=series {
         let begun = Instant::now();
-        let control = PullControl::default();
-        let bar = context.progress();
-        let way = Way { node: &node, client: &client, target: &target, control: &control, progress: &bar };
-        let mut failed = None;
-        let is_json = context.json;
-        let pulled = way.freeze(&container, &wishes, &mut |step| {
-            let written = match &step {
-                Step::Asked(job) | Step::Job(job) if is_json => {
-                    context.write_json_line(&Line::Job { node: &node.name, container: &called, job })
+        match one(&Asked { node: &node, client: &client, container: &container }, &target, &wishes, context) {
+            Ok(()) => {}
+            // One that fails does not end a series: a client that connected just then spoils no more than that.
+            Err(error) if series > 1 && !super::is_cancelled(&error) && !super::is_closed_pipe(&error) => {
+                n_bad += 1;
+                if context.json {
+                    let problem = format!("{error:#}");
+                    context.write_json_line(&Line::Failed { node: &node.name, container: Some(&called), problem })?;
+                    context.out.flush()?;
+                } else {
+                    context.error(&error)?;
                 }
-                Step::Pulling { archive } if is_json => {
-                    context.write_json_line(&Line::Pulling { node: &node.name, container: Some(&called), archive })
-                }
-                _ => Ok(()),
-            };
-            // Who reads it sees what happens while it does.
-            let written = written.and_then(|()| Ok(context.out.flush()?));
-            failed = failed.take().or(written.err());
-        });
-        drop(bar);
-        notes(&node.name, &control, context)?;
-        let pulled = pulled.map_err(|error| goes_on(error, &node.name))?;
-        failed.map_or(Ok(()), Err)?;
-        done(&node.name, Some(&called), &pulled, context)?;
-        if n + 1 < args.options.series.unwrap_or(1) {
+            }
+            Err(error) => return Err(error),
+        }
+        if n < series {
             let bar = context.progress();
             freeze::sleep(args.options.every.saturating_sub(begun.elapsed()), &bar)?;
         }
     }
+    anyhow::ensure!(n_bad == 0, "{n_bad} of {series} checkpoints were not acquired");
     Ok(())
+}
+
+/// Of whom a checkpoint is asked.
+struct Asked<'a> {
+    node: &'a PairedNode,
+    client: &'a Client,
+    container: &'a Container,
+}
+
+/// One checkpoint.
+fn one(asked: &Asked<'_>, target: &Target, wishes: &Wishes, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let Asked { node, client, container } = *asked;
+    let called = Called(container).to_string();
+    let control = PullControl::default();
+    let bar = context.progress();
+    let way = Way { node, client, target, control: &control, progress: &bar };
+    let mut failed = None;
+    let is_json = context.json;
+    let pulled = way.freeze(container, wishes, &mut |step| {
+        let written = match &step {
+            Step::Asked(job) | Step::Job(job) if is_json => {
+                context.write_json_line(&Line::Job { node: &node.name, container: &called, job })
+            }
+            Step::Pulling { archive } if is_json => {
+                context.write_json_line(&Line::Pulling { node: &node.name, container: Some(&called), archive })
+            }
+            _ => Ok(()),
+        };
+        // Who reads it sees what happens while it does.
+        let written = written.and_then(|()| Ok(context.out.flush()?));
+        failed = failed.take().or(written.err());
+    });
+    drop(bar);
+    notes(&node.name, &control, context)?;
+    let pulled = pulled.map_err(|error| goes_on(error, &node.name))?;
+    failed.map_or(Ok(()), Err)?;
+    done(&node.name, Some(&called), &pulled, context)
 }
 
 /// Says, where the analyst stopped, that the node does not.

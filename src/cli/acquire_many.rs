@@ -95,7 +95,7 @@ fn tell(inbox: &Inbox, told: Told) {
 
 fn start(node: PairedNode, selector: &Selector, args: &AcquireArgs, inbox: &Inbox) -> JobHandle<()> {
     let (selector, inbox) = (selector.clone(), Arc::clone(inbox));
-    let route = Route { address: None, proxy: args.route.proxy.clone() };
+    let route = Route { proxy: args.route.proxy.clone(), ..Route::default() };
     let (wishes, target) = (wishes(&args.freeze), Target::Dir(args.freeze.output.clone()));
     jobs::spawn(node.name.clone(), Arc::new(|| {}), move |ctx| {
         one_node(&node, &route, &selector, &wishes, &target, &inbox, ctx)

@@ -96,8 +96,12 @@ pub enum Command {
     Memory(MemoryArgs),
     /// Find bytes in memory, queues and files
     Search(SearchArgs),
+    /// Find bytes in many archives, here or on Kubernetes
+    Hunt(Box<super::hunt_args::HuntArgs>),
     /// Printable strings of memory, with their addresses
     Strings(StringsArgs),
+    /// What is different between two checkpoints of a container
+    Compare(CompareArgs),
     /// Let a checkpoint go on in a sealed virtual machine
     Sandbox(super::sandbox_args::SandboxArgs),
     /// Freeze containers on nodes, and fetch the archives
@@ -106,6 +110,26 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Manual pages, into a directory
     Man(ManArgs),
+}
+
+/// `compare`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Processes, descriptors, maps, changed pages, sockets and files of the root file system; of archives with several
+checkpoints the last one counts.
+
+Examples:
+  cryoscope compare before.tar after.tar
+  cryoscope sandbox run before.tar --rootfs image.tar --for 1m --checkpoint-to after.tar
+      prints the same when it has ended
+  cryoscope compare before.tar after.tar --json | jq -r '.files.added[]'")]
+pub struct CompareArgs {
+    /// The earlier archive
+    #[arg(value_name = "BEFORE")]
+    pub before: PathBuf,
+    /// The later one
+    #[arg(value_name = "AFTER")]
+    pub after: PathBuf,
 }
 
 /// `show`

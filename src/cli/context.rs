@@ -83,6 +83,11 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// Standard input, the first time.
+    pub(super) fn take_stdin(&mut self) -> Option<Box<dyn Read + Send>> {
+        self.stdin.take()
+    }
+
     /// Opens evidence; `-` is standard input.
     pub(super) fn evidence(&mut self, path: &Path) -> anyhow::Result<Evidence> {
         let bar = self.progress();

@@ -1,5 +1,6 @@
 //! `acquire verify`: whether an archive still is what came from its node.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -7,16 +8,14 @@ use serde::Serialize;
 use super::acquire_args::VerifyArgs;
 use super::context::Context;
 use crate::acquire::custody::{Custody, Verified};
-use crate::acquire::manifest::Manifest;
+use crate::acquire::manifest::{Manifest, ManifestError};
 use crate::acquire::pull::hash_of;
 use crate::acquire::selector::Called;
 use crate::base::escape_controls;
 
-/// A line of `acquire verify --json`.
-#[derive(Debug, Serialize)]
-struct Line {
-    path: String,
-    sha256: Option<String>,
+/// What is known of how an archive came.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Known {
     is_good: bool,
     problem: Option<String>,
     node: Option<String>,
@@ -24,6 +23,63 @@ struct Line {
     acquired: Option<jiff::Timestamp>,
     acquired_by: Option<String>,
     manifest: Option<Manifest>,
+}
+
+impl Known {
+    fn bad(problem: String) -> Known {
+        Known { problem: Some(problem), ..Known::default() }
+    }
+
+    fn new(verified: Result<Verified, ManifestError>) -> Known {
+        match verified {
+            Ok(Verified { acquired, at, who, manifest }) => Known {
+                is_good: true,
+                problem: None,
+                node: Some(acquired.node),
+                address: Some(acquired.address),
+                acquired: Some(at),
+                acquired_by: Some(who),
+                manifest: Some(manifest),
+            },
+            Err(error) => Known::bad(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (None, Some(manifest)) = (&self.problem, &self.manifest) else {
+            return write!(f, "NOT GOOD: {}", self.problem.as_deref().unwrap_or("?"));
+        };
+        write!(
+            f,
+            "good: {} of {}, frozen {:.0}, fetched {:.0} by {}",
+            Called(&manifest.container),
+            self.node.as_deref().unwrap_or("?"),
+            manifest.started,
+            self.acquired.unwrap_or_default(),
+            self.acquired_by.as_deref().unwrap_or("?"),
+        )
+    }
+}
+
+/// How an archive came, if that is known; for `inspect --hash`.
+pub(super) fn of(sha256: &str, size_bytes: u64) -> Option<Known> {
+    // Without a directory for data there are no records.
+    let record = Custody::open().ok()?.find(sha256);
+    match record {
+        Ok(record) => record?.verify(size_bytes, sha256).map(Known::new),
+        Err(error) => Some(Known::bad(error.to_string())),
+    }
+}
+
+/// A line of `acquire verify --json`.
+#[derive(Debug, Serialize)]
+struct Line {
+    path: String,
+    sha256: Option<String>,
+    #[serde(flatten)]
+    known: Known,
     /// Looks at it before this one.
     checks: usize,
 }
@@ -35,25 +91,14 @@ pub(super) fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> anyhow::Re
         let line = match look(&custody, path, context) {
             Ok(line) => line,
             Err(error) if super::is_cancelled(&error) => return Err(error),
-            Err(error) => bad(path, format!("{error:#}")),
+            Err(error) => line(path, None, Known::bad(format!("{error:#}")), 0),
         };
-        n_bad = n_bad.saturating_add(usize::from(!line.is_good));
+        n_bad = n_bad.saturating_add(usize::from(!line.known.is_good));
         if context.json {
             context.write_json_line(&line)?;
-            continue;
+        } else {
+            writeln!(context.out, "{}: {}", escape_controls(&line.path), escape_controls(&line.known.to_string()))?;
         }
-        let text = match (&line.problem, &line.manifest) {
-            (None, Some(manifest)) => format!(
-                "good: {} of {}, frozen {:.0}, fetched {:.0} by {}",
-                Called(&manifest.container),
-                line.node.as_deref().unwrap_or("?"),
-                manifest.started,
-                line.acquired.unwrap_or_default(),
-                line.acquired_by.as_deref().unwrap_or("?"),
-            ),
-            (problem, _) => format!("NOT GOOD: {}", problem.as_deref().unwrap_or("?")),
-        };
-        writeln!(context.out, "{}: {}", escape_controls(&line.path), escape_controls(&text))?;
     }
     let n_all = args.archives.len();
     anyhow::ensure!(n_bad == 0, "{n_bad} of {n_all} archives cannot be vouched for");
@@ -66,58 +111,28 @@ fn look(custody: &Custody, path: &Path, context: &mut Context<'_>) -> anyhow::Re
     drop(bar);
     let len = std::fs::metadata(path)?.len();
     let Some(record) = custody.find(&sha256)? else {
-        return Ok(match custody.find_by_path(path)? {
+        let problem = match custody.find_by_path(path)? {
             Some(before) => {
                 let problem = format!("it was changed: it came with the SHA-256 {before} and has {sha256} now");
                 custody.note_checked(&before, path, Some(problem.clone()))?;
-                Line { sha256: Some(sha256), ..bad(path, problem) }
+                problem
             }
-            None => {
-                let problem =
-                    "nothing is known of it here: it did not come by `cryoscope acquire`, or was changed and moved";
-                Line { sha256: Some(sha256), ..bad(path, problem.to_owned()) }
-            }
-        });
+            None => "nothing is known of it here: it did not come by `cryoscope acquire`, or was changed and moved"
+                .to_owned(),
+        };
+        return Ok(line(path, Some(sha256), Known::bad(problem), 0));
     };
     for issue in &record.issues {
         context.note(issue)?;
     }
-    let checks = record.entries.len().saturating_sub(1);
-    let verified = record.verify(len, &sha256);
-    let line = match verified {
-        Some(Ok(Verified { acquired, at, who, manifest })) => Line {
-            path: path.display().to_string(),
-            sha256: Some(sha256.clone()),
-            is_good: true,
-            problem: None,
-            node: Some(acquired.node),
-            address: Some(acquired.address),
-            acquired: Some(at),
-            acquired_by: Some(who),
-            manifest: Some(manifest),
-            checks,
-        },
-        Some(Err(error)) => Line { sha256: Some(sha256.clone()), checks, ..bad(path, error.to_string()) },
-        None => {
-            let problem = "its custody record does not say how it came".to_owned();
-            Line { sha256: Some(sha256.clone()), checks, ..bad(path, problem) }
-        }
+    let known = match record.verify(len, &sha256) {
+        Some(verified) => Known::new(verified),
+        None => Known::bad("its custody record does not say how it came".to_owned()),
     };
-    custody.note_checked(&sha256, path, line.problem.clone())?;
-    Ok(line)
+    custody.note_checked(&sha256, path, known.problem.clone())?;
+    Ok(line(path, Some(sha256), known, record.entries.len().saturating_sub(1)))
 }
 
-fn bad(path: &Path, problem: String) -> Line {
-    Line {
-        path: path.display().to_string(),
-        sha256: None,
-        is_good: false,
-        problem: Some(problem),
-        node: None,
-        address: None,
-        acquired: None,
-        acquired_by: None,
-        manifest: None,
-        checks: 0,
-    }
+fn line(path: &Path, sha256: Option<String>, known: Known, checks: usize) -> Line {
+    Line { path: path.display().to_string(), sha256, known, checks }
 }

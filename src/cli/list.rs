@@ -93,6 +93,11 @@ fn unreadable(path: &Path, error: &anyhow::Error) -> Unreadable {
     Unreadable { path: shown, size_bytes, error }
 }
 
+/// Whether a directory is a checkpoint.
+pub(super) fn is_checkpoint_dir(path: &Path) -> bool {
+    MARKS.iter().any(|mark| path.join(mark).exists())
+}
+
 /// Files, and directories that are checkpoints, by name.
 #[expect(clippy::disallowed_methods, reason = "looks for evidence; what is found is opened by src/evidence")]
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -103,7 +108,7 @@ fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
             paths.push(path);
             continue;
         };
-        if found.is_file() || (found.is_dir() && MARKS.iter().any(|mark| path.join(mark).exists())) {
+        if found.is_file() || (found.is_dir() && is_checkpoint_dir(&path)) {
             paths.push(path);
         }
     }

@@ -6,9 +6,11 @@
 //! | `context` | opens evidence with the options that hold everywhere |
 //! | `progress`, `interrupt` | the bar on standard error, and Ctrl+C |
 //! | `show`, `list`, `inspect`, `images`, `files`, `extract`, `memory`, `search`, `strings` | the subcommands |
+//! | `hunt`, `hunt_archives`, `hunt_search`, `hunt_output`, `hunt_kubernetes` | searching many archives: which, one of them, its tables, and the job that does it on a cluster; [`hunt_args`] is its help |
 //! | `sandbox`, `sandbox_plan`, `sandbox_run` | the bundle, what a restore would do, and running a checkpoint in a machine of its own; [`sandbox_args`] is its help |
 //! | `sandbox_handover` | giving a checkpoint to another engine; [`sandbox_handover_args`] is its help |
 //! | `acquire`, `acquire_freeze`, `acquire_many`, `custody` | nodes, archives from them, one or many at a time, and what is noted of these; [`acquire_args`] is its help |
+//! | `compare` | what is different between two checkpoints |
 //! | `carve`, `code` | what `memory` has besides bytes: programs rebuilt, stacks, instructions |
 //! | `missing` | sums up what could not be searched |
 //! | `json` | JSON that is safe on a terminal |
@@ -28,6 +30,7 @@ mod acquire_many;
 pub mod args;
 mod carve;
 mod code;
+mod compare;
 
 mod content;
 mod context;
@@ -35,6 +38,12 @@ mod custody;
 mod extract;
 mod files;
 mod generate;
+mod hunt;
+mod hunt_archives;
+pub mod hunt_args;
+mod hunt_kubernetes;
+mod hunt_output;
+mod hunt_search;
 mod images;
 mod inspect;
 mod interrupt;
@@ -178,7 +187,12 @@ fn dispatch(cli: Cli, streams: &mut Streams<'_>) -> anyhow::Result<u8> {
             let is_found = search::run(&args, &mut context)?;
             return Ok(if is_found { 0 } else { CODE_NOT_FOUND });
         }
+        Command::Hunt(args) => {
+            let is_found = hunt::run(&args, &mut context)?;
+            return Ok(if is_found { 0 } else { CODE_NOT_FOUND });
+        }
         Command::Strings(args) => strings::run(&args, &mut context),
+        Command::Compare(args) => compare::run(&args, &mut context),
         Command::Sandbox(args) => sandbox::run(&args, &mut context),
         Command::Acquire(args) => acquire::run(*args, &mut context),
         Command::Completions(args) => generate::completions(&args, &mut context),

@@ -7,6 +7,8 @@ use clap::{Args, Subcommand};
 
 use super::args::{Parents, Which, parse_size};
 use super::sandbox_handover_args::HandOverArgs;
+use crate::sandbox::plan::NetworkMode;
+use crate::sandbox::watched::Trace;
 
 /// `sandbox`
 #[derive(Debug, Args)]
@@ -114,6 +116,18 @@ pub struct RestoreArgs {
     /// Processors of the machine
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub cpus: u32,
+    /// What can be reached: none, or a sink inside the machine that answers DNS, TCP and HTTP and records [default: none]
+    #[arg(long, value_name = "none|sink", value_parser = parse_network)]
+    pub network: Option<NetworkMode>,
+}
+
+/// `none`, `sink`.
+fn parse_network(text: &str) -> Result<NetworkMode, String> {
+    match text {
+        "none" => Ok(NetworkMode::None),
+        "sink" => Ok(NetworkMode::Sink),
+        _ => Err("none or sink is wanted; nothing else is offered, since nothing may leave the machine".into()),
+    }
 }
 
 /// `sandbox run`
@@ -125,6 +139,11 @@ Examples:
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --checkpoint-to later.tar
       goes on for ten seconds, and is frozen again
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --network sink --pcap packets.pcap
+      names resolve, connections are accepted, all inside the machine
+  cryoscope sandbox run checkpoint.tar --rootfs image.tar --trace --json | jq -c 'select(.event == \"call\")'
+  printf 'step 100ms\\nstep 100ms\\nend\\n' | cryoscope sandbox run checkpoint.tar --rootfs image.tar --stopped --orders
+      two steps of a tenth of a second, and what is there after each
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 1m --json | jq -c 'select(.event == \"output\")'")]
 pub struct RunArgs {
     /// What is restored.
@@ -142,6 +161,27 @@ pub struct RunArgs {
     /// When the time is over, take a new checkpoint in the machine and write it here
     #[arg(long, value_name = "FILE")]
     pub checkpoint_to: Option<PathBuf>,
+    /// Tell every system call: of all processes, or of those with these pids inside the container and what they start
+    #[arg(long, value_name = "PID,…", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_parser = parse_trace)]
+    pub trace: Option<Trace>,
+    /// Write the packets of the sealed network into a new file, for tcpdump and Wireshark
+    #[arg(long, value_name = "FILE", requires = "network")]
+    pub pcap: Option<PathBuf>,
+    /// Once restored, the processes stand still until an order lets them go on
+    #[arg(long, requires = "orders")]
+    pub stopped: bool,
+    /// Take orders from standard input, one a line: pause, resume, step 200ms, end (as if the time were over), stop
+    #[arg(long)]
+    pub orders: bool,
+}
+
+/// `all`, or pids with commas.
+fn parse_trace(text: &str) -> Result<Trace, String> {
+    if text == "all" {
+        return Ok(Trace::All);
+    }
+    let pids: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
+    pids.map(Trace::Processes).map_err(|error| format!("pids with commas are wanted, as 1,7: {error}"))
 }
 
 /// `10s`, `2m`, `1h`; a number alone is seconds.

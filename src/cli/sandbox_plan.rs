@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::evidence::BaseImage;
 use crate::report::text::{Align, Cell, Columns, Style, Tone, bytes, plural};
 use crate::sandbox::host;
-use crate::sandbox::plan::{self, Config, Dangers, Isolation, NeededFiles, NetworkMode, Plan, Review, Stream, Weight};
+use crate::sandbox::plan::{self, Config, Dangers, Isolation, NeededFiles, Plan, Review, Stream, Weight};
 
 /// Seconds that a machine may run at most, unless told otherwise.
 const MAX_SECONDS: u32 = 900;
@@ -52,7 +52,7 @@ pub(super) fn prepare(args: &RestoreArgs, max_seconds: u32, context: &mut Contex
         memory_mib: u32::try_from(args.memory >> 20).unwrap_or(u32::MAX).max(256),
         cpus: args.cpus,
         max_seconds,
-        network: NetworkMode::None,
+        network: args.network.unwrap_or_default(),
     };
     let plan = plan::make(&checkpoint, base.as_ref(), &config);
     let review = review(&plan, &checkpoint, base.as_ref(), &args.allow)?;
@@ -81,6 +81,15 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
         machine.memory_mib,
         plural(machine.cpus as usize, "processor", "processors")
     )?;
+    match &plan.restore.sink {
+        None => writeln!(out, "  network     none: nothing answers but the container itself")?,
+        Some(sink) => writeln!(
+            out,
+            "  network     a sink inside the machine: {} of the container leads to it, at {}",
+            escape_controls(&sink.interface),
+            escape_controls(&sink.gateways().join(", "))
+        )?,
+    }
     writeln!(out, "\n{}", style.paint(Tone::Strong, "Root file system"))?;
     rootfs(&plan, &review.files, out)?;
     writeln!(out, "\n{}", style.paint(Tone::Strong, "Handed in"))?;

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::mpsc::Receiver;
 
+use super::args::{Parents, Which};
+use super::compare;
 use super::context::Context;
 use super::interrupt;
 use super::json::Escaping;
@@ -10,10 +13,11 @@ use super::sandbox_args::RunArgs;
 use super::sandbox_plan::{Prepared, prepare};
 use crate::base::{Cancelled, Progress, escape_controls};
 use crate::sandbox::bundle::Store;
-use crate::sandbox::microvm::{self, Acceleration, Event, Order, Watcher, Why};
-use crate::sandbox::plan::Stream;
+use crate::sandbox::microvm::{self, Event, Order, Watcher, Why};
 use crate::sandbox::protocol::ProcessLine;
 use crate::sandbox::thaw::{self, Thaw};
+use crate::sandbox::watched::{SocketLine, Trace};
+use crate::sandbox::words::{self, LineKind};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
 const EXTRA_SECONDS: u64 = 900;
@@ -29,7 +33,17 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     let options = context.options.clone();
     let connect =
         args.connect.map(|address| Order::Connect { id: 1, address: address.to_string(), send: unescape(&args.send) });
-    let mut printer = Printer { context, failed: None, connect, is_ready: false };
+    let orders = args.orders.then(Orders::read).transpose()?;
+    let mut printer = Printer {
+        context,
+        failed: None,
+        connect,
+        orders,
+        is_ready: false,
+        is_stepping: false,
+        is_stopped: args.stopped,
+        is_traced: args.trace.is_some(),
+    };
     let thaw = Thaw {
         bundle: &bundle,
         plan: &plan,
@@ -38,6 +52,9 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
         base: base.as_ref(),
         time: args.time,
         checkpoint_to: args.checkpoint_to.as_deref(),
+        packets_to: args.pcap.as_deref(),
+        trace: args.trace.as_ref().unwrap_or(&Trace::Addresses),
+        is_stopped: args.stopped,
         options: &options,
     };
     let why = thaw::thaw(&thaw, &mut printer, &Interrupt)?;
@@ -49,7 +66,10 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
         "{}: the checkpoint could not be restored",
         args.restore.archive.display()
     );
-    Ok(())
+    let Some(path) = &args.checkpoint_to else { return Ok(()) };
+    let after = context.one(path, &Which::default(), &Parents::default())?;
+    let changes = compare::between(checkpoint, after, &Interrupt)?;
+    if context.json { context.write_json_line(&changes) } else { compare::print(&changes, context) }
 }
 
 /// Ctrl+C ends the run; there is no bar, since events are printed.
@@ -61,17 +81,82 @@ impl Progress for Interrupt {
     }
 }
 
+/// Orders from standard input, read on a thread of its own: they come when somebody writes them.
+struct Orders {
+    lines: Receiver<String>,
+}
+
+impl Orders {
+    fn read() -> io::Result<Orders> {
+        let (sender, lines) = std::sync::mpsc::sync_channel(16);
+        let work = move || {
+            for line in io::stdin().lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("orders".into()).spawn(work)?;
+        Ok(Orders { lines })
+    }
+
+    /// The next one. What is none is passed over, and said; without more, the run ends where it stands still.
+    fn next(&self) -> Option<Order> {
+        loop {
+            let line = self.lines.try_recv().ok()?;
+            match parse_order(&line) {
+                Some(order) => return Some(order),
+                None => tracing::warn!("no order: {} (pause, resume, step 200ms, end, stop)", escape_controls(&line)),
+            }
+        }
+    }
+}
+
+/// `pause`, `resume`, `step 200ms`, `end`, `stop`.
+fn parse_order(line: &str) -> Option<Order> {
+    let mut words = line.split_ascii_whitespace();
+    let order = match (words.next()?, words.next()) {
+        ("pause", None) => Order::Pause,
+        ("resume", None) => Order::Resume,
+        ("step", Some(time)) => Order::Step { ms: parse_step(time)? },
+        ("end", None) => Order::End,
+        ("stop", None) => Order::Stop,
+        _ => return None,
+    };
+    words.next().is_none().then_some(order)
+}
+
+/// `200ms`, `2s`.
+fn parse_step(text: &str) -> Option<u64> {
+    let ms = match text.strip_suffix("ms") {
+        Some(number) => number.parse().ok()?,
+        None => text.strip_suffix('s')?.parse::<u64>().ok()?.checked_mul(1000)?,
+    };
+    (1..=86_400_000).contains(&ms).then_some(ms)
+}
+
 /// Prints events as they come.
 struct Printer<'a, 'b> {
     context: &'a mut Context<'b>,
     failed: Option<io::Error>,
     connect: Option<Order>,
+    orders: Option<Orders>,
     is_ready: bool,
+    /// The next order waits until a step is over.
+    is_stepping: bool,
+    is_stopped: bool,
+    /// Attempts stand among the system calls.
+    is_traced: bool,
 }
 
 impl Watcher for Printer<'_, '_> {
     fn event(&mut self, event: Event) -> ControlFlow<()> {
-        self.is_ready |= matches!(event, Event::Restored { .. });
+        match event {
+            // What starts stopped says so right after it was restored.
+            Event::Restored { .. } => self.is_ready = !self.is_stopped,
+            Event::Paused { is_paused: true, .. } => (self.is_ready, self.is_stepping) = (true, false),
+            _ => {}
+        }
         let written = if self.context.json { self.json(&event) } else { self.text(&event) };
         match written.and_then(|()| self.context.out.flush()) {
             Ok(()) => ControlFlow::Continue(()),
@@ -83,7 +168,12 @@ impl Watcher for Printer<'_, '_> {
     }
 
     fn order(&mut self) -> Option<Order> {
-        if self.is_ready { self.connect.take() } else { None }
+        if !self.is_ready || self.is_stepping {
+            return None;
+        }
+        let order = self.connect.take().or_else(|| self.orders.as_ref()?.next())?;
+        self.is_stepping = matches!(order, Order::Step { .. });
+        Some(order)
     }
 }
 
@@ -94,88 +184,48 @@ impl Printer<'_, '_> {
     }
 
     fn text(&mut self, event: &Event) -> io::Result<()> {
+        if self.is_traced && matches!(event, Event::Attempt { .. }) {
+            return Ok(());
+        }
         let out = &mut *self.context.out;
-        let time = |at_ms: &u64| format!("{:>7.1} s", *at_ms as f64 / 1000.0);
-        match event {
-            Event::Booting { at_ms, acceleration, note } => {
-                let by = match acceleration {
-                    Acceleration::Kvm => "KVM",
-                    Acceleration::Tcg => "emulation (slower than KVM)",
-                };
-                let note = note.as_ref().map_or(String::new(), |note| format!("; {}", escape_controls(note)));
-                writeln!(out, "{}  booting by {by}{note}", time(at_ms))
-            }
-            Event::Booted { at_ms, kernel } => {
-                writeln!(out, "{}  booted: Linux {}", time(at_ms), escape_controls(kernel))
-            }
-            Event::Stage { at_ms, name } => writeln!(out, "{}  {}", time(at_ms), escape_controls(name)),
-            Event::Restored { at_ms, took_ms } => {
-                writeln!(out, "{}  restored in {:.1} s", time(at_ms), *took_ms as f64 / 1000.0)
-            }
-            Event::Failed { at_ms, explanation, errors, log } => {
-                writeln!(
-                    out,
-                    "{}  not restored{}",
-                    time(at_ms),
-                    explanation.as_ref().map_or(String::new(), |text| format!(": {text}"))
-                )?;
-                let lines = if errors.is_empty() { log } else { errors };
-                lines.iter().try_for_each(|line| writeln!(out, "           {}", escape_controls(line)))
-            }
-            Event::Processes { at_ms, list, left_out } => {
-                writeln!(out, "{}  processes", time(at_ms))?;
-                for (depth, line) in tree(list) {
-                    writeln!(
-                        out,
-                        "           {:>6} {} {:>6.1} s cpu {:>8} KiB  {}{}",
-                        line.ns_pid,
-                        escape_controls(&line.state),
-                        line.cpu_ms as f64 / 1000.0,
-                        line.rss_kib,
-                        "  ".repeat(depth),
-                        escape_controls(&line.comm)
-                    )?;
-                }
-                if *left_out > 0 { writeln!(out, "           … and {left_out} more") } else { Ok(()) }
-            }
-            Event::Output { at_ms, stream, line, dropped } => {
-                let name = match stream {
-                    Stream::Stdin => "in",
-                    Stream::Stdout => "out",
-                    Stream::Stderr => "err",
-                };
-                if *dropped > 0 {
-                    writeln!(out, "{}  {name} … {dropped} lines were too many", time(at_ms))?;
-                }
-                writeln!(out, "{}  {name} | {}", time(at_ms), escape_controls(line))
-            }
-            Event::Answer { at_ms, text, error, .. } => match error {
-                Some(error) => writeln!(out, "{}  no answer: {}", time(at_ms), escape_controls(error)),
-                None => {
-                    writeln!(out, "{}  answer", time(at_ms))?;
-                    text.lines().try_for_each(|line| writeln!(out, "           {}", escape_controls(line)))
-                }
-            },
-            Event::Frozen { at_ms, size_bytes, took_ms } => {
-                writeln!(out, "{}  frozen again in {:.1} s, {size_bytes} bytes", time(at_ms), *took_ms as f64 / 1000.0)
-            }
-            Event::Error { at_ms, what } => writeln!(out, "{}  error: {}", time(at_ms), escape_controls(what)),
-            Event::Exited { at_ms, code, signal } => match (code, signal) {
-                (Some(code), _) => writeln!(out, "{}  exited with code {code}", time(at_ms)),
-                (None, Some(signal)) => writeln!(out, "{}  ended by signal {signal}", time(at_ms)),
-                (None, None) => writeln!(out, "{}  ended", time(at_ms)),
-            },
-            Event::Stopped { at_ms, why } => {
-                let why = match why {
-                    Why::TimeOver => "the time is over",
-                    Why::Exited => "the processes have ended",
-                    Why::NotRestored => "it could not be restored",
-                    Why::Told => "it was told to",
-                };
-                writeln!(out, "{}  stopped: {why}", time(at_ms))
+        let time = format!("{:>7.1} s", event.at_ms() as f64 / 1000.0);
+        for line in words::lines(event) {
+            let text = escape_controls(&line.text);
+            match line.kind {
+                LineKind::Machine | LineKind::Deed => writeln!(out, "{time}  {text}")?,
+                LineKind::Output(stream) => writeln!(out, "{time}  {} | {text}", stream.word())?,
+                LineKind::Error => writeln!(out, "{time}  error: {text}")?,
+                LineKind::Detail => writeln!(out, "           {text}")?,
             }
         }
+        match event {
+            Event::Processes { list, left_out, .. } => processes(list, *left_out, out),
+            Event::OpenFiles { list, .. } => list.iter().try_for_each(|file| {
+                writeln!(out, "           {:>6} {:>4}  {}", file.pid, file.fd, escape_controls(&file.target))
+            }),
+            Event::Sockets { list, .. } => list.iter().try_for_each(|socket| {
+                let SocketLine { proto, local, remote, state, .. } = socket;
+                writeln!(out, "           {}", escape_controls(&format!("{proto:<5} {state:<10} {local} {remote}")))
+            }),
+            _ => Ok(()),
+        }
     }
+}
+
+fn processes(list: &[ProcessLine], left_out: u32, out: &mut dyn io::Write) -> io::Result<()> {
+    for (depth, line) in tree(list) {
+        writeln!(
+            out,
+            "           {:>6} {} {:>6.1} s cpu {:>8} KiB  {}{}",
+            line.ns_pid,
+            escape_controls(&line.state),
+            line.cpu_ms as f64 / 1000.0,
+            line.rss_kib,
+            "  ".repeat(depth),
+            escape_controls(&line.comm)
+        )?;
+    }
+    if left_out > 0 { writeln!(out, "           … and {left_out} more") } else { Ok(()) }
 }
 
 /// Processes with their depth, children under parents. The list comes from an untrusted machine: every process once.
@@ -228,6 +278,16 @@ mod tests {
         let list = [line(3, 2), line(1, 0), line(2, 1), line(7, 8), line(8, 7)];
         let shown: Vec<(usize, u32)> = tree(&list).iter().map(|(depth, line)| (*depth, line.pid)).collect();
         assert_eq!(shown, [(0, 1), (1, 2), (2, 3), (0, 7), (1, 8)]);
+    }
+
+    #[test]
+    fn orders_are_read() {
+        assert_eq!(parse_order(" pause "), Some(Order::Pause));
+        assert_eq!(parse_order("step 200ms"), Some(Order::Step { ms: 200 }));
+        assert_eq!(parse_order("step 2s"), Some(Order::Step { ms: 2000 }));
+        for bad in ["", "step", "step 0ms", "step 5", "pause now", "step 1s 2", "step 99999999999999999999s", "STOP"] {
+            assert_eq!(parse_order(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -117,27 +117,42 @@ fn patterns(args: &SearchArgs, checkpoint: &Checkpoint) -> anyhow::Result<Vec<Pa
     if args.secrets {
         return Ok(vec![Pattern::Secrets]);
     }
-    args.pattern.iter().chain(&args.also).map(|text| pattern(args, text, checkpoint)).collect()
+    let spelling =
+        Spelling { regex: args.regex, hex: args.hex, utf16: args.utf16, value: args.value, any_case: args.ignore_case };
+    let arch = checkpoint.container.arch;
+    args.pattern.iter().chain(&args.also).map(|text| pattern(spelling, text, arch)).collect()
 }
 
-fn pattern(args: &SearchArgs, given: &OsStr, checkpoint: &Checkpoint) -> anyhow::Result<Pattern> {
-    let any_case = args.ignore_case;
-    if !(args.regex || args.hex || args.utf16 || args.value) {
+/// How a pattern is written.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(super) struct Spelling {
+    pub(super) regex: bool,
+    pub(super) hex: bool,
+    pub(super) utf16: bool,
+    pub(super) value: bool,
+    pub(super) any_case: bool,
+}
+
+/// Reads a pattern; numbers are written as a machine of this architecture has them.
+pub(super) fn pattern(spelling: Spelling, given: &OsStr, arch: Option<Arch>) -> anyhow::Result<Pattern> {
+    let Spelling { regex, hex, utf16, value, any_case } = spelling;
+    if !(regex || hex || utf16 || value) {
         let bytes = given.as_bytes().to_vec();
         return Ok(if any_case { Pattern::LiteralAnyCase(bytes) } else { Pattern::Literal(bytes) });
     }
     let text = given.to_str().with_context(|| format!("{}: not UTF-8; --hex takes any bytes", given.display()))?;
-    Ok(if args.regex {
+    Ok(if regex {
         Pattern::Regex { source: text.to_owned(), any_case }
-    } else if args.utf16 {
+    } else if utf16 {
         Pattern::Utf16 { text: text.to_owned(), any_case }
-    } else if args.hex {
-        Pattern::Hex(HexPattern::parse(text).map_err(|why| refused(args, &why))?)
+    } else if hex {
+        Pattern::Hex(HexPattern::parse(text)?)
     } else {
-        let arch = checkpoint.container.arch.unwrap_or_default();
+        let arch = arch.unwrap_or_default();
         let word_bytes = if arch == Arch::Arm { 4 } else { 8 };
         let order = if arch == Arch::S390 { ByteOrder::Big } else { ByteOrder::Little };
-        Pattern::Literal(parse_value(text, word_bytes, order).map_err(|why| refused(args, &why))?)
+        Pattern::Literal(parse_value(text, word_bytes, order)?)
     })
 }
 

@@ -22,6 +22,9 @@ pub struct EvidenceReport {
     pub compression: String,
     /// Hex digits, when asked for.
     pub sha256: Option<String>,
+    /// How it came from a node, where that was asked for and is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custody: Option<serde_json::Value>,
     /// How many members it has; `null` where only the beginning was read.
     pub members: Option<usize>,
     /// Directory of the image files inside it.
@@ -39,6 +42,7 @@ impl EvidenceReport {
             layout: checkpoint.container.layout.word(),
             compression: outer.compression().to_string(),
             sha256: sha256.map(hex),
+            custody: None,
             members: Some(outer.members().len()),
             images_dir: escape(&checkpoint.images_dir).into_owned(),
             parents: checkpoint.parents.clone(),

@@ -32,6 +32,13 @@ impl<'a> Inspect<'a> {
         Inspect { checkpoint, evidence: EvidenceReport::new(checkpoint, sha256), only: None }
     }
 
+    /// Says how the evidence came from a node.
+    #[must_use]
+    pub fn with_custody(mut self, custody: Option<serde_json::Value>) -> Inspect<'a> {
+        self.evidence.custody = custody;
+        self
+    }
+
     /// Leaves only this process in `processes`.
     #[must_use]
     pub fn only(self, pid: Option<Pid>) -> Inspect<'a> {

@@ -19,18 +19,23 @@
 //! | `inspect --json` | [`inspect::Inspect`] |
 //! | `show --json`, `list --json` | [`overview::Overview`] |
 //! | `images --json` | [`images::ImageList`] |
+//! | `compare --json` | [`changes::Changes`] |
 //! | `files --json` | [`files::FileList`] |
 //! | `search --json`, `strings --json`, `memory --json` | lines: [`search::HitLine`], [`search::StringLine`], [`search::MemoryLine`] |
 //! | `memory --disassemble --json`, `memory --stacks --json` | lines: [`code::CodeLine`], [`code::StackLine`] |
+//! | `hunt` | rows of three tables: [`hunt::HitRow`], [`hunt::IssueRow`], [`hunt::ArchiveRow`]; [`parquet`] writes them too |
 //! | `memory --carve --json` | lines: [`carve::CarvedLine`] |
 
 pub mod carve;
+pub mod changes;
 pub mod code;
 pub mod files;
+pub mod hunt;
 pub mod images;
 pub mod inspect;
 pub mod missing;
 pub mod overview;
+pub mod parquet;
 pub mod search;
 pub mod text;
 

@@ -89,6 +89,14 @@ pub fn place_for_checkpoint(container: &str) -> Result<PathBuf, JournalError> {
     Ok(dir.join(format!("{}-{now}.tar", if name.is_empty() { "container" } else { &name })))
 }
 
+/// Where packets of a run are written: beside its new checkpoints.
+///
+/// # Errors
+/// As [`place_for_checkpoint`].
+pub fn place_for_packets(container: &str) -> Result<PathBuf, JournalError> {
+    Ok(place_for_checkpoint(container)?.with_extension("pcap"))
+}
+
 fn data_dir() -> Result<PathBuf, JournalError> {
     home::data_dir().map_err(|_home| JournalError::NoDataDir)
 }

@@ -9,6 +9,10 @@
 //! | [`explain`] | what criu's errors mean |
 //! | [`host`] | what this machine offers to one inside of it |
 //! | [`protocol`] | what goes over that channel; the guest is not trusted |
+//! | [`watched`] | what the guest sees of the processes: system calls, open and changed files, what reached the sink |
+//! | [`words`] | events of a run for people |
+//! | [`syscalls`] | names and arguments of system calls |
+//! | [`pcap`] | packets that the guest recorded, checked and written |
 //! | [`thaw`] | one restore, from the plan to the end |
 //! | [`journal`] | the log of what was restored |
 //! | [`refrozen`] | the archive of a checkpoint that was taken in the machine |
@@ -32,8 +36,12 @@ pub mod handover;
 pub mod host;
 pub mod journal;
 pub mod microvm;
+pub mod pcap;
 pub mod plan;
 pub mod protocol;
 pub mod refrozen;
 mod sys;
+pub mod syscalls;
 pub mod thaw;
+pub mod watched;
+pub mod words;

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::plan::{RestorePlan, Stream};
+use super::watched::{Contact, FileChange, OpenFile, RawCall, SocketLine, Watching};
 
 /// Of the protocol; both ends must agree.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Name of the port in the machine.
 pub const PORT: &str = "cryoscope.control";
 /// Longest message of the guest, in bytes.
@@ -97,6 +98,57 @@ pub enum FromGuest {
         /// Milliseconds that criu took.
         took_ms: u64,
     },
+    /// The processes stand still, or go on.
+    Paused {
+        /// They stand still.
+        is_paused: bool,
+    },
+    /// System calls, in their order.
+    Calls {
+        /// At most [`super::watched::MAX_CALLS`].
+        list: Vec<RawCall>,
+        /// Calls that were not sent before these, since there were too many.
+        dropped: u64,
+        /// Records that the kernel itself had no place for.
+        lost: u64,
+    },
+    /// All open files, where they are others than before.
+    OpenFiles {
+        /// At most [`super::watched::MAX_OPEN_FILES`].
+        list: Vec<OpenFile>,
+        /// How many there are more.
+        left_out: u64,
+    },
+    /// All sockets of the network, where they are others than before.
+    Sockets {
+        /// At most [`super::watched::MAX_SOCKETS`].
+        list: Vec<SocketLine>,
+        /// How many there are more.
+        left_out: u64,
+    },
+    /// Files that are new, changed or gone since the last such message.
+    Changes {
+        /// At most [`super::watched::MAX_CHANGES`].
+        list: Vec<FileChange>,
+        /// How many there are more.
+        left_out: u64,
+    },
+    /// What reached the sink.
+    Contacts {
+        /// At most [`super::watched::MAX_CONTACTS`].
+        list: Vec<Contact>,
+        /// Records that were not sent before these, since there were too many.
+        dropped: u64,
+    },
+    /// Packets of the sealed network.
+    Packets {
+        /// Records as [`super::pcap`] has them, in base64.
+        records: String,
+        /// Packets that are not among them.
+        lost: u64,
+    },
+    /// All that was seen has been told: the answer to [`FromHost::Finish`].
+    Finished,
     /// No process of the container is left.
     Exited {
         /// Exit code of the root process, where it ended by itself.
@@ -140,11 +192,20 @@ pub enum FromHost {
     Restore {
         /// How.
         plan: Box<RestorePlan>,
+        /// What is watched.
+        watching: Watching,
     },
     /// Stop all processes where they are.
     Pause,
     /// Let them go on.
     Resume,
+    /// Let them go on for so long, and stop them again.
+    Step {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Stop all processes, and tell what was seen and is not told yet.
+    Finish,
     /// Connect to a TCP port inside the container's network and send something.
     Connect {
         /// Comes back in the answer.

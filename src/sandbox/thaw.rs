@@ -1,5 +1,7 @@
 //! One restore, from the plan to the end.
 
+use std::fs::{File, OpenOptions as OpenFile};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use super::bundle::Bundle;
 use super::disk::{self, DiskError};
 use super::journal::{self, JournalError};
 use super::microvm::{self, Event, MachineError, Order, Run, Watcher, Why};
-use super::plan::{Isolation, Plan, Review};
+use super::pcap;
+use super::plan::{Isolation, NetworkMode, Plan, Review};
 use super::refrozen::{self, RefrozenError};
+use super::watched::{Trace, Watching};
 use crate::base::Progress;
 use crate::checkpoint::Checkpoint;
 use crate::evidence::{BaseImage, OpenOptions};
@@ -33,6 +37,12 @@ pub struct Thaw<'a> {
     pub time: Duration,
     /// Where a new checkpoint is written when that time is over.
     pub checkpoint_to: Option<&'a Path>,
+    /// Where packets of the sealed network are written; the file must not be there.
+    pub packets_to: Option<&'a Path>,
+    /// Whose system calls are told.
+    pub trace: &'a Trace,
+    /// Restored, the processes stand still until they are told to go on.
+    pub is_stopped: bool,
     /// For the cache directory.
     pub options: &'a OpenOptions,
 }
@@ -66,6 +76,14 @@ pub enum ThawError {
         /// Where it was wanted.
         path: PathBuf,
     },
+    /// Packets cannot be written.
+    #[error("cannot write packets to {}: {source}", path.display())]
+    Packets {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
     /// The new checkpoint cannot be written.
     #[error(transparent)]
     Refrozen(#[from] RefrozenError),
@@ -82,7 +100,10 @@ struct Started<'a> {
     seconds: u64,
     memory_mib: u32,
     cpus: u32,
+    network: NetworkMode,
+    trace: &'a Trace,
     checkpoint_to: Option<&'a Path>,
+    packets_to: Option<&'a Path>,
 }
 
 /// What it says of one that is over.
@@ -97,12 +118,14 @@ struct Ended {
 /// # Errors
 /// See [`ThawError`]; nothing has run when it is `Refused`, `Disk` or `Journal`.
 pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, ThawError> {
-    let Thaw { checkpoint, base, bundle, plan, review, time, checkpoint_to, options } = *thaw;
+    let Thaw { checkpoint, base, bundle, plan, review, time, checkpoint_to, packets_to, trace, is_stopped, options } =
+        *thaw;
     if review.dangers.is_refused(Isolation::Machine) {
         let ids = review.dangers.refusing(Isolation::Machine).take(8).map(|danger| danger.id.as_str());
         let dangers = ids.collect::<Vec<_>>().join(", ");
         return Err(ThawError::Refused { archive: plan.archive.clone(), dangers });
     }
+    let packets = packets_to.map(Packets::create).transpose()?;
     progress.stage("writing the disk");
     let disk = disk::write(plan, checkpoint, base, options, progress)?;
     for issue in &disk.issues {
@@ -119,17 +142,23 @@ pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress)
         seconds: time.as_secs(),
         memory_mib: plan.machine.memory_mib,
         cpus: plan.machine.cpus,
+        network: plan.machine.network,
+        trace,
         checkpoint_to,
+        packets_to,
     })?;
     progress.stage("running");
     let freeze_at_end = checkpoint_to.is_some();
-    let run = Run { plan, bundle, disk: &disk, scratch: scratch.as_ref(), time, freeze_at_end };
-    let mut listening = Listening { watcher, frozen: None };
+    let watching = Watching { trace: trace.clone(), is_stopped, packets: packets_to.is_some() };
+    let scratch_file = scratch.as_ref();
+    let run = Run { plan, bundle, disk: &disk, scratch: scratch_file, time, freeze_at_end, watching: &watching };
+    let mut listening = Listening { watcher, frozen: None, packets };
     let result = microvm::run(&run, &mut listening, progress);
-    let frozen = listening.frozen;
+    let Listening { frozen, packets, .. } = listening;
     let outcome = result.as_ref().ok().copied();
     noted.end(&Ended { outcome, error: result.as_ref().err().map(ToString::to_string) })?;
     let why = result?;
+    packets.map_or(Ok(()), Packets::end)?;
     if let (Some(path), Some(scratch), false) = (checkpoint_to, &scratch, why == Why::NotRestored) {
         let size = frozen.ok_or_else(|| ThawError::NotFrozen { path: path.to_owned() })?;
         refrozen::write(checkpoint, scratch, size, path, options, progress)?;
@@ -137,21 +166,58 @@ pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress)
     Ok(why)
 }
 
-/// Hands events on, and remembers the size of the new checkpoint.
+/// Hands events on, remembers the size of the new checkpoint, and writes packets.
 struct Listening<'a> {
     watcher: &'a mut dyn Watcher,
     frozen: Option<u64>,
+    packets: Option<Packets>,
 }
 
 impl Watcher for Listening<'_> {
-    fn event(&mut self, event: Event) -> std::ops::ControlFlow<()> {
+    fn event(&mut self, mut event: Event) -> std::ops::ControlFlow<()> {
         if let Event::Frozen { size_bytes, .. } = event {
             self.frozen = Some(size_bytes);
+        }
+        if let (Event::Packets { records, count, lost, .. }, Some(packets)) = (&mut event, &mut self.packets)
+            && !packets.write(records)
+        {
+            *lost = lost.saturating_add(std::mem::take(count));
         }
         self.watcher.event(event)
     }
 
     fn order(&mut self) -> Option<Order> {
         self.watcher.order()
+    }
+}
+
+/// The file of packets. An error is kept until the end: what the processes do goes on.
+struct Packets {
+    path: PathBuf,
+    file: File,
+    written: u64,
+    failed: Option<io::Error>,
+}
+
+impl Packets {
+    fn create(path: &Path) -> Result<Packets, ThawError> {
+        let cannot = |source| ThawError::Packets { path: path.to_owned(), source };
+        let mut file = OpenFile::new().write(true).create_new(true).open(path).map_err(cannot)?;
+        pcap::header(&mut file).map_err(cannot)?;
+        Ok(Packets { path: path.to_owned(), file, written: 0, failed: None })
+    }
+
+    /// Whether they are written: at most [`pcap::MAX_BYTES`] are in all.
+    fn write(&mut self, records: &[u8]) -> bool {
+        self.written = self.written.saturating_add(records.len() as u64);
+        if self.failed.is_some() || self.written > pcap::MAX_BYTES {
+            return false;
+        }
+        self.failed = self.file.write_all(records).err();
+        self.failed.is_none()
+    }
+
+    fn end(self) -> Result<(), ThawError> {
+        self.failed.map_or(Ok(()), |source| Err(ThawError::Packets { path: self.path, source }))
     }
 }

@@ -16,6 +16,7 @@ use crate::acquire::custody::Verified;
 use crate::base::{Pid, VirtAddr};
 use crate::jobs::ProgressView;
 use crate::memory::Memory;
+use crate::report::changes::Changes;
 use crate::report::search::KeptHit;
 use crate::sandbox::microvm::Event;
 
@@ -462,6 +463,22 @@ pub enum SandboxCommand {
         job: JobId,
         /// What.
         event: Box<Event>,
+    },
+    /// A job has compared what was frozen again with what it was before.
+    Compared {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// What is different.
+        changes: Arc<Changes>,
+    },
+    /// Let the processes go on for so long, and stop them again.
+    Step {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// Milliseconds.
+        ms: u64,
     },
     /// Kill the machine.
     Stop(ArchiveId),

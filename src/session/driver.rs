@@ -273,6 +273,10 @@ fn run_work(
             let job = say.job;
             let tell = |event| say.say(SandboxCommand::Happened { archive, job, event: Box::new(event) });
             let path = sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, orders, ctx)?;
+            if let Some(path) = &path {
+                let changes = Arc::new(sandbox::work::compare(&checkpoint, path, ctx)?);
+                say.say(SandboxCommand::Compared { archive, job, changes });
+            }
             // What was frozen again stands on the same image.
             Ok(path.map(|path| match base {
                 Some((base, _)) => ArchivesCommand::OpenWithBase { paths: vec![path], base }.into(),

@@ -10,22 +10,26 @@ use serde_json::Value;
 
 use super::stand_in::{Fault, StandIn, container};
 
-struct Desk {
+pub(super) struct Desk {
     dir: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Desk {
+    pub(super) fn new() -> Desk {
         Desk { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn out(&self) -> PathBuf {
+    pub(super) fn out(&self) -> PathBuf {
         self.dir.path().join("evidence")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(super) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
-        command.arg("acquire").args(args).env("CRYOSCOPE_DATA_DIR", self.dir.path().join("data"));
+        command.arg("acquire").args(args).env("CRYOSCOPE_DATA_DIR", self.data());
         command.env_remove("HTTPS_PROXY").env_remove("https_proxy").env("USER", "analyst");
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command
@@ -35,7 +39,7 @@ impl Desk {
         self.command(args).output().unwrap()
     }
 
-    fn good(&self, args: &[&str]) -> String {
+    pub(super) fn good(&self, args: &[&str]) -> String {
         let ran = self.run(args);
         assert!(ran.status.success(), "{args:?}: {}", text(&ran.stderr));
         text(&ran.stdout)
@@ -52,11 +56,11 @@ impl Desk {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn lines(text: &str) -> Vec<Value> {
+pub(super) fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -64,7 +68,7 @@ fn content(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn wait_for(what: impl Fn() -> bool) {
+pub(super) fn wait_for(what: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(30);
     while !what() {
         assert!(Instant::now() < until, "it did not happen");

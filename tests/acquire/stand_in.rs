@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     Change(Vec<u8>),
     /// Bytes of another archive under the old ETag.
     WrongLength(usize),
+    /// So many bytes, then nothing for a while, then a cut.
+    Stall(usize),
     /// A byte a millisecond or so: slow, but it comes.
     Slow,
     /// An error of HTTP.
@@ -63,6 +65,8 @@ pub(crate) struct State {
     pub(crate) faults: VecDeque<Fault>,
     /// Answers that stand in the place of the right ones: path, status, body.
     pub(crate) instead: BTreeMap<String, (u16, Vec<u8>)>,
+    /// Paths whose answers come a byte at a time.
+    dawdled: Vec<String>,
     /// Requests, as `GET /v1/node`.
     pub(crate) seen: Vec<String>,
     /// The offset of each request for content.
@@ -151,12 +155,17 @@ impl StandIn {
 
     pub(crate) fn with(authority: Authority, server: Server) -> StandIn {
         let key = KeyPair::generate().unwrap();
-        let certificate =
-            authority.sign(&server.name, &key, ExtendedKeyUsagePurpose::ServerAuth, &[server.name.clone()], |params| {
+        let certificate = authority.sign(
+            &server.name,
+            &key,
+            ExtendedKeyUsagePurpose::ServerAuth,
+            std::slice::from_ref(&server.name),
+            |params| {
                 if server.is_expired {
                     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
                 }
-            });
+            },
+        );
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(authority.der.clone())).unwrap();
@@ -175,6 +184,7 @@ impl StandIn {
             containers: vec![container("c0ffee00c0ffee00", "web", "app", &[("app", "web")])],
             faults: VecDeque::new(),
             instead: BTreeMap::new(),
+            dawdled: Vec::new(),
             seen: Vec::new(),
             offsets: Vec::new(),
             secret: None,
@@ -228,6 +238,10 @@ impl StandIn {
 
     pub(crate) fn instead(&self, path: &str, status: u16, body: impl Into<Vec<u8>>) {
         self.state.lock().unwrap().instead.insert(path.into(), (status, body.into()));
+    }
+
+    pub(crate) fn dawdle(&self, path: &str) {
+        self.state.lock().unwrap().dawdled.push(path.into());
     }
 
     pub(crate) fn offsets(&self) -> Vec<u64> {
@@ -337,6 +351,14 @@ fn serve(
         let path = target.split('?').next().unwrap().to_owned();
         let is_known = line.conn.peer_certificates().is_some();
         state.lock().unwrap().seen.push(format!("{method} {path}"));
+        if state.lock().unwrap().dawdled.contains(&path) {
+            line.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
+            for _ in 0..100 {
+                line.write_all(b" ")?;
+                line.flush()?;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
         let instead = state.lock().unwrap().instead.get(&path).cloned();
         if let Some((status, body)) = instead {
             answer(&mut line, status, &body)?;
@@ -527,6 +549,12 @@ fn content(
         Some(Fault::CutAfter(n)) => {
             line.write_all(&bytes[..n.min(bytes.len())])?;
             line.flush()?;
+            return Err("cut".into());
+        }
+        Some(Fault::Stall(n)) => {
+            line.write_all(&bytes[..n.min(bytes.len())])?;
+            line.flush()?;
+            std::thread::sleep(Duration::from_secs(4));
             return Err("cut".into());
         }
         Some(Fault::Slow) => {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
 
@@ -100,7 +101,38 @@ pub(super) fn open_port() -> Result<File, GuestError> {
 
 /// Stops all restored processes where they are, or lets them go on.
 pub(super) fn freeze_cgroup(is_frozen: bool) -> Result<(), GuestError> {
-    write(format!("{CGROUP}/cgroup.freeze"), if is_frozen { "1" } else { "0" })
+    /// Processes in the middle of a call of the kernel stop at its end.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    write(format!("{CGROUP}/cgroup.freeze"), if is_frozen { "1" } else { "0" })?;
+    let since = Instant::now();
+    while is_frozen && since.elapsed() < PATIENCE && !read(&format!("{CGROUP}/cgroup.events"))?.contains("frozen 1") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// A script for criu: when all is restored and nothing goes on yet, the container's cgroup is stopped. criu
+/// and the agent, which are in it, leave it before that: they are the parents of the script.
+pub(super) fn hold_script() -> Result<String, GuestError> {
+    let text = format!(
+        "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = pre-resume ] || exit 0\n\
+         pid=$$\n\
+         while [ \"$pid\" -gt 0 ]; do\n\
+         echo \"$pid\" > /sys/fs/cgroup/cgroup.procs || exit 1\n\
+         read -r own comm state pid rest < \"/proc/$pid/stat\" || exit 1\n\
+         done\n\
+         echo 1 > {CGROUP}/cgroup.freeze\n"
+    );
+    script("hold", &text)
+}
+
+/// Writes a program of `sh`.
+pub(super) fn script(name: &str, text: &str) -> Result<String, GuestError> {
+    let path = format!("{RUN}/{name}");
+    write(&path, text)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&path, mode).map_err(GuestError::file("change the mode of", &path))?;
+    Ok(path)
 }
 
 /// Moves the agent, and so what it starts, into the container's cgroup or out of it.
@@ -115,6 +147,12 @@ pub(super) fn pids() -> Vec<u32> {
     let mut pids: Vec<u32> = list.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 1).collect();
     pids.sort_unstable();
     pids
+}
+
+/// Threads of the container, in the machine's numbers.
+pub(super) fn tids() -> Vec<u32> {
+    let list = read(&format!("{CGROUP}/cgroup.threads")).unwrap_or_default();
+    list.lines().filter_map(|line| line.parse().ok()).filter(|tid| *tid != 1).collect()
 }
 
 pub(super) fn kernel_release() -> String {

@@ -3,20 +3,24 @@
 //! # Steps
 //! 1. `boot`: mounts, a root that can be pivoted, modules, the loopback device, the disk with a writable layer over it.
 //! 2. It opens the one channel and says hello ([`super::protocol`]).
-//! 3. `restore`: on the host's word it lays stand-ins ready and runs criu.
-//! 4. `watch`: processes, and who has ended; `output`: lines of the container; `connect`: talks to it over its network;
-//!    `freeze`: takes a new checkpoint.
-//! 5. When the host is gone the machine stops.
+//! 3. `restore`: on the host's word it lays stand-ins ready and runs criu, after which the processes stand still.
+//! 4. `sink`: the sealed network, where one is planned. `trace`: system calls are watched from the first one on. Then the processes go on, unless the host wants them stopped.
+//! 5. `watch`: processes, and who has ended; `files`: open files, sockets, changed files; `output`: lines of the container;
+//!    `connect`: talks to it over its network; `freeze`: takes a new checkpoint.
+//! 6. When the host is gone the machine stops.
 //!
 //! It is linked to a loader at a path of its own ([`LOADER`]): the host that built it may have another C library than the
 //! bundle, so its own goes into the machine with it.
 
 mod boot;
 mod connect;
+mod files;
 mod freeze;
 mod modules;
 mod output;
 mod restore;
+mod sink;
+mod trace;
 mod watch;
 
 use std::fs::File;
@@ -28,8 +32,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::plan::RestorePlan;
+use super::plan::{Netns, RestorePlan};
 use super::protocol::{self, FromGuest, FromHost, MAX_FROM_GUEST, MAX_FROM_HOST, VERSION};
+use super::watched::Watching;
 
 /// Directory of its loader and libraries in the machine; the linker is told in `src/build.rs`.
 pub const LIBRARIES: &str = "cryoscope/lib";
@@ -43,6 +48,8 @@ const CONTAINER: &str = "/container";
 const RUN: &str = "/run/cryoscope";
 /// How often it looks at the processes.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// Looks at processes for each one at files, which takes longer.
+const LOOKS_PER_FILES: u32 = 2;
 
 /// What goes wrong in the machine.
 #[derive(Debug, Error)]
@@ -117,9 +124,9 @@ fn run() -> Result<(), GuestError> {
         }
     };
     std::thread::Builder::new().name("host".into()).spawn(listen).map_err(GuestError::file("start", "a thread"))?;
-    let mut agent = Agent { host, root_pid: None, plan: None, restored: None, watch: watch::Watch::default() };
+    let mut agent = Agent::new(host);
     loop {
-        match messages.recv_timeout(INTERVAL) {
+        match messages.recv_timeout(agent.patience()) {
             Ok(message) => {
                 if let Err(error) = agent.handle(message) {
                     agent.host.say(&FromGuest::Error { what: protocol::cut(error.to_string()) });
@@ -128,6 +135,7 @@ fn run() -> Result<(), GuestError> {
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
         }
+        agent.pause_if_due();
         agent.look();
     }
 }
@@ -140,33 +148,39 @@ struct Agent {
     plan: Option<Box<RestorePlan>>,
     restored: Option<Instant>,
     watch: watch::Watch,
+    files: files::Files,
+    tracer: Option<trace::Tracer>,
+    /// When a step is over.
+    pause_at: Option<Instant>,
+    nr_looks: u32,
 }
 
 impl Agent {
+    fn new(host: Host) -> Agent {
+        Agent {
+            host,
+            root_pid: None,
+            plan: None,
+            restored: None,
+            watch: watch::Watch::default(),
+            files: files::Files::default(),
+            tracer: None,
+            pause_at: None,
+            nr_looks: 0,
+        }
+    }
+
     fn handle(&mut self, message: FromHost) -> Result<(), GuestError> {
         match message {
-            FromHost::Restore { plan } => {
-                let started = Instant::now();
-                self.host.stage("preparing");
-                let outcome = boot::late(&self.host).and_then(|()| restore::restore(&plan, &self.host));
-                match outcome {
-                    Ok(restore::Outcome::Restored { pid }) => {
-                        let took_ms = millis(started.elapsed());
-                        self.root_pid = Some(pid);
-                        self.plan = Some(plan);
-                        self.restored = Some(Instant::now());
-                        self.host.say(&FromGuest::Restored { pid, took_ms });
-                    }
-                    Ok(restore::Outcome::Failed { errors, log }) => self.host.say(&FromGuest::Failed { errors, log }),
-                    Err(error) => {
-                        let errors = vec![protocol::cut(error.to_string())];
-                        self.host.say(&FromGuest::Failed { errors, log: Vec::new() });
-                    }
-                }
+            FromHost::Restore { plan, watching } => self.restore(plan, &watching),
+            FromHost::Pause => self.pause(true),
+            FromHost::Resume => self.pause(false),
+            FromHost::Step { ms } => {
+                self.pause(false)?;
+                self.pause_at = Instant::now().checked_add(Duration::from_millis(ms));
                 Ok(())
             }
-            FromHost::Pause => boot::freeze_cgroup(true),
-            FromHost::Resume => boot::freeze_cgroup(false),
+            FromHost::Finish => self.finish(),
             FromHost::Connect { id, address, send } => {
                 connect::start(self.host.clone(), self.root_pid, id, address, send);
                 Ok(())
@@ -178,6 +192,90 @@ impl Agent {
         }
     }
 
+    fn restore(&mut self, plan: Box<RestorePlan>, watching: &Watching) -> Result<(), GuestError> {
+        let started = Instant::now();
+        self.host.stage("preparing");
+        let outcome = boot::late(&self.host).and_then(|()| restore::restore(&plan, &self.host));
+        let pid = match outcome {
+            Ok(restore::Outcome::Restored { pid }) => pid,
+            Ok(restore::Outcome::Failed { errors, log }) => {
+                self.host.say(&FromGuest::Failed { errors, log });
+                return Ok(());
+            }
+            Err(error) => {
+                let errors = vec![protocol::cut(error.to_string())];
+                self.host.say(&FromGuest::Failed { errors, log: Vec::new() });
+                return Ok(());
+            }
+        };
+        if plan.netns == Netns::InImages {
+            self.or_say(restore::unlock_network(pid));
+        }
+        if let Err(error) = restore::join_sink(&plan, watching, pid, &self.host) {
+            // Without the network that was planned nothing goes on.
+            let errors = vec![protocol::cut(format!("the sink cannot be had: {error}"))];
+            self.host.say(&FromGuest::Failed { errors, log: Vec::new() });
+            return Ok(());
+        }
+        self.files = files::Files::start(&plan);
+        self.tracer = self.or_say(trace::Tracer::start(&watching.trace, self.host.clone()));
+        self.root_pid = Some(pid);
+        self.plan = Some(plan);
+        if self.tracer.is_some() {
+            self.or_say(trace::Tracer::mark());
+        }
+        if !watching.is_stopped {
+            boot::freeze_cgroup(false)?;
+        }
+        self.restored = Some(Instant::now());
+        self.host.say(&FromGuest::Restored { pid, took_ms: millis(started.elapsed()) });
+        if watching.is_stopped {
+            self.host.say(&FromGuest::Paused { is_paused: true });
+        }
+        Ok(())
+    }
+
+    /// What fails beside the restore is told, and all else goes on.
+    fn or_say<T>(&self, result: Result<T, GuestError>) -> Option<T> {
+        result.map_err(|error| self.host.say(&FromGuest::Error { what: protocol::cut(error.to_string()) })).ok()
+    }
+
+    fn pause(&mut self, is_paused: bool) -> Result<(), GuestError> {
+        self.pause_at = None;
+        boot::freeze_cgroup(is_paused)?;
+        self.host.say(&FromGuest::Paused { is_paused });
+        Ok(())
+    }
+
+    /// How long to wait for the host.
+    fn patience(&self) -> Duration {
+        let until = self.pause_at.map(|at| at.saturating_duration_since(Instant::now()));
+        until.map_or(INTERVAL, |until| until.min(INTERVAL))
+    }
+
+    fn pause_if_due(&mut self) {
+        if self.pause_at.is_some_and(|at| at <= Instant::now()) {
+            let result = self.pause(true);
+            self.or_say(result);
+        }
+    }
+
+    /// The last words: nothing happens any more, and all that did has been told.
+    fn finish(&mut self) -> Result<(), GuestError> {
+        boot::freeze_cgroup(true)?;
+        if self.restored.is_some() {
+            self.files.look(self.root_pid, &self.host);
+        }
+        if let Some(tracer) = &self.tracer {
+            tracer.flush();
+        }
+        if self.plan.as_ref().is_some_and(|plan| plan.sink.is_some()) {
+            std::thread::sleep(sink::SETTLED);
+        }
+        self.host.say(&FromGuest::Finished);
+        Ok(())
+    }
+
     /// Looks at the processes, and says what is new.
     fn look(&mut self) {
         let ended = watch::reap(self.root_pid);
@@ -185,7 +283,15 @@ impl Agent {
         if let Some(message) = self.watch.look(millis(restored.elapsed())) {
             self.host.say(&message);
         }
+        self.nr_looks = self.nr_looks.wrapping_add(1);
+        if self.nr_looks.is_multiple_of(LOOKS_PER_FILES) {
+            self.files.look(self.root_pid, &self.host);
+        }
         if let Some((code, signal)) = ended {
+            self.files.look(None, &self.host);
+            if let Some(tracer) = &self.tracer {
+                tracer.flush();
+            }
             self.host.say(&FromGuest::Exited { code, signal });
             self.root_pid = None;
             self.restored = None;

@@ -1,16 +1,18 @@
 //! Laying stand-ins ready and running criu.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::Command;
 
-use super::boot::{enter_cgroup, make_dir, mount_at, open, read, write};
-use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN, output};
+use super::boot::{enter_cgroup, hold_script, make_dir, mount_at, open, read, script, write};
+use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN, output, sink};
 use crate::sandbox::disk::{FILLS, IMAGES};
-use crate::sandbox::plan::{Cgroups, Interface, Netns, RestorePlan, StandIn, Stream, Tcp};
+use crate::sandbox::plan::{Cgroups, Interface, Netns, RestorePlan, SinkPlan, StandIn, Stream, Tcp};
 use crate::sandbox::protocol::cut;
+use crate::sandbox::watched::Watching;
 
 use rustix::mount::MountFlags;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Directory of criu's log and pid file.
 pub(super) const WORK: &str = "/run/cryoscope/criu";
@@ -31,6 +33,7 @@ pub(super) enum Outcome {
     },
 }
 
+/// Lets criu do it; afterwards the processes stand still.
 pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestError> {
     make_dir(WORK)?;
     let mut args: Vec<String> = [
@@ -50,6 +53,7 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
     ]
     .map(str::to_owned)
     .to_vec();
+    args.extend(["--action-script".into(), hold_script()?]);
     args.push(format!("--manage-cgroups={}", if plan.cgroups == Cgroups::Ignore { "ignore" } else { "soft" }));
     match plan.tcp {
         Tcp::None => {}
@@ -65,13 +69,19 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
     stand_ins(plan, &mut args)?;
     // Kept open until criu has started: a number of a descriptor is what it is told.
     let mut held: Vec<OwnedFd> = Vec::new();
+    if plan.sink.is_some() {
+        sink::make_netns()?;
+    }
+    if let (Netns::Machine, Some(sink)) = (&plan.netns, &plan.sink) {
+        ip_batch(None, &sink_words(sink))?;
+    }
     if let Netns::External { key } = &plan.netns {
-        let file = make_netns(&plan.interfaces)?;
+        let file = make_netns(plan)?;
         args.extend(["--inherit-fd".into(), format!("fd[{}]:{key}", file.as_raw_fd())]);
         held.push(file.into());
     }
     if plan.netns == Netns::Empty {
-        let script = network_script(&plan.interfaces)?;
+        let script = network_script(plan)?;
         args.extend(["--empty-ns".into(), "net".into(), "--action-script".into(), script]);
     }
     for inherit in &plan.inherit_fds {
@@ -98,6 +108,45 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
             Ok(Outcome::Failed { errors, log })
         }
     }
+}
+
+/// Joins the restored processes with the sink, and lets it answer.
+pub(super) fn join_sink(plan: &RestorePlan, watching: &Watching, pid: u32, host: &Host) -> Result<(), GuestError> {
+    let Some(sink) = &plan.sink else { return Ok(()) };
+    host.stage("joining the sink");
+    if plan.netns == Netns::InImages {
+        run_program("ip", &["netns", "attach", NETNS, &pid.to_string()])?;
+        ip_batch(Some(NETNS), &sink_words(sink))?;
+    }
+    sink::start(sink, watching.packets, host)
+}
+
+/// Takes away the rules that criu held the network still with while it dumped: where they are nft's they are in the
+/// images, and criu, which looks for those of iptables-legacy, leaves them.
+pub(super) fn unlock_network(pid: u32) -> Result<(), GuestError> {
+    let netns = open(&format!("/proc/{pid}/ns/net"))?;
+    let work = move || {
+        let entered = move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network));
+        entered.map_err(GuestError::file("enter the network of", "the container"))?;
+        for family in ["ip", "ip6"] {
+            // Mostly there are none.
+            let _ = run_program("nft", &["flush", "chain", family, "filter", "CRIU"]);
+        }
+        Ok(())
+    };
+    let thread = std::thread::Builder::new().name("unlock".into()).spawn(work);
+    let ended = |_| GuestError::file("unlock", "the network")(std::io::Error::other("a thread panicked"));
+    thread.map_err(GuestError::file("start", "a thread"))?.join().map_err(ended)?
+}
+
+/// Tells `ip` several things at once. No word holds white space.
+pub(super) fn ip_batch(netns: Option<&str>, lines: &[Vec<String>]) -> Result<(), GuestError> {
+    let text: String = lines.iter().map(|words| format!("{}\n", words.join(" "))).collect();
+    let path = format!("{RUN}/ip-batch");
+    write(&path, &text)?;
+    let netns = netns.iter().flat_map(|netns| ["-netns", netns]);
+    let args: Vec<&str> = netns.chain(["-batch", path.as_str()]).collect();
+    run_program("ip", &args)
 }
 
 /// Errors of a log of criu, and its end.
@@ -145,10 +194,10 @@ fn stand_ins(plan: &RestorePlan, args: &mut Vec<String>) -> Result<(), GuestErro
 }
 
 /// A network namespace with a loopback device and interfaces that lead nowhere.
-fn make_netns(interfaces: &[Interface]) -> Result<File, GuestError> {
+fn make_netns(plan: &RestorePlan) -> Result<File, GuestError> {
     run_program("ip", &["netns", "add", NETNS])?;
-    for words in network_words(interfaces) {
-        let all: Vec<&str> = ["-netns", NETNS].into_iter().chain(words).collect();
+    for words in network_words(plan) {
+        let all: Vec<String> = ["-netns", NETNS].map(str::to_owned).into_iter().chain(words).collect();
         run_program("ip", &all)?;
     }
     let file = open(&format!("/run/netns/{NETNS}"))?;
@@ -157,35 +206,61 @@ fn make_netns(interfaces: &[Interface]) -> Result<File, GuestError> {
 }
 
 /// A script that criu runs when it has made an empty network namespace. What the evidence names goes into it quoted.
-fn network_script(interfaces: &[Interface]) -> Result<String, GuestError> {
-    let quote = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
+fn network_script(plan: &RestorePlan) -> Result<String, GuestError> {
+    let quote = |word: String| format!("'{}'", word.replace('\'', r"'\''"));
     let mut text = format!(
         "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = setup-namespaces ] || exit 0\n\
          ip netns attach {NETNS} \"$CRTOOLS_INIT_PID\" || exit 1\n"
     );
-    for words in network_words(interfaces) {
+    for words in network_words(plan) {
         let words: Vec<String> = words.into_iter().map(quote).collect();
         text.push_str(&format!("ip -netns {NETNS} {} || exit 1\n", words.join(" ")));
     }
-    let path = format!("{RUN}/network");
-    write(&path, &text)?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).map_err(GuestError::file("change the mode of", &path))?;
-    Ok(path)
+    script("network", &text)
 }
 
 /// What `ip` is told to do in a new network namespace.
-fn network_words(interfaces: &[Interface]) -> Vec<Vec<&str>> {
-    let mut out = vec![vec!["link", "set", "lo", "up"]];
-    for interface in interfaces {
+fn network_words(plan: &RestorePlan) -> Vec<Vec<String>> {
+    let mut out = vec![words("link set lo up")];
+    let leads_to_sink = |interface: &Interface| plan.sink.as_ref().is_some_and(|sink| sink.interface == interface.name);
+    for interface in plan.interfaces.iter().filter(|interface| !leads_to_sink(interface)) {
         let name = interface.name.as_str();
-        out.push(vec!["link", "add", name, "type", "dummy"]);
-        out.extend(
-            interface.addresses.iter().map(|address| vec!["address", "add", address.as_str(), "dev", name, "nodad"]),
-        );
-        out.push(vec!["link", "set", name, "up"]);
+        out.push(named("link add", name, "type dummy"));
+        for address in &interface.addresses {
+            out.push([words("address add"), vec![address.clone()], named("dev", name, "nodad")].concat());
+        }
+        out.push(named("link set", name, "up"));
+    }
+    out.extend(plan.sink.iter().flat_map(sink_words));
+    out
+}
+
+/// What `ip` is told to do for the container's end of the sink's link.
+fn sink_words(sink: &SinkPlan) -> Vec<Vec<String>> {
+    let name = sink.interface.as_str();
+    let mac = sink.mac.iter().flat_map(|mac| ["address".to_owned(), mac.clone()]).collect::<Vec<_>>();
+    let peer = format!("type veth peer name {} netns {}", sink::INTERFACE, sink::NETNS);
+    let mut out = vec![[named("link add", name, ""), mac, words(&peer)].concat()];
+    for link in &sink.links {
+        let own = format!("{}/{}", link.own, link.prefix);
+        out.push([words("address add"), vec![own], named("dev", name, "nodad")].concat());
+    }
+    out.push(named("link set", name, "up"));
+    for link in &sink.links {
+        let via = format!("route replace default via {} dev", link.gateway);
+        // The gateway may be outside of the prefix.
+        out.push(named(&via, name, "onlink"));
     }
     out
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// Words before and after a name of the evidence, which is one word whatever it holds.
+fn named(before: &str, name: &str, after: &str) -> Vec<String> {
+    [words(before), vec![name.to_owned()], words(after)].concat()
 }
 
 /// A program of the bundle, with nothing of the agent's environment.
@@ -197,8 +272,9 @@ pub(super) fn command(program: &str) -> Command {
 }
 
 /// Runs a program of the bundle to its end.
-pub(super) fn run_program(program: &str, args: &[&str]) -> Result<(), GuestError> {
-    let output = command(program).args(args).output().map_err(GuestError::file("run", program))?;
+pub(super) fn run_program<S: AsRef<str>>(program: &str, args: &[S]) -> Result<(), GuestError> {
+    let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
+    let output = command(program).args(&args).output().map_err(GuestError::file("run", program))?;
     if output.status.success() {
         return Ok(());
     }

@@ -33,10 +33,32 @@ impl Watch {
 
 fn line(pid: u32) -> Option<ProcessLine> {
     let stat = read(&format!("/proc/{pid}/stat")).ok()?;
-    let status = read(&format!("/proc/{pid}/status")).ok()?;
-    let last = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    let ns_pid = last.and_then(|list| list.split_ascii_whitespace().last()?.parse().ok());
+    let ns_pid = Names::look(pid)?.pid;
     parse(pid, ns_pid.unwrap_or(pid), &stat)
+}
+
+/// How the container calls a thread of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    /// Its process.
+    pub(super) pid: Option<u32>,
+    /// Itself.
+    pub(super) tid: Option<u32>,
+    /// Its short name.
+    pub(super) comm: String,
+}
+
+impl Names {
+    /// `None` when it is gone.
+    pub(super) fn look(tid: u32) -> Option<Names> {
+        let status = read(&format!("/proc/{tid}/status")).ok()?;
+        let comm = read(&format!("/proc/{tid}/comm")).ok()?;
+        let inner = |key: &str| {
+            let list = status.lines().find_map(|line| line.strip_prefix(key))?;
+            list.split_ascii_whitespace().last()?.parse().ok()
+        };
+        Some(Names { pid: inner("NStgid:"), tid: inner("NSpid:"), comm: comm.trim_end_matches('\n').to_owned() })
+    }
 }
 
 /// The fields of /proc/PID/stat; the name in it may hold anything but ends at the last parenthesis.

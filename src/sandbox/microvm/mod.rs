@@ -1,6 +1,6 @@
 //! The virtual machine: started, told what to restore, watched, killed.
 //!
-//! - `qemu` is the command line, `process` one running QEMU, `initrd` what goes in beside the bundle.
+//! - `event` is what is told of a run and what may be ordered; `qemu` is the command line, `process` one running QEMU, `initrd` what goes in beside the bundle.
 //! - [`run`] is the whole of a run, as a loop over events; it returns when the time is over, when the processes have
 //!   ended, or when it is told to stop. Whatever happens, the machine is gone when it has returned.
 //!
@@ -14,6 +14,7 @@
 //! a machine that does not come up by KVM is started again with TCG, and that is remembered until the next boot.
 
 mod error;
+mod event;
 mod initrd;
 mod kernel;
 mod process;
@@ -24,17 +25,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::bundle::Bundle;
 use super::disk::Disk;
-use super::explain;
-use super::plan::{Plan, Stream};
-use super::protocol::{FromGuest, FromHost, ProcessLine, VERSION};
+use super::plan::Plan;
+use super::protocol::{FromGuest, FromHost, VERSION};
+use super::watched::{Trace, Watching};
 use crate::base::Progress;
 use crate::evidence::OpenOptions;
 
 pub use error::MachineError;
+pub use event::{Event, Order, Why};
 pub use initrd::{GUEST_VARIABLE, guest_program};
 pub use qemu::{Acceleration, find as find_qemu, may_have_kvm};
 
@@ -45,161 +45,14 @@ const PATIENCE_KVM: Duration = Duration::from_secs(20);
 const PATIENCE_TCG: Duration = Duration::from_secs(120);
 /// How long criu may take, each way.
 const PATIENCE_RESTORE: Duration = Duration::from_secs(600);
+/// How long the guest's last words may take.
+const PATIENCE_FINISH: Duration = Duration::from_secs(5);
 /// How often the caller is asked whether to stop.
 const STEP: Duration = Duration::from_millis(100);
 /// Words of QEMU when the processor refuses.
 const KVM_FAILED: &str = "KVM internal error";
 /// Beside the bundle: the boot in which KVM did not work.
 const NO_KVM: &str = "no-kvm";
-
-/// What happens, in order. Times are milliseconds since QEMU was started.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
-    /// QEMU was started.
-    Booting {
-        /// When.
-        at_ms: u64,
-        /// How instructions are carried out.
-        acceleration: Acceleration,
-        /// Why it is not the faster way, where that was tried.
-        note: Option<String>,
-    },
-    /// The agent in the machine speaks.
-    Booted {
-        /// When.
-        at_ms: u64,
-        /// The machine's kernel.
-        kernel: String,
-    },
-    /// The agent tells what it does.
-    Stage {
-        /// When.
-        at_ms: u64,
-        /// In words.
-        name: String,
-    },
-    /// criu is done, the processes go on.
-    Restored {
-        /// When.
-        at_ms: u64,
-        /// Milliseconds that preparing and criu took.
-        took_ms: u64,
-    },
-    /// criu could not restore.
-    Failed {
-        /// When.
-        at_ms: u64,
-        /// In words, where the error is known: what it means and what to do.
-        explanation: Option<String>,
-        /// criu's errors.
-        errors: Vec<String>,
-        /// The end of criu's log.
-        log: Vec<String>,
-    },
-    /// The processes.
-    Processes {
-        /// When.
-        at_ms: u64,
-        /// Each with its pid in the container.
-        list: Vec<ProcessLine>,
-        /// More that are not listed.
-        left_out: u32,
-    },
-    /// A line of the container's output.
-    Output {
-        /// When.
-        at_ms: u64,
-        /// Which.
-        stream: Stream,
-        /// Without its end.
-        line: String,
-        /// Lines lost before it.
-        dropped: u64,
-    },
-    /// What came back over a connection.
-    Answer {
-        /// When.
-        at_ms: u64,
-        /// Of the request.
-        id: u32,
-        /// What was received.
-        text: String,
-        /// Why nothing was.
-        error: Option<String>,
-    },
-    /// A new checkpoint was taken.
-    Frozen {
-        /// When.
-        at_ms: u64,
-        /// Bytes of the archive.
-        size_bytes: u64,
-        /// Milliseconds that criu took.
-        took_ms: u64,
-    },
-    /// The agent could not do something.
-    Error {
-        /// When.
-        at_ms: u64,
-        /// What.
-        what: String,
-    },
-    /// The root process has ended by itself.
-    Exited {
-        /// When.
-        at_ms: u64,
-        /// Its exit code.
-        code: Option<i32>,
-        /// The signal that ended it.
-        signal: Option<i32>,
-    },
-    /// The machine was killed; the last event.
-    Stopped {
-        /// When.
-        at_ms: u64,
-        /// Why.
-        why: Why,
-    },
-}
-
-/// Why a machine was killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Why {
-    /// The time that was asked for is over.
-    TimeOver,
-    /// The processes have ended.
-    Exited,
-    /// criu could not restore.
-    NotRestored,
-    /// The caller said so.
-    Told,
-}
-
-/// What a caller may say while it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Stop all processes where they are.
-    Pause,
-    /// Let them go on.
-    Resume,
-    /// Connect inside the container's network, send, and tell what comes back.
-    Connect {
-        /// Comes back in the answer.
-        id: u32,
-        /// As `127.0.0.1:8088`.
-        address: String,
-        /// What is sent.
-        send: String,
-    },
-    /// Take a new checkpoint.
-    Freeze {
-        /// Whether the processes go on.
-        leave_running: bool,
-    },
-    /// Kill the machine.
-    Stop,
-}
 
 /// What a run is made of.
 #[derive(Debug)]
@@ -216,6 +69,8 @@ pub struct Run<'a> {
     pub time: Duration,
     /// Whether a new checkpoint is taken when that time is over; wants `scratch`.
     pub freeze_at_end: bool,
+    /// What is watched, and whether the processes stand still at first.
+    pub watching: &'a Watching,
 }
 
 /// A file without a name for [`Run::scratch`], as large as a new checkpoint may become; what is not written takes no place.
@@ -250,7 +105,13 @@ pub fn run(run: &Run<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) ->
     let program = qemu::find()?;
     let (kernel, initrd) = (initrd::kernel(run.bundle)?, initrd::initrd(run.bundle)?);
     let files = Files { kernel: &kernel, initrd: &initrd, disk: &run.disk.file, scratch: run.scratch };
-    let mut session = Session { watcher, progress, started: Instant::now(), is_told: false };
+    let mut session = Session {
+        watcher,
+        progress,
+        started: Instant::now(),
+        is_told: false,
+        is_traced: run.watching.trace != Trace::Addresses,
+    };
     let (mut process, release) = boot(run, &program, &files, &mut session)?;
     drop((kernel, initrd));
     let why = session.go(run, &mut process, release)?;
@@ -296,6 +157,8 @@ struct Session<'a> {
     progress: &'a dyn Progress,
     started: Instant,
     is_told: bool,
+    /// All system calls are wanted, not only the attempts that some are.
+    is_traced: bool,
 }
 
 impl Session<'_> {
@@ -333,9 +196,10 @@ impl Session<'_> {
     fn go(&mut self, run: &Run<'_>, process: &mut Process, kernel: String) -> Result<Why, MachineError> {
         let at_ms = self.at_ms();
         self.tell(Event::Booted { at_ms, kernel });
-        process.say(&FromHost::Restore { plan: Box::new(run.plan.restore.clone()) })?;
+        let plan = Box::new(run.plan.restore.clone());
+        process.say(&FromHost::Restore { plan, watching: run.watching.clone() })?;
         let hard_end = self.started + Duration::from_secs(u64::from(run.plan.machine.max_seconds));
-        let mut end = Instant::now() + PATIENCE_RESTORE;
+        let mut clock = Clock::new(PATIENCE_RESTORE);
         let mut is_restored = false;
         let mut is_freezing = false;
         loop {
@@ -344,66 +208,92 @@ impl Session<'_> {
                 return Ok(Why::Told);
             }
             let now = Instant::now();
-            if end.min(hard_end) <= now {
+            if clock.is_over() || hard_end <= now {
                 if run.freeze_at_end && is_restored && !is_freezing {
                     process.say(&FromHost::Freeze { leave_running: true })?;
                     is_freezing = true;
-                    end = now + PATIENCE_RESTORE;
+                    clock = Clock::new(PATIENCE_RESTORE);
                     continue;
                 }
-                return if is_restored || hard_end <= now {
-                    Ok(Why::TimeOver)
-                } else {
-                    Err(MachineError::RestoreTooLong { patience: PATIENCE_RESTORE })
+                return match (is_restored, hard_end <= now) {
+                    (true, _) => self.finish(process, Why::TimeOver),
+                    (false, true) => Ok(Why::TimeOver),
+                    (false, false) => Err(MachineError::RestoreTooLong { patience: PATIENCE_RESTORE }),
                 };
             }
             while let Some(order) = self.watcher.order() {
                 match order {
-                    Order::Stop => return Ok(Why::Told),
+                    Order::Stop => return self.finish(process, Why::Told),
+                    Order::End => clock = Clock::new(Duration::ZERO),
                     Order::Pause => process.say(&FromHost::Pause)?,
                     Order::Resume => process.say(&FromHost::Resume)?,
+                    Order::Step { ms } => process.say(&FromHost::Step { ms })?,
                     Order::Connect { id, address, send } => process.say(&FromHost::Connect { id, address, send })?,
                     Order::Freeze { leave_running } => process.say(&FromHost::Freeze { leave_running })?,
                 }
             }
             let Some(message) = process.next(now + STEP)? else { continue };
-            if matches!(message, FromGuest::Restored { .. }) {
-                is_restored = true;
-                end = Instant::now() + run.time;
+            match message {
+                FromGuest::Restored { .. } => {
+                    is_restored = true;
+                    clock = Clock::new(run.time);
+                }
+                FromGuest::Paused { is_paused } if is_restored && !is_freezing => clock.hold(is_paused),
+                _ => {}
             }
             let is_frozen = is_freezing && matches!(message, FromGuest::Frozen { .. } | FromGuest::Error { .. });
-            if let Some(why) = self.message(message).or(is_frozen.then_some(Why::TimeOver)) {
-                return Ok(why);
+            match self.message(message) {
+                Some(why) => return Ok(why),
+                None if is_frozen => return self.finish(process, Why::TimeOver),
+                None => {}
             }
         }
     }
 
-    /// Tells a message as an event; why the run ends, if it does.
+    /// Lets the guest tell what it has not told yet. One that does not answer is killed like any other.
+    fn finish(&mut self, process: &mut Process, why: Why) -> Result<Why, MachineError> {
+        process.say(&FromHost::Finish)?;
+        let deadline = Instant::now() + PATIENCE_FINISH;
+        while Instant::now() < deadline && !self.is_told {
+            match process.next(deadline.min(Instant::now() + STEP))? {
+                Some(FromGuest::Finished) => break,
+                Some(message) => drop(self.message(message)),
+                None => {}
+            }
+        }
+        Ok(why)
+    }
+
+    /// Tells a message as events; why the run ends, if it does.
     fn message(&mut self, message: FromGuest) -> Option<Why> {
-        let at_ms = self.at_ms();
-        let (event, why) = match message {
-            FromGuest::Hello { .. } => return None,
-            FromGuest::Stage { name } => (Event::Stage { at_ms, name }, None),
-            FromGuest::Restored { took_ms, .. } => (Event::Restored { at_ms, took_ms }, None),
-            FromGuest::Failed { errors, log } => {
-                let explanation = explain::explain(&errors);
-                (Event::Failed { at_ms, explanation, errors, log }, Some(Why::NotRestored))
-            }
-            FromGuest::Processes { list, left_out, .. } => (Event::Processes { at_ms, list, left_out }, None),
-            FromGuest::Output { stream, text, dropped } => {
-                for (number, line) in text.lines().enumerate() {
-                    let dropped = if number == 0 { dropped } else { 0 };
-                    self.tell(Event::Output { at_ms, stream, line: line.to_owned(), dropped });
-                }
-                return None;
-            }
-            FromGuest::Answer { id, text, error } => (Event::Answer { at_ms, id, text, error }, None),
-            FromGuest::Frozen { size_bytes, took_ms } => (Event::Frozen { at_ms, size_bytes, took_ms }, None),
-            FromGuest::Error { what } => (Event::Error { at_ms, what }, None),
-            FromGuest::Exited { code, signal } => (Event::Exited { at_ms, code, signal }, Some(Why::Exited)),
-        };
-        self.tell(event);
+        let (events, why) = event::of(message, self.at_ms());
+        let is_wanted = |event: &Event| self.is_traced || !matches!(event, Event::Call { .. });
+        let wanted: Vec<Event> = events.into_iter().filter(is_wanted).collect();
+        wanted.into_iter().for_each(|event| self.tell(event));
         why
+    }
+}
+
+/// The time that the processes may go on, which does not pass while they stand still.
+struct Clock {
+    left: Duration,
+    /// Since when it passes.
+    since: Option<Instant>,
+}
+
+impl Clock {
+    fn new(left: Duration) -> Clock {
+        Clock { left, since: Some(Instant::now()) }
+    }
+
+    fn hold(&mut self, is_held: bool) {
+        let passed = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        self.left = self.left.saturating_sub(passed);
+        self.since = (!is_held).then(Instant::now);
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.is_zero() || self.since.is_some_and(|since| since.elapsed() >= self.left)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::outlook::connected;
 use super::{
     Cgroups, ExtMount, Fill, InheritFd, Interface, MachinePlan, Made, Netns, NetworkMode, Placeholder, Plan,
-    RestorePlan, RootfsPlan, SCHEMA, StandIn, Stream, Tcp,
+    RestorePlan, RootfsPlan, SCHEMA, SinkPlan, StandIn, Stream, Tcp,
 };
 use crate::base::{Text, escape};
 use crate::checkpoint::documents::DocumentKind;
@@ -41,8 +41,10 @@ const DEV_SHM: &str = "devshm-checkpoint.tar";
 
 /// The plan of restoring `checkpoint` over `base`.
 pub fn make(checkpoint: &Checkpoint, base: Option<&BaseImage>, config: &Config) -> Plan {
-    let ext_mounts = ext_mounts(checkpoint, base);
     let (netns, interfaces) = network(checkpoint);
+    let sink =
+        (config.network == NetworkMode::Sink).then(|| SinkPlan::make(&interfaces, &checkpoint.container.networks));
+    let ext_mounts = ext_mounts(checkpoint, base, sink.as_ref());
     Plan {
         schema: SCHEMA.to_owned(),
         archive: checkpoint.outer.name().to_owned(),
@@ -62,6 +64,7 @@ pub fn make(checkpoint: &Checkpoint, base: Option<&BaseImage>, config: &Config) 
             fills: fills(checkpoint, &ext_mounts),
             netns,
             interfaces,
+            sink,
             file_locks: !checkpoint.locks.is_empty(),
             shell_job: is_shell_job(checkpoint),
             more_args: Vec::new(),
@@ -76,13 +79,18 @@ pub fn make(checkpoint: &Checkpoint, base: Option<&BaseImage>, config: &Config) 
     }
 }
 
-fn ext_mounts(checkpoint: &Checkpoint, base: Option<&BaseImage>) -> Vec<ExtMount> {
+fn ext_mounts(checkpoint: &Checkpoint, base: Option<&BaseImage>, sink: Option<&SinkPlan>) -> Vec<ExtMount> {
     let external = checkpoint.mounts.iter().filter_map(|mount| Some((mount, mount.external_key.as_ref()?)));
     external
         .map(|(mount, key)| ExtMount {
             key: escape(key.as_bytes()).into_owned(),
             mountpoint: escape(mount.mountpoint.as_bytes()).into_owned(),
-            stand_in: stand_in(checkpoint, mount, base),
+            stand_in: match sink {
+                Some(sink) if mount.mountpoint.as_bytes() == b"/etc/resolv.conf" => {
+                    StandIn::File { text: sink.resolv_conf() }
+                }
+                _ => stand_in(checkpoint, mount, base),
+            },
         })
         .collect()
 }

@@ -9,6 +9,7 @@ mod lint;
 mod make;
 mod outlook;
 mod review;
+mod sink;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use lint::{Danger, Dangers, Isolation, Rule, lint};
 pub use make::{Config, make};
 pub use outlook::{Concern, Processor, Weight, concerns};
 pub use review::{Review, review};
+pub use sink::{Link, SinkPlan};
 
 /// Names the shape of the JSON.
 pub const SCHEMA: &str = "cryoscope.plan/1";
@@ -99,6 +101,9 @@ pub struct RestorePlan {
     pub netns: Netns,
     /// Interfaces that are made in an external or empty network namespace, without a way out of the machine.
     pub interfaces: Vec<Interface>,
+    /// The sealed network, where one is wanted.
+    #[serde(default)]
+    pub sink: Option<SinkPlan>,
     /// Whether processes hold file locks (`--file-locks`).
     pub file_locks: bool,
     /// Whether the root task is in a session or group of the shell that started it (`--shell-job`).

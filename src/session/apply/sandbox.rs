@@ -44,7 +44,10 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
         }
         SandboxCommand::Wish { archive, wishes } => {
             if let Some(open) = model.archive_mut(archive) {
-                open.sandbox.wishes = bounded(wishes);
+                let before = std::mem::replace(&mut open.sandbox.wishes, bounded(wishes));
+                if before.network != wishes.network {
+                    forget_plan(open);
+                }
             }
             Vec::new()
         }
@@ -54,6 +57,17 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
                 run.take(*event);
             }
             Vec::new()
+        }
+        SandboxCommand::Compared { archive, job, changes } => {
+            if let Some(run) = run_mut(model, archive, job) {
+                run.compared(changes);
+            }
+            Vec::new()
+        }
+        SandboxCommand::Step { archive, ms } => {
+            let run = model.archive(archive).and_then(|open| open.sandbox.run());
+            let run = run.filter(|run| run.is_running() && run.is_paused());
+            run.map(|run| Effect::OrderSandbox { job: run.job, order: Order::Step { ms } }).into_iter().collect()
         }
         SandboxCommand::Stop(id) => {
             let job = model.archive(id).and_then(|open| open.sandbox.run()).filter(|run| run.is_running());
@@ -78,7 +92,7 @@ fn bounded(wishes: Wishes) -> Wishes {
         seconds: wishes.seconds.clamp(1, 24 * 3600),
         memory_mib: wishes.memory_mib.clamp(256, 1 << 20),
         cpus: wishes.cpus.clamp(1, 64),
-        freezes_again: wishes.freezes_again,
+        ..wishes
     }
 }
 

@@ -4,20 +4,23 @@
 //! |---|---|
 //! | `readiness` | whether the bundle, QEMU and the guest's program are there |
 //! | `run` | what a run has told so far |
+//! | `seen` | what the processes did in it: calls, connections, files |
 //! | `work` | the jobs: looking, installing, planning, running |
 
 mod readiness;
 mod run;
+mod seen;
 pub(super) mod work;
 
 use std::sync::Arc;
 
-use crate::sandbox::plan::{Isolation, Plan, Review};
+use crate::sandbox::plan::{Isolation, NetworkMode, Plan, Review};
 
 use super::JobId;
 
 pub use readiness::{Parts, Readiness};
 pub use run::{Ended, Line, LineKind, MAX_LINES, Phase, SandboxRun};
+pub use seen::{MAX_SEEN, Reached, Seen};
 
 /// What the sandbox of one archive is at.
 #[derive(Clone, Debug, Default)]
@@ -69,11 +72,25 @@ pub struct Wishes {
     pub cpus: u32,
     /// Whether a new checkpoint is taken when the time is over, and opened.
     pub freezes_again: bool,
+    /// What the processes can reach.
+    pub network: NetworkMode,
+    /// Whether all system calls are told.
+    pub traces: bool,
+    /// Whether the processes stand still at first.
+    pub starts_stopped: bool,
 }
 
 impl Default for Wishes {
     fn default() -> Wishes {
-        Wishes { seconds: 60, memory_mib: 1024, cpus: 2, freezes_again: false }
+        Wishes {
+            seconds: 60,
+            memory_mib: 1024,
+            cpus: 2,
+            freezes_again: false,
+            network: NetworkMode::None,
+            traces: false,
+            starts_stopped: false,
+        }
     }
 }
 

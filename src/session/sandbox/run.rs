@@ -1,12 +1,18 @@
 //! What a run has told so far.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::report::changes::Changes;
 use crate::sandbox::microvm::{Acceleration, Event, Why};
-use crate::sandbox::plan::Stream;
 use crate::sandbox::protocol::ProcessLine;
+use crate::sandbox::words;
 use crate::session::JobId;
+
+use super::Seen;
+
+pub use crate::sandbox::words::LineKind;
 
 /// Most lines that are kept; the oldest go first.
 pub const MAX_LINES: usize = 20_000;
@@ -27,6 +33,7 @@ pub struct SandboxRun {
     nr_dropped: u64,
     processes: Vec<ProcessLine>,
     nr_more_processes: u32,
+    seen: Seen,
     /// Counts what changed, so that views know when to look again.
     version: u64,
 }
@@ -70,17 +77,6 @@ pub struct Line {
     pub text: String,
 }
 
-/// What a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineKind {
-    /// The machine and its agent.
-    Machine,
-    /// Output of the container.
-    Output(Stream),
-    /// Something went wrong.
-    Error,
-}
-
 impl SandboxRun {
     pub(in crate::session) fn new(job: JobId) -> SandboxRun {
         SandboxRun {
@@ -96,6 +92,7 @@ impl SandboxRun {
             nr_dropped: 0,
             processes: Vec::new(),
             nr_more_processes: 0,
+            seen: Seen::default(),
             version: 0,
         }
     }
@@ -155,6 +152,17 @@ impl SandboxRun {
         self.nr_more_processes
     }
 
+    /// What the processes did.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// What the new checkpoint has that the first had not.
+    pub(in crate::session) fn compared(&mut self, changes: Arc<Changes>) {
+        self.version += 1;
+        self.seen.changes = Some(changes);
+    }
+
     /// Changes with everything that happens.
     pub fn version(&self) -> u64 {
         self.version
@@ -179,71 +187,36 @@ impl SandboxRun {
     /// Takes in what happened.
     pub(in crate::session) fn take(&mut self, event: Event) {
         self.version += 1;
+        if !matches!(
+            event,
+            Event::Processes { .. } | Event::Call { .. } | Event::Attempt { .. } | Event::OpenFiles { .. }
+        ) && !matches!(event, Event::Sockets { .. } | Event::FileChange { .. } | Event::Contact { .. })
+        {
+            let at_ms = event.at_ms();
+            words::lines(&event).into_iter().for_each(|line| self.push(at_ms, line.kind, line.text));
+        }
         match event {
-            Event::Booting { at_ms, acceleration, note } => {
+            Event::Booting { acceleration, .. } => {
                 self.phase = Phase::Booting;
                 self.acceleration = Some(acceleration);
-                let by = match acceleration {
-                    Acceleration::Kvm => "booting by KVM",
-                    Acceleration::Tcg => "booting by emulation",
-                };
-                let note = note.map_or_else(String::new, |note| format!("; {note}"));
-                self.push(at_ms, LineKind::Machine, format!("{by}{note}"));
             }
-            Event::Booted { at_ms, kernel } => {
+            Event::Booted { kernel, .. } => {
                 self.phase = Phase::Restoring;
-                self.push(at_ms, LineKind::Machine, format!("booted: Linux {kernel}"));
                 self.kernel = Some(kernel);
             }
-            Event::Stage { at_ms, name } => self.push(at_ms, LineKind::Machine, name),
-            Event::Restored { at_ms, took_ms } => {
+            Event::Restored { at_ms, .. } => {
                 self.phase = Phase::Running;
                 self.restored_ms = Some(at_ms);
-                self.push(at_ms, LineKind::Machine, format!("restored in {:.1} s", took_ms as f64 / 1000.0));
             }
-            Event::Failed { at_ms, explanation, errors, log } => {
-                let lines = if errors.is_empty() { log } else { errors };
-                lines.into_iter().for_each(|line| self.push(at_ms, LineKind::Error, line));
-                self.end(Ended::NotRestored(explanation));
-            }
+            Event::Failed { explanation, .. } => self.end(Ended::NotRestored(explanation)),
             Event::Processes { mut list, left_out, .. } => {
                 list.sort_by_key(|line| line.ns_pid);
                 self.processes = list;
                 self.nr_more_processes = left_out;
             }
-            Event::Output { at_ms, stream, line, dropped } => {
-                if dropped > 0 {
-                    self.push(at_ms, LineKind::Error, format!("{dropped} lines were too many and are lost"));
-                }
-                self.push(at_ms, LineKind::Output(stream), line);
-            }
-            Event::Answer { at_ms, text, error, .. } => match error {
-                Some(error) => self.push(at_ms, LineKind::Error, format!("no answer: {error}")),
-                None => text.lines().for_each(|line| self.push(at_ms, LineKind::Machine, line.to_owned())),
-            },
-            Event::Frozen { at_ms, size_bytes, took_ms } => {
-                let text = format!("frozen again in {:.1} s, {size_bytes} bytes", took_ms as f64 / 1000.0);
-                self.push(at_ms, LineKind::Machine, text);
-            }
-            Event::Error { at_ms, what } => self.push(at_ms, LineKind::Error, what),
-            Event::Exited { at_ms, code, signal } => {
-                let text = match (code, signal) {
-                    (Some(code), _) => format!("the first process exited with code {code}"),
-                    (None, Some(signal)) => format!("the first process was ended by signal {signal}"),
-                    (None, None) => "the first process has ended".to_owned(),
-                };
-                self.push(at_ms, LineKind::Machine, text);
-            }
-            Event::Stopped { at_ms, why } => {
-                let text = match why {
-                    Why::TimeOver => "stopped: the time is over",
-                    Why::Exited => "stopped: the processes have ended",
-                    Why::NotRestored => "stopped: it could not be restored",
-                    Why::Told => "stopped",
-                };
-                self.push(at_ms, LineKind::Machine, text.to_owned());
-                self.end(Ended::Stopped(why));
-            }
+            Event::Paused { is_paused, .. } => self.is_paused = is_paused,
+            Event::Stopped { why, .. } => self.end(Ended::Stopped(why)),
+            event => self.seen.take(event),
         }
     }
 
@@ -259,6 +232,7 @@ impl SandboxRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::plan::Stream;
 
     fn output(line: &str) -> Event {
         Event::Output { at_ms: 1, stream: Stream::Stdout, line: line.into(), dropped: 0 }
@@ -277,8 +251,13 @@ mod tests {
         assert_eq!(run.phase(), &Phase::Ended(Ended::Stopped(Why::TimeOver)));
         assert_eq!(run.restored_ms(), Some(9000));
         let texts: Vec<&str> = run.lines().iter().map(|line| line.text.as_str()).collect();
-        let expected =
-            ["booting by emulation", "booted: Linux 6.12", "restored in 5.0 s", "3", "stopped: the time is over"];
+        let expected = [
+            "booting by emulation (slower than KVM)",
+            "booted: Linux 6.12",
+            "restored in 5.0 s",
+            "3",
+            "stopped: the time is over",
+        ];
         assert_eq!(texts, expected);
     }
 

@@ -1,20 +1,25 @@
 //! The jobs of the sandbox.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use super::{Parts, Planned, Wishes};
 use crate::base::Progress as _;
-use crate::checkpoint::Checkpoint;
-use crate::evidence::{BaseImage, OpenOptions};
+use crate::checkpoint::{Checkpoint, load};
+use crate::evidence::{BaseImage, Evidence, OpenOptions};
 use crate::jobs::JobCtx;
+use crate::memory::Memory;
+use crate::report::changes::Changes;
 use crate::sandbox::bundle::{self, Bundle, Store};
 use crate::sandbox::microvm::{self, Event, Order, Watcher, Why};
 use crate::sandbox::plan::{self, Config, NetworkMode};
 use crate::sandbox::thaw::{self, Thaw};
+use crate::sandbox::watched::Trace;
 use crate::sandbox::{host, journal};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
@@ -58,7 +63,7 @@ pub(in crate::session) fn plan(
         memory_mib: wishes.memory_mib,
         cpus: wishes.cpus,
         max_seconds: wishes.seconds.saturating_add(EXTRA_SECONDS),
-        network: NetworkMode::None,
+        network: wishes.network,
     };
     let image = base.map(|(_, image)| image.as_ref());
     let plan = plan::make(checkpoint, image, &config);
@@ -82,6 +87,11 @@ pub(in crate::session) fn run(
     plan.machine.max_seconds = wishes.seconds.saturating_add(EXTRA_SECONDS);
     let name = checkpoint.container.name.as_deref().unwrap_or_default();
     let checkpoint_to = wishes.freezes_again.then(|| journal::place_for_checkpoint(name)).transpose()?;
+    let packets_to = (wishes.network == NetworkMode::Sink).then(|| journal::place_for_packets(name)).transpose()?;
+    if let Some(path) = &packets_to {
+        tell(Event::Stage { at_ms: 0, name: format!("packets go into {}", path.display()) });
+    }
+    let trace = if wishes.traces { Trace::All } else { Trace::Addresses };
     let options = OpenOptions::default();
     let bundle = Store::new(&options)?.open()?;
     let thaw = Thaw {
@@ -92,10 +102,21 @@ pub(in crate::session) fn run(
         review: &planned.review,
         time: Duration::from_secs(u64::from(wishes.seconds)),
         checkpoint_to: checkpoint_to.as_deref(),
+        packets_to: packets_to.as_deref(),
+        trace: &trace,
+        is_stopped: wishes.starts_stopped,
         options: &options,
     };
     let why = thaw::thaw(&thaw, &mut Teller { tell, orders }, ctx)?;
     Ok(checkpoint_to.filter(|_| why != Why::NotRestored))
+}
+
+/// What the new checkpoint has that the first had not, and the other way round.
+pub(in crate::session) fn compare(before: &Arc<Checkpoint>, path: &Path, ctx: &JobCtx) -> anyhow::Result<Changes> {
+    let options = OpenOptions::default();
+    let evidence = Evidence::open(path, &options, ctx)?;
+    let after = load(&evidence, &options, ctx)?.pop().context("the new archive has no checkpoint")?;
+    Ok(Changes::between(&Memory::new(Arc::clone(before)), &Memory::new(after), ctx)?)
 }
 
 struct Teller<'a> {

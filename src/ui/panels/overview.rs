@@ -3,7 +3,6 @@
 
 use egui::{Frame, Margin, RichText, ScrollArea, Sense, Ui};
 
-use crate::acquire::custody::Verified;
 use crate::base::{Issue, escape_controls};
 use crate::checkpoint::Checkpoint;
 use crate::session::{ArchiveId, ArchivesCommand, Command, HashState, OpenArchive, PanelKind, Target};
@@ -68,12 +67,14 @@ pub fn overview_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut OverviewState
                     }
                     container_ui(&mut columns[0], checkpoint, &mut commands);
                     networks_ui(&mut columns[0], checkpoint);
+                    custody_ui(&mut columns[0], archive, &mut commands);
                     evidence_ui(&mut columns[1], archive, &mut commands);
                     dump_ui(&mut columns[1], checkpoint);
                 });
             } else {
                 container_ui(ui, checkpoint, &mut commands);
                 evidence_ui(ui, archive, &mut commands);
+                custody_ui(ui, archive, &mut commands);
                 dump_ui(ui, checkpoint);
                 networks_ui(ui, checkpoint);
             }
@@ -262,9 +263,6 @@ fn evidence_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
                 }
             }
         });
-        if let Some(custody) = archive.custody() {
-            custody_ui(ui, custody);
-        }
         property_ui(
             ui,
             "Base image",
@@ -282,28 +280,39 @@ fn evidence_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) 
 }
 
 /// How the archive came from a node.
-fn custody_ui(ui: &mut Ui, custody: &Result<Verified, String>) {
+fn custody_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
+    let Some(custody) = archive.custody() else { return };
     let tokens = Tokens::get(ui);
-    property_ui(ui, "Custody", "How it came from a node; hash and signature were checked when it was hashed", |ui| {
-        match custody {
-            Ok(verified) => {
-                let by = verified.manifest.requested_by.name.as_deref().unwrap_or("somebody");
-                let lines = [
-                    format!("acquired from {} at {} by {}", verified.acquired.node, verified.at, verified.who),
-                    format!("frozen for {by} at {}; {}", verified.manifest.finished, verified.manifest.command),
-                ];
-                for line in lines {
-                    ui.add(egui::Label::new(RichText::new(escape_controls(&line)).color(tokens.text)).wrap());
-                }
-                if let Some(reason) = &verified.manifest.reason {
-                    ui.label(escape_controls(reason).into_owned());
-                }
-                badge(ui, "hash and signature verified", Tone::Success);
-            }
+    section(ui, "Custody", "", |ui| {
+        let verified = match custody {
+            Ok(verified) => verified,
             Err(why) => {
-                ui.add(egui::Label::new(RichText::new(escape_controls(why)).color(tokens.error)).wrap());
+                let why = RichText::new(escape_controls(why)).color(tokens.error);
+                property_ui(ui, "Not verified", "", |ui| ui.add(egui::Label::new(why).wrap()));
+                return;
+            }
+        };
+        let manifest = &verified.manifest;
+        property_ui(ui, "Verified", "Hash, length and signature, when the archive was hashed", |ui| {
+            badge(ui, "hash and signature agree", Tone::Success);
+        });
+        let time = |at: jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let by = manifest.requested_by.name.as_deref().unwrap_or("somebody without a name");
+        let frozen = format!("{} on {}, for {by}", time(manifest.finished), manifest.node.name);
+        let acquired = format!("{} by {}", time(verified.at), verified.who);
+        let rows = [
+            ("Frozen", "By the node's clock; the workstation's name as the node knows it", Some(frozen)),
+            ("Acquired", "By this workstation's clock", Some(acquired)),
+            ("Reason", "As it was given", manifest.reason.clone()),
+            ("Warnings", "What the agent saw go wrong", Some(manifest.warnings.join("; "))),
+        ];
+        for (label, help, value) in rows {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                property(ui, commands, label, help, Value::Text(&escape_controls(&value)));
             }
         }
+        let command = escape_controls(&manifest.command).into_owned();
+        property(ui, commands, "Request", "What the agent sent to the runtime", Value::Mono(&command));
     });
 }
 

@@ -15,8 +15,11 @@ pub fn empty_state(ui: &mut Ui, icon: Icon, title: &str, hint: &str) {
         ui.add_space(SPACE_XS);
         ui.label(RichText::new(title).font(tokens::strong_font(tokens::TEXT_BODY)).color(tokens.text));
         if !hint.is_empty() {
-            ui.set_max_width(ui.available_width().min(420.0));
-            ui.label(RichText::new(hint).color(tokens.muted));
+            let width = ui.available_width().min(460.0);
+            ui.allocate_ui_with_layout(egui::vec2(width, 0.0), Layout::top_down(Align::Center), |ui| {
+                ui.set_max_width(width);
+                ui.add(egui::Label::new(RichText::new(hint).color(tokens.muted)).wrap());
+            });
         }
     });
 }

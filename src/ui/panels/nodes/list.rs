@@ -2,6 +2,7 @@
 
 use egui::{Align, Layout, ScrollArea, Ui};
 
+use crate::acquire::wire::SourceKind;
 use crate::base::escape_controls;
 use crate::session::nodes::{NodeRow, NodeState, Nodes};
 use crate::session::{Command, NodesCommand};
@@ -56,8 +57,14 @@ pub(super) fn state_of(row: &NodeRow) -> (Tone, &'static str) {
     match &row.state {
         NodeState::Unknown => (Tone::Neutral, "not asked yet"),
         NodeState::Asking(..) => (Tone::Accent, "is being asked"),
-        NodeState::Told(told) if told.node.sources.iter().any(|source| source.ready) => (Tone::Success, "ready"),
-        NodeState::Told(_) => (Tone::Warning, "answers, and cannot make checkpoints"),
+        NodeState::Told(told) => {
+            let mut sources = told.node.sources.iter().filter(|source| source.kind != SourceKind::Proc);
+            if sources.any(|source| source.ready) {
+                (Tone::Success, "ready")
+            } else {
+                (Tone::Warning, "cannot make checkpoints")
+            }
+        }
         NodeState::Failed(_) => (Tone::Error, "does not answer"),
     }
 }

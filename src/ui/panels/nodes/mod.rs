@@ -10,7 +10,7 @@ mod acquisitions;
 mod list;
 mod node;
 
-use egui::{Frame, Panel, Ui};
+use egui::{CentralPanel, Frame, Panel, Ui};
 
 use crate::session::nodes::{ListState, Nodes};
 use crate::session::{Command, JobRow, NodesCommand};
@@ -61,12 +61,14 @@ pub fn nodes_ui(ui: &mut Ui, nodes: &Nodes, jobs: &[JobRow], state: &mut NodesSt
         .size_range(150.0..=420.0)
         .frame(Frame::NONE)
         .show(ui, |ui| list::list_ui(ui, nodes, &mut commands));
-    let x = ui.max_rect().left();
-    ui.painter().vline(x, ui.max_rect().y_range(), egui::Stroke::new(1.0, line));
-    match nodes.selected() {
-        Some(row) => node::node_ui(ui, nodes, row, jobs, state, &mut commands),
-        None => empty_state(ui, icons::NODES, "No node is selected", "Choose one in the list."),
-    }
+    CentralPanel::default().frame(Frame::NONE).show(ui, |ui| {
+        let rect = ui.max_rect();
+        ui.painter().vline(rect.left() + 0.5, rect.y_range(), egui::Stroke::new(1.0, line));
+        match nodes.selected() {
+            Some(row) => node::node_ui(ui, nodes, row, jobs, state, &mut commands),
+            None => empty_state(ui, icons::NODES, "No node is selected", "Choose one in the list."),
+        }
+    });
     commands
 }
 
@@ -99,4 +101,177 @@ fn nobody_ui(ui: &mut Ui, nodes: &Nodes, commands: &mut Vec<Command>) {
 fn centred(ui: &mut Ui, draw: impl FnOnce(&mut Ui)) {
     ui.add_space(SPACE_S);
     ui.vertical_centered(draw);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable as _;
+
+    use super::*;
+    use crate::acquire::wire::{
+        Archives, Container, ContainerState, Containers, Node, Source, SourceKind, Spool, default_timeout_seconds,
+    };
+    use crate::session::nodes::{AcquisitionEnd, NodeRow, NodeState, Told, Wanted};
+    use crate::session::{Effect, JobEnd, JobId, JobWork, JobsCommand, Model, apply};
+
+    fn container(name: &str, state: ContainerState, problem: Option<&str>) -> Container {
+        Container {
+            id: format!("{name}-id"),
+            name: name.into(),
+            pod: Some("web".into()),
+            namespace: Some("shop".into()),
+            image: Some("registry.example/shop/front:1".into()),
+            image_id: None,
+            engine: "cri-o".into(),
+            source: SourceKind::Kubelet,
+            state,
+            created: None,
+            pid: None,
+            labels: BTreeMap::new(),
+            problem: problem.map(str::to_owned),
+        }
+    }
+
+    fn told() -> Told {
+        let source = |kind, ready| Source { kind, address: "a".into(), version: None, ready, problem: None };
+        Told {
+            node: Node {
+                name: "node-a".into(),
+                agent_version: "0.1.0".into(),
+                kernel: "6.12".into(),
+                arch: "x86_64".into(),
+                now: jiff::Timestamp::UNIX_EPOCH,
+                public_key: String::new(),
+                sources: vec![source(SourceKind::Kubelet, true), source(SourceKind::Proc, true)],
+                spool: Spool { used_bytes: 0, limit_bytes: 1, free_bytes: 1, reserve_bytes: 0 },
+                may_delete: false,
+            },
+            containers: Containers {
+                containers: vec![
+                    container("front", ContainerState::Running, None),
+                    container("done", ContainerState::Exited, None),
+                ],
+                issues: vec!["the CRI socket does not answer".into()],
+            },
+            archives: Archives::default(),
+        }
+    }
+
+    fn started(effects: &[Effect]) -> JobId {
+        let job = effects.iter().find_map(|effect| match effect {
+            Effect::StartJob { id, .. } => Some(*id),
+            _ => None,
+        });
+        job.unwrap()
+    }
+
+    /// A model that knows one node, and the job that asks it.
+    fn model() -> (Model, JobId) {
+        let mut model = Model::default();
+        let job = started(&apply(&mut model, NodesCommand::Look.into()));
+        let row = NodeRow {
+            name: "node-a".into(),
+            address: "node-a:7443".into(),
+            fingerprint: "ab".repeat(32),
+            paired: jiff::Timestamp::UNIX_EPOCH,
+            problem: None,
+            state: NodeState::Unknown,
+        };
+        let asking = started(&apply(&mut model, NodesCommand::Listed { job, rows: vec![row] }.into()));
+        (model, asking)
+    }
+
+    fn harness(model: &Model, state: NodesState) -> Harness<'_, (NodesState, Vec<Command>)> {
+        Harness::builder().with_size([900.0, 500.0]).with_context_setup(crate::ui::install).build_ui_state(
+            |ui, (state, commands): &mut (NodesState, Vec<Command>)| {
+                commands.extend(nodes_ui(ui, model.nodes(), model.jobs(), state));
+            },
+            (state, Vec::new()),
+        )
+    }
+
+    #[test]
+    fn running_container_is_frozen_with_the_reason_and_one_that_ended_is_not() {
+        assert!(default_timeout_seconds() > 120);
+        let (mut model, job) = model();
+        let _ = apply(&mut model, NodesCommand::Told { job, name: "node-a".into(), told: Arc::new(told()) }.into());
+        let mut harness = harness(&model, NodesState { reason: " case 7 ".into(), ..NodesState::default() });
+        harness.run();
+        harness.get_by_label_contains("the CRI socket does not answer");
+        let links: Vec<_> = harness.get_all_by_label("Freeze").collect();
+        assert_eq!(links.len(), 2);
+        links.iter().for_each(|link| link.click());
+        drop(links);
+        harness.run();
+        let asked: Vec<_> = harness
+            .state()
+            .1
+            .iter()
+            .filter_map(|command| match command {
+                Command::Nodes(NodesCommand::Acquire { node, called, wanted }) => Some((node, called, wanted)),
+                _ => None,
+            })
+            .collect();
+        let [(node, called, Wanted::Freeze { container, is_collection: false, reason })] = asked.as_slice() else {
+            panic!("{asked:?}");
+        };
+        assert_eq!((node.as_str(), called.as_str(), container.as_str()), ("node-a", "shop/web/front", "front-id"));
+        assert_eq!(reason.as_deref(), Some("case 7"));
+    }
+
+    #[test]
+    fn node_that_does_not_answer_says_why_and_can_be_asked_again() {
+        let (mut model, job) = model();
+        let end = JobEnd::Failed("connection refused".into());
+        let _ = apply(&mut model, JobsCommand::Ended { id: job, end }.into());
+        {
+            let mut harness = harness(&model, NodesState::default());
+            harness.run();
+            harness.get_by_label_contains("connection refused");
+            harness.get_by_label("Ask again").click();
+            harness.run();
+            assert!(
+                harness
+                    .state()
+                    .1
+                    .iter()
+                    .any(|command| matches!(command, Command::Nodes(NodesCommand::Ask(name)) if name == "node-a"))
+            );
+        }
+        assert_eq!(model.notifications().unseen(), 0, "the panel says it");
+    }
+
+    #[test]
+    fn archive_that_came_is_opened_and_one_that_did_not_says_why() {
+        let (mut model, job) = model();
+        let _ = apply(&mut model, NodesCommand::Told { job, name: "node-a".into(), told: Arc::new(told()) }.into());
+        let acquire = |model: &mut Model| {
+            let wanted = Wanted::Fetch { archive: "a1".into() };
+            let command = NodesCommand::Acquire { node: "node-a".into(), called: "front".into(), wanted };
+            started(&apply(model, command.into()))
+        };
+        let came = acquire(&mut model);
+        let path: std::path::PathBuf = "/data/archives/a.tar".into();
+        let acquired = NodesCommand::Acquired { job: came, path: path.clone(), sha256: "ab".into(), notes: Vec::new() };
+        let effects = apply(&mut model, acquired.into());
+        let opened = effects.iter().any(
+            |effect| matches!(effect, Effect::StartJob { work: JobWork::OpenArchive(opened), .. } if *opened == path),
+        );
+        assert!(opened, "{effects:?}");
+        let _ = apply(&mut model, JobsCommand::Ended { id: came, end: JobEnd::Done }.into());
+        let failed = acquire(&mut model);
+        let end = JobEnd::Failed("the signature does not fit".into());
+        let _ = apply(&mut model, JobsCommand::Ended { id: failed, end }.into());
+        let ends: Vec<_> = model.nodes().acquisitions().iter().map(|acquisition| acquisition.end.clone()).collect();
+        let why = AcquisitionEnd::Failed("the signature does not fit".into());
+        assert_eq!(ends, [Some(AcquisitionEnd::Here(path)), Some(why)]);
+        let mut harness = harness(&model, NodesState { tab: Tab::Acquisitions, ..NodesState::default() });
+        harness.run();
+        harness.get_by_label_contains("the signature does not fit");
+        harness.get_by_label("Open");
+    }
 }

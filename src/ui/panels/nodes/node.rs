@@ -5,7 +5,7 @@ use egui::{Align, Frame, Label, Layout, Margin, RichText, ScrollArea, TextEdit, 
 use super::list::state_of;
 use super::{NodesState, Tab, acquisitions};
 use crate::acquire::selector::Called;
-use crate::acquire::wire::{Archive, Container, ContainerState};
+use crate::acquire::wire::{Archive, Container, ContainerState, SourceKind};
 use crate::base::escape_controls;
 use crate::session::nodes::{NodeRow, NodeState, Nodes, Told, Wanted};
 use crate::session::{Command, JobRow, NodesCommand};
@@ -142,10 +142,12 @@ fn containers_ui(ui: &mut Ui, row: &NodeRow, told: &Told, state: &mut NodesState
         empty_state(ui, icons::CONTAINER, "No containers", hint);
         return;
     }
+    let can_collect = told.node.sources.iter().any(|source| source.kind == SourceKind::Proc && source.ready);
     let reason = Some(state.reason.trim().to_owned()).filter(|reason| !reason.is_empty());
     ScrollArea::vertical().auto_shrink(false).show_rows(ui, ROW_HEIGHT, shown.len(), |ui, range| {
         for container in shown.get(range).unwrap_or_default() {
-            container_ui(ui, row, container, &needle, reason.as_deref(), commands);
+            let ask = Ask { row, reason: reason.as_deref(), can_collect };
+            container_ui(ui, &ask, container, &needle, commands);
         }
     });
 }
@@ -155,14 +157,15 @@ fn matches(container: &Container, needle: &str) -> bool {
     needle.is_empty() || texts.into_iter().flatten().any(|text| contains_ignore_case(text, needle))
 }
 
-fn container_ui(
-    ui: &mut Ui,
-    row: &NodeRow,
-    container: &Container,
-    needle: &str,
-    reason: Option<&str>,
-    commands: &mut Vec<Command>,
-) {
+/// Of whom containers are asked for, and how.
+struct Ask<'a> {
+    row: &'a NodeRow,
+    reason: Option<&'a str>,
+    /// Whether the agent reads processes by way of /proc.
+    can_collect: bool,
+}
+
+fn container_ui(ui: &mut Ui, ask: &Ask<'_>, container: &Container, needle: &str, commands: &mut Vec<Command>) {
     let called = Called(container).to_string();
     let name = escape_controls(&called).into_owned();
     let image = escape_controls(container.image.as_deref().unwrap_or("image unknown")).into_owned();
@@ -189,9 +192,13 @@ fn container_ui(
     }
     response.on_hover_text(escape_controls(&details).into_owned());
     let acquire = |is_collection| NodesCommand::Acquire {
-        node: row.name.clone(),
+        node: ask.row.name.clone(),
         called: called.clone(),
-        wanted: Wanted::Freeze { container: container.id.clone(), is_collection, reason: reason.map(str::to_owned) },
+        wanted: Wanted::Freeze {
+            container: container.id.clone(),
+            is_collection,
+            reason: ask.reason.map(str::to_owned),
+        },
     };
     actions_ui(ui, rect, |ui| {
         let can_freeze = container.problem.is_none() && container.state != ContainerState::Exited;
@@ -202,7 +209,11 @@ fn container_ui(
         if freeze.clicked() {
             commands.push(acquire(false).into());
         }
-        let collect = link(ui, "Collect").on_hover_text(
+        if !ask.can_collect {
+            return;
+        }
+        let is_alive = container.state != ContainerState::Exited;
+        let collect = ui.add_enabled_ui(is_alive, |ui| link(ui, "Collect")).inner.on_hover_text(
             "Without CRIU: reads the processes by way of /proc while they run. For containers that cannot be frozen",
         );
         if collect.clicked() {

@@ -58,7 +58,7 @@ fn seconds(line: &Line) -> f64 {
 /// The kind of a line in three letters.
 fn word(kind: LineKind) -> &'static str {
     match kind {
-        LineKind::Machine => "  ·",
+        LineKind::Machine | LineKind::Detail | LineKind::Deed => "  ·",
         LineKind::Output(Stream::Stdin) => " in",
         LineKind::Output(Stream::Stdout) => "out",
         LineKind::Output(Stream::Stderr) => "err",
@@ -69,7 +69,7 @@ fn word(kind: LineKind) -> &'static str {
 fn line_ui(ui: &mut Ui, line: &Line) {
     let tokens = Tokens::get(ui);
     let color = match line.kind {
-        LineKind::Machine => tokens.muted,
+        LineKind::Machine | LineKind::Detail | LineKind::Deed => tokens.muted,
         LineKind::Output(Stream::Stderr) => tokens.warning,
         LineKind::Output(_) => tokens.text,
         LineKind::Error => tokens.error,

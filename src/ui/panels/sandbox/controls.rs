@@ -3,6 +3,7 @@
 use egui::{Align, ComboBox, Layout, RichText, Ui};
 
 use crate::sandbox::microvm::{Acceleration, Why};
+use crate::sandbox::plan::NetworkMode;
 use crate::session::sandbox::{Ended, Phase, PlanState, Readiness, SandboxRun};
 use crate::session::{Command, OpenArchive, SandboxCommand};
 use crate::ui::icons;
@@ -12,6 +13,8 @@ use crate::ui::widgets::{badge, button, primary_button};
 const SECONDS: [u32; 6] = [10, 30, 60, 300, 900, 3600];
 const MEMORY_MIB: [u32; 6] = [512, 1024, 2048, 4096, 8192, 16_384];
 const CPUS: [u32; 4] = [1, 2, 4, 8];
+/// How long a step is.
+const STEP_MS: u64 = 100;
 
 pub(super) fn controls_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands: &mut Vec<Command>) {
     let sandbox = archive.sandbox();
@@ -53,7 +56,7 @@ fn start_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands:
     let response = ui.add_enabled_ui(why_not.is_none(), |ui| primary_button(ui, icons::PLAY, text)).inner;
     let response = match why_not {
         Some(why) => response.on_disabled_hover_text(why),
-        None => response.on_hover_text("Lets the processes go on, in a machine without a network"),
+        None => response.on_hover_text("Lets the processes go on, in a machine that nothing leaves"),
     };
     if response.clicked() {
         commands.push(SandboxCommand::Start(archive.id()).into());
@@ -72,6 +75,12 @@ fn running_ui(ui: &mut Ui, archive: &OpenArchive, run: &SandboxRun, commands: &m
     if response.on_hover_text("All processes stand still where they are").clicked() {
         commands.push(SandboxCommand::Pause { archive: id, is_paused: !is_paused }.into());
     }
+    if is_paused {
+        let hint = "The processes go on for a tenth of a second, and stand still again";
+        if button(ui, icons::PLAY, "Step 100 ms").on_hover_text(hint).clicked() {
+            commands.push(SandboxCommand::Step { archive: id, ms: STEP_MS }.into());
+        }
+    }
 }
 
 fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
@@ -89,6 +98,14 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     });
     let hint = "When the time is over a new checkpoint is taken in the machine, and opened beside this one";
     ui.checkbox(&mut new.freezes_again, "then freeze again").on_hover_text(hint);
+    let hint =
+        "A sink inside the machine answers DNS, accepts every connection, and records all packets; nothing leaves";
+    let mut has_sink = new.network == NetworkMode::Sink;
+    ui.checkbox(&mut has_sink, "network sink").on_hover_text(hint);
+    new.network = if has_sink { NetworkMode::Sink } else { NetworkMode::None };
+    let hint = "Every system call is told by the kernel; no process is touched, and none can tell";
+    ui.checkbox(&mut new.traces, "trace system calls").on_hover_text(hint);
+    ui.checkbox(&mut new.starts_stopped, "start stopped").on_hover_text("Restored, the processes stand still at first");
     if new != wishes {
         commands.push(SandboxCommand::Wish { archive: archive.id(), wishes: new }.into());
     }

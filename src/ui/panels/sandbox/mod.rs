@@ -7,11 +7,19 @@
 //! | `plan` | what a restore would do, and what speaks against it |
 //! | `console` | what the machine and the container say |
 //! | `processes` | the processes as they are now |
+//! | `calls` | system calls |
+//! | `reached` | attempted connections, what the sink heard, sockets |
+//! | `files` | open files, and those that changed |
+//! | `changes` | what was frozen again against what it was before |
 
+mod calls;
+mod changes;
 mod console;
 mod controls;
+mod files;
 mod plan;
 mod processes;
+mod reached;
 mod ready;
 
 use egui::Ui;
@@ -27,6 +35,10 @@ pub struct SandboxState {
     /// The archive and the state of its run that the tab was chosen for.
     chosen_for: Option<(ArchiveId, bool)>,
     processes: TableState,
+    calls: TableState,
+    reached: TableState,
+    files: TableState,
+    changes: TableState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,17 +47,26 @@ enum Tab {
     Plan,
     Console,
     Processes,
+    Calls,
+    Reached,
+    Files,
+    Changes,
 }
 
 impl Tab {
-    const ALL: [Tab; 3] = [Tab::Plan, Tab::Console, Tab::Processes];
+    const ALL: [Tab; 7] = [Tab::Plan, Tab::Console, Tab::Processes, Tab::Calls, Tab::Reached, Tab::Files, Tab::Changes];
 }
 
 impl SandboxState {
     /// Puts the cursor into the filter box.
     pub fn focus_filter(&mut self) {
-        if self.tab == Tab::Processes {
-            self.processes.focus_filter();
+        match self.tab {
+            Tab::Plan | Tab::Console => {}
+            Tab::Processes => self.processes.focus_filter(),
+            Tab::Calls => self.calls.focus_filter(),
+            Tab::Reached => self.reached.focus_filter(),
+            Tab::Files => self.files.focus_filter(),
+            Tab::Changes => self.changes.focus_filter(),
         }
     }
 }
@@ -85,6 +106,10 @@ pub fn sandbox_ui(
         ("Plan", 0),
         ("Console", run.map_or(0, |run| run.lines().len())),
         ("Processes", run.map_or(0, |run| run.processes().len())),
+        ("System calls", run.map_or(0, |run| run.seen().calls().len())),
+        ("Network", run.map_or(0, |run| run.seen().reached().len())),
+        ("Files", run.map_or(0, |run| run.seen().changed_files().len())),
+        ("What changed", run.and_then(|run| run.seen().changes()).map_or(0, |changes| changes.processes.len())),
     ];
     let at = Tab::ALL.iter().position(|tab| *tab == state.tab).unwrap_or_default();
     state.tab = Tab::ALL.get(tab_strip(ui, &tabs, at)).copied().unwrap_or_default();
@@ -94,12 +119,16 @@ pub fn sandbox_ui(
             ui,
             crate::ui::icons::SANDBOX,
             "It has not run yet",
-            "Run lets the processes go on from where they were frozen, in a virtual machine without a network.",
+            "Run lets the processes go on from where they were frozen, in a virtual machine that nothing leaves.",
         ),
         (Tab::Console, Some(run)) => console::console_ui(ui, run, &mut commands),
         (Tab::Processes, Some(run)) => {
             processes::processes_ui(ui, archive, run, &mut state.processes, &mut commands);
         }
+        (Tab::Calls, Some(run)) => calls::calls_ui(ui, archive, run, &mut state.calls, &mut commands),
+        (Tab::Reached, Some(run)) => reached::reached_ui(ui, archive, run, &mut state.reached, &mut commands),
+        (Tab::Files, Some(run)) => files::files_ui(ui, archive, run, &mut state.files, &mut commands),
+        (Tab::Changes, Some(run)) => changes::changes_ui(ui, archive, run, &mut state.changes, &mut commands),
     }
     commands
 }

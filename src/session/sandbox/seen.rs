@@ -1,0 +1,130 @@
+//! What the processes of a run were seen doing. Lists are bounded: the oldest go first, and are counted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::report::changes::Changes;
+use crate::sandbox::microvm::Event;
+use crate::sandbox::syscalls::{Attempt, Call};
+use crate::sandbox::watched::{Contact, FileChange, OpenFile, SocketLine};
+
+/// Most entries of a list.
+pub const MAX_SEEN: usize = 50_000;
+
+/// See above.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    calls: VecDeque<Call>,
+    nr_calls_left_out: u64,
+    reached: VecDeque<Reached>,
+    open_files: Vec<OpenFile>,
+    sockets: Vec<SocketLine>,
+    changed_files: BTreeMap<String, FileChange>,
+    pub(super) changes: Option<Arc<Changes>>,
+}
+
+/// Somebody wanted to reach an address, or reached the sink.
+#[derive(Clone, Debug)]
+pub enum Reached {
+    /// A system call.
+    Attempt(Attempt),
+    /// At the other end.
+    Contact(Contact),
+}
+
+impl Seen {
+    /// System calls, oldest first.
+    pub fn calls(&self) -> &VecDeque<Call> {
+        &self.calls
+    }
+
+    /// Calls that are not among them.
+    pub fn nr_calls_left_out(&self) -> u64 {
+        self.nr_calls_left_out
+    }
+
+    /// Attempted connections, and what the sink heard, oldest first.
+    pub fn reached(&self) -> &VecDeque<Reached> {
+        &self.reached
+    }
+
+    /// Descriptors, as they were told last.
+    pub fn open_files(&self) -> &[OpenFile] {
+        &self.open_files
+    }
+
+    /// Sockets, as they were told last.
+    pub fn sockets(&self) -> &[SocketLine] {
+        &self.sockets
+    }
+
+    /// Files that are new, changed or gone since the processes were restored, by path.
+    pub fn changed_files(&self) -> impl ExactSizeIterator<Item = &FileChange> {
+        self.changed_files.values()
+    }
+
+    /// What the new checkpoint has that the first had not, and the other way round.
+    pub fn changes(&self) -> Option<&Changes> {
+        self.changes.as_deref()
+    }
+
+    /// Takes in what is of its kind.
+    pub(super) fn take(&mut self, event: Event) {
+        match event {
+            Event::Call { call, .. } => self.nr_calls_left_out += push(&mut self.calls, call),
+            Event::CallsLeftOut { dropped, .. } => {
+                self.nr_calls_left_out = self.nr_calls_left_out.saturating_add(dropped);
+            }
+            Event::Attempt { attempt, .. } => drop(push(&mut self.reached, Reached::Attempt(attempt))),
+            Event::Contact { contact, .. } => drop(push(&mut self.reached, Reached::Contact(contact))),
+            Event::OpenFiles { list, .. } => self.open_files = list,
+            Event::Sockets { list, .. } => self.sockets = list,
+            Event::FileChange { change, .. } => {
+                if self.changed_files.len() < MAX_SEEN || self.changed_files.contains_key(&change.path) {
+                    self.changed_files.insert(change.path.clone(), change);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Adds at the end; how many had to go at the front.
+fn push<T>(list: &mut VecDeque<T>, item: T) -> u64 {
+    let is_full = list.len() >= MAX_SEEN;
+    if is_full {
+        list.pop_front();
+    }
+    list.push_back(item);
+    u64::from(is_full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::watched::Change;
+
+    #[test]
+    fn what_is_seen_is_bounded_and_files_stand_once() {
+        let mut seen = Seen::default();
+        let call = Call {
+            time_us: 0,
+            pid: None,
+            tid: None,
+            comm: String::new(),
+            call: "read".into(),
+            args: Vec::new(),
+            result: None,
+            error: None,
+            took_us: None,
+        };
+        (0..MAX_SEEN + 3).for_each(|_| seen.take(Event::Call { at_ms: 0, call: call.clone() }));
+        seen.take(Event::CallsLeftOut { at_ms: 0, dropped: 4, lost: 9 });
+        assert_eq!((seen.calls().len(), seen.nr_calls_left_out()), (MAX_SEEN, 7));
+        for (change, size_bytes) in [(Change::New, 1), (Change::Changed, 2)] {
+            let change = FileChange { path: "/x".into(), change, size_bytes };
+            seen.take(Event::FileChange { at_ms: 0, change });
+        }
+        assert_eq!(seen.changed_files().map(|it| it.size_bytes).collect::<Vec<_>>(), [2]);
+    }
+}

@@ -1,0 +1,110 @@
+//! Attempted connections, and what the sink of the sealed network heard.
+
+use std::cmp::Ordering;
+
+use egui::Ui;
+
+use super::calls::{pid_cell, time_cell};
+use crate::base::{Pid, escape_controls};
+use crate::sandbox::words;
+use crate::session::sandbox::{Reached, SandboxRun};
+use crate::session::{Command, OpenArchive, Target};
+use crate::ui::text;
+use crate::ui::tokens::Tone;
+use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState};
+
+const COLUMNS: &[Column] = &[
+    Column::right("Time", 90.0, "Since the processes were restored, by the machine's clock"),
+    Column::left("Seen", 90.0, "By a system call of a process, or at the other end by the sink"),
+    Column::right("PID", 70.0, "Inside the container; the sink does not know it"),
+    Column::left("Name", 130.0, "comm of the thread"),
+    Column::left("Address", 220.0, "That was to be reached"),
+    Column::left("Host name", 180.0, "That was asked for and got this address as its answer"),
+    Column::left("What", 460.0, "The call and what it returned, or what was said to the sink"),
+];
+
+pub(super) fn reached_ui(
+    ui: &mut Ui,
+    archive: &OpenArchive,
+    run: &SandboxRun,
+    state: &mut TableState,
+    commands: &mut Vec<Command>,
+) {
+    let rows = Rows { archive, run };
+    let hint = "No process has tried to reach an address yet. With the sink as network, names resolve and connections \
+                are answered, all inside the machine.";
+    let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
+    let target = archive.selected_pid().map_or(Target::Overview, Target::process);
+    let table = Table::new("entries", COLUMNS).empty_hint(hint);
+    commands.extend(table.show(ui, state, &rows, key, &target, |ui| {
+        let sockets = run.seen().sockets();
+        let open = sockets.iter().filter(|socket| socket.state == "ESTAB").count();
+        if !sockets.is_empty() {
+            let lines =
+                sockets.iter().take(40).map(|it| format!("{} {} {} {}", it.proto, it.state, it.local, it.remote));
+            let lines = lines.map(|line| escape_controls(&line).into_owned()).collect::<Vec<_>>().join("\n");
+            let words = format!("{}, {open} established", text::counted(sockets.len(), "socket now", "sockets now"));
+            ui.label(words).on_hover_text(lines);
+        }
+    }));
+}
+
+struct Rows<'a> {
+    archive: &'a OpenArchive,
+    run: &'a SandboxRun,
+}
+
+impl Rows<'_> {
+    fn reached(&self, row: usize) -> Option<&Reached> {
+        self.run.seen().reached().get(row)
+    }
+}
+
+fn time(reached: &Reached) -> u64 {
+    match reached {
+        Reached::Attempt(attempt) => attempt.time_us,
+        Reached::Contact(contact) => contact.time_us,
+    }
+}
+
+impl TableRows for Rows<'_> {
+    fn len(&self) -> usize {
+        self.run.seen().reached().len()
+    }
+
+    fn cell(&self, row: usize, column: usize) -> Cell<'_> {
+        let Some(reached) = self.reached(row) else { return Cell::empty() };
+        match (column, reached) {
+            (0, _) => time_cell(time(reached)),
+            (1, Reached::Attempt(_)) => Cell::text("attempt"),
+            (1, Reached::Contact(_)) => Cell::text("sink").tone(Tone::Accent),
+            (2, Reached::Attempt(attempt)) => pid_cell(attempt.pid),
+            (3, Reached::Attempt(attempt)) => Cell::text(escape_controls(&attempt.comm)),
+            (4, Reached::Attempt(attempt)) => Cell::mono(escape_controls(&attempt.to)),
+            (4, Reached::Contact(contact)) => Cell::mono(escape_controls(&contact.to)),
+            (5, Reached::Contact(contact)) => {
+                contact.name.as_ref().map_or_else(Cell::empty, |name| Cell::text(escape_controls(name)))
+            }
+            (6, Reached::Attempt(attempt)) => {
+                let result = words::result(attempt.result, attempt.error);
+                Cell::mono(escape_controls(&format!("{} = {result}", attempt.call)).into_owned())
+            }
+            (6, Reached::Contact(contact)) => Cell::text(escape_controls(&contact.saw.words()).into_owned()),
+            _ => Cell::empty(),
+        }
+    }
+
+    fn compare(&self, a: usize, b: usize, column: usize) -> Ordering {
+        let (Some(one), Some(other)) = (self.reached(a), self.reached(b)) else { return Ordering::Equal };
+        match column {
+            0 => time(one).cmp(&time(other)),
+            _ => self.cell(a, column).text_cmp(&self.cell(b, column)),
+        }
+    }
+
+    fn target(&self, row: usize) -> Option<Target> {
+        let Reached::Attempt(attempt) = self.reached(row)? else { return None };
+        let pid = Pid(attempt.pid?);
+        self.archive.checkpoint().process(pid).is_some().then_some(Target::process(pid))
+    }
+}
