@@ -99,7 +99,7 @@ impl AuditLog {
             self.put_aside(&mut inner)?;
         }
         let entry = AuditEntry {
-            number: inner.last + 1,
+            number: inner.last.saturating_add(1),
             at: Timestamp::now(),
             who: event.who,
             action: event.action.to_owned(),
@@ -128,7 +128,7 @@ impl AuditLog {
         let mut entries = Vec::new();
         let mut files = put_aside(&self.path)?;
         // The file before the first that begins after the number may still hold it.
-        let begins_later = files.iter().position(|(first, _)| number + 1 < *first).unwrap_or(files.len());
+        let begins_later = files.iter().position(|(first, _)| number.saturating_add(1) < *first).unwrap_or(files.len());
         files.drain(..begins_later.saturating_sub(1));
         files.push((u64::MAX, self.path.clone()));
         for (_, path) in files {

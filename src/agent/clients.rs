@@ -33,7 +33,14 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Clients {
     path: PathBuf,
-    cached: Mutex<(Option<(SystemTime, u64)>, Vec<Client>)>,
+    cached: Mutex<Cached>,
+}
+
+/// What was read, and of which state of the file: its time and inode.
+#[derive(Debug, Default)]
+struct Cached {
+    of: Option<(SystemTime, u64)>,
+    list: Vec<Client>,
 }
 
 impl Clients {
@@ -53,14 +60,14 @@ impl Clients {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        if cached.0 != changed {
+        if cached.of != changed {
             let list = match changed {
                 Some(_) => serde_json::from_slice(&disk::read(&self.path, MAX_FILE_BYTES)?)?,
                 None => Vec::new(),
             };
-            *cached = (changed, list);
+            *cached = Cached { of: changed, list };
         }
-        Ok(cached.1.clone())
+        Ok(cached.list.clone())
     }
 
     /// Whether a certificate was revoked.

@@ -79,7 +79,7 @@ impl Pairing {
         };
         offer.attempts_left -= 1;
         let failed = |error| Failure::internal("the pairing code cannot be kept", error);
-        let given = from_hex::<10>(secret).map(|secret| Sha256::digest(secret));
+        let given = from_hex::<10>(secret).map(Sha256::digest);
         let expected = from_hex::<32>(&offer.secret_sha256);
         let (Some(given), Some(expected)) = (given, expected) else {
             self.write(&offer).map_err(failed)?;

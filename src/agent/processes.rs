@@ -1,7 +1,7 @@
 //! Which processes of this node belong to a container, and whether they are frozen, by /proc and the cgroups alone: what
 //! runtimes say about it is wrong just when it matters (containerd calls a container that stayed frozen running).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 1 << 20;
 const MAX_PROCESSES: usize = 200_000;
 
 /// Process ids by container id.
-pub type ByContainer = HashMap<String, Vec<u32>>;
+pub type ByContainer = BTreeMap<String, Vec<u32>>;
 
 /// Looks at every process of the node once. A container's id is 64 hex digits somewhere in the path of its cgroup.
 ///

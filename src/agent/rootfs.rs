@@ -300,6 +300,7 @@ fn write_entry(
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test makes files")]
 mod tests {
     use super::*;
 

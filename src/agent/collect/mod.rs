@@ -189,4 +189,5 @@ impl Tar {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test starts programs and reads its own files")]
 mod tests;

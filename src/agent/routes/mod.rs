@@ -31,8 +31,11 @@ use super::{Agent, limits};
 /// The API for programs.
 pub const OPENAPI: &str = include_str!("../../../assets/agent/openapi.json");
 
+/// A path, its methods, and who answers.
+pub type Route = (&'static str, &'static [&'static str], MethodRouter<Arc<Agent>>);
+
 /// Each path with its methods.
-pub fn table() -> Vec<(&'static str, &'static [&'static str], MethodRouter<Arc<Agent>>)> {
+pub fn table() -> Vec<Route> {
     vec![
         ("/v1/node", &["get"], get(node::node)),
         ("/v1/containers", &["get"], get(containers::list)),
@@ -176,7 +179,8 @@ fn number(query: Option<&str>, name: &str) -> Outcome<Option<u64>> {
     };
     let bad = || Failure::new(400, "bad-request", format!("{name} is a whole number, 0 or more"));
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    Some(value).filter(|_| is_number).and_then(|value| value.parse().ok()).map(Some).ok_or_else(bad)
+    // As many digits as there are; a number beyond all others is the largest.
+    Some(value).filter(|_| is_number).map(|value| Some(value.parse().unwrap_or(u64::MAX))).ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -204,7 +208,8 @@ mod tests {
     fn number_in_a_query_is_digits_only() {
         assert_eq!(number(Some("after=12&x"), "after"), Ok(Some(12)));
         assert_eq!(number(Some("before=12"), "after"), Ok(None));
-        for wrong in ["after=", "after=-1", "after=+1", "after=1e3", "after=99999999999999999999"] {
+        assert_eq!(number(Some("after=99999999999999999999"), "after"), Ok(Some(u64::MAX)));
+        for wrong in ["after=", "after=-1", "after=+1", "after=1e3"] {
             assert!(number(Some(wrong), "after").is_err(), "{wrong}");
         }
     }

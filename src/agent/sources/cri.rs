@@ -19,7 +19,7 @@ use super::kubelet_errors;
 
 /// The messages, generated from their description.
 mod proto {
-    #![expect(unreachable_pub, reason = "generated; the description has the documentation")]
+    #![expect(unreachable_pub, clippy::enum_variant_names, reason = "generated; the description has the documentation")]
     include!(concat!(env!("OUT_DIR"), "/runtime.v1.rs"));
 }
 

@@ -305,6 +305,7 @@ pub(super) fn cannot_open(path: &str, error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test makes files")]
 mod tests {
     use super::*;
 

@@ -94,6 +94,7 @@ fn ends_as_tar(file: &mut File, size: u64) -> io::Result<bool> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test makes files")]
 mod tests {
     use super::*;
 
