@@ -93,7 +93,7 @@ fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
     let later = later.to_str().unwrap();
     let request = r"--send=GET /create?third-file HTTP/1.0\r\n\r\n";
     let rootfs = "--rootfs=fixtures/base/counter.tar.zst";
-    events(&[
+    let told = events(&[
         "fixtures/counter.tar.zst",
         rootfs,
         "--for=6s",
@@ -102,6 +102,16 @@ fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
         "--checkpoint-to",
         later,
     ]);
+    // What changed is told by the run and by the command: the file, and memory of the server.
+    let output = program(cache(), &["compare", "fixtures/counter.tar.zst", later, "--json"]).output().unwrap();
+    let changes = json_lines(&output).remove(0);
+    assert_eq!(changes["schema"], "cryoscope.compare/1");
+    let added = changes["files"]["added"].as_array().unwrap();
+    assert!(added.iter().any(|file| file.as_str().unwrap().contains("/home/third-file")), "{changes:#}");
+    let server =
+        changes["processes"].as_array().unwrap().iter().find(|process| process["change"] == "changed").unwrap();
+    assert!(server["pages"]["changed"].as_u64().unwrap() > 0, "{changes:#}");
+    assert_eq!(told.last().unwrap()["files"], changes["files"]);
     let output = program(cache(), &["files", later]).output().unwrap();
     let listed = text(&output.stdout);
     for name in ["test-file", "second-file", "third-file"] {

@@ -42,7 +42,7 @@ fn plan_says_what_is_missing_and_what_stands_in() {
 #[test]
 fn console_and_processes_say_that_nothing_has_run() {
     let mut harness = window();
-    for tab in ["Console", "Processes"] {
+    for tab in ["Console", "Processes", "System calls", "Network", "Files", "What changed"] {
         harness.get_all_by_label(tab).last().unwrap().click();
         harness.run_steps(4);
         assert!(harness.query_by_label("It has not run yet").is_some(), "{tab}");

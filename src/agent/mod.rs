@@ -12,6 +12,7 @@
 //! | [`spool`] | where archives wait |
 //! | [`processes`], [`dumplog`] | what /proc and criu's log say |
 //! | [`http`], [`stream`], [`sources`] | who makes checkpoints, and how they are asked |
+//! | [`collect`] | a container's processes by way of /proc |
 //! | [`rootfs`] | the image's layers joined |
 //! | [`doctor`] | what makes checkpoints fail here |
 //! | [`jobs`] | work that takes a while |
@@ -25,6 +26,7 @@
 pub mod audit;
 pub mod cli;
 pub mod clients;
+pub mod collect;
 pub mod config;
 pub mod disk;
 pub mod doctor;

@@ -102,17 +102,24 @@ fn networks(networks: &[NetNamespace], gaps: &mut Vec<Gap>) {
 
 fn files(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
     let has_diff = checkpoint.rootfs.archive.is_some();
-    match checkpoint.container.layout {
+    // An image that holds a checkpoint says by its annotations which engine made that.
+    let layout = match (checkpoint.container.layout, checkpoint.container.engine) {
+        (Layout::OciImage, Some("Podman")) => Layout::Podman,
+        (Layout::OciImage, Some("CRI-O")) => Layout::CriO,
+        (Layout::OciImage, Some("containerd")) => Layout::Containerd,
+        (layout, _) => layout,
+    };
+    match layout {
         Layout::Podman => gaps.push(Gap {
             what: "some modified files",
             why: "Podman packs a modified file only if the machine that checkpoints has a file at the same path: a file missing from the changes is not proof that it is unchanged".into(),
         }),
-        Layout::CriO | Layout::OciImage => gaps.push(Gap {
+        Layout::CriO => gaps.push(Gap {
             what: "volumes, /run, /dev/shm",
             why: "CRI-O leaves bind mounts, /dev, /dev/shm, /proc, /run and /sys out of the changes".into(),
         }),
         Layout::Containerd => gaps.push(Gap { what: "volumes", why: "containerd leaves the contents of volumes out".into() }),
-        Layout::Docker | Layout::Runc | Layout::Criu => {}
+        Layout::Docker | Layout::Runc | Layout::Criu | Layout::OciImage => {}
     }
     if !has_diff {
         gaps.push(Gap {

@@ -61,18 +61,8 @@ impl Daemon {
     }
 
     /// A client with this certificate, or with none.
-    pub fn client(&self, certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>) -> Client {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match certificate {
-            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
-            None => builder.with_no_client_auth(),
-        };
-        Client { address: self.address, config: Arc::new(config) }
+    pub fn client(&self, certificate: Option<Certificate>) -> Client {
+        Client::new(self.address, &self.authority(), certificate)
     }
 
     /// A workstation that is paired.
@@ -172,7 +162,23 @@ impl Answer {
 
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
+pub type Certificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
 impl Client {
+    pub fn new(address: SocketAddr, authority: &CertificateDer<'static>, certificate: Option<Certificate>) -> Client {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match certificate {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        Client { address, config: Arc::new(config) }
+    }
+
     pub fn connect(&self) -> std::io::Result<Tls> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;

@@ -62,7 +62,7 @@ pub async fn run(agent: &Arc<Agent>, order: &Order, job: &Running) -> Outcome<St
         sleep(APART).await;
         made = ask(agent, order, job, source, &container, &writing).await;
     }
-    warn_of_frozen(&container, job).await;
+    warn_of_harm(&container, !pids.is_empty(), job).await;
     let mut made = made?;
     // Asked for long before the dump was over; then there is nothing to hang up on.
     job.check()?;
@@ -222,11 +222,18 @@ async fn by_kubelet(
     Ok(Made { name, written, command, version: None })
 }
 
-/// A container that stays frozen is reported running by everybody but its cgroup.
-async fn warn_of_frozen(container: &Container, job: &Running) {
+/// A container that stays frozen is reported running by everybody but its cgroup; one that ended since is told, too.
+async fn warn_of_harm(container: &Container, had_processes: bool, job: &Running) {
     let until = tokio::time::Instant::now() + THAW_PATIENCE;
     loop {
         let pids = processes_of(&container.id).await;
+        if pids.is_empty() && had_processes {
+            job.warn(
+                "no process of the container is left: it did not go on after the freeze, or ended by itself (some programs take the interruption of a wait for its end)"
+                    .to_owned(),
+            );
+            return;
+        }
         if !pids.iter().any(|pid| processes::is_frozen(*pid) == Some(true)) {
             return;
         }

@@ -104,8 +104,8 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     ui.checkbox(&mut has_sink, "network sink").on_hover_text(hint);
     new.network = if has_sink { NetworkMode::Sink } else { NetworkMode::None };
     let hint = "Every system call is told by the kernel; no process is touched, and none can tell";
-    ui.checkbox(&mut new.traces, "system calls").on_hover_text(hint);
-    ui.checkbox(&mut new.starts_stopped, "stopped").on_hover_text("Restored, the processes stand still at first");
+    ui.checkbox(&mut new.traces, "trace system calls").on_hover_text(hint);
+    ui.checkbox(&mut new.starts_stopped, "start stopped").on_hover_text("Restored, the processes stand still at first");
     if new != wishes {
         commands.push(SandboxCommand::Wish { archive: archive.id(), wishes: new }.into());
     }

@@ -61,6 +61,7 @@ fn made_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &mut
         }
     });
     rootfs_ui(ui, archive, planned, commands);
+    network_ui(ui, &planned.plan);
     stand_ins_ui(ui, &planned.plan);
 }
 
@@ -145,15 +146,6 @@ fn rootfs_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &m
             }
             None => attach_base_link(ui, archive, commands),
         });
-        property_ui(ui, "Network", "What the processes can reach; nothing of it is outside of the machine", |ui| {
-            match &planned.plan.restore.sink {
-                None => ui.label("none: nothing answers but the container itself"),
-                Some(sink) => {
-                    let words = format!("a sink answers at {} over {}", sink.gateways().join(", "), sink.interface);
-                    ui.add(Label::new(escape_controls(&words)).wrap())
-                }
-            };
-        });
         property_ui(ui, "Changes", "What the container changed, laid over the base image", |ui| {
             let changed = text::counted(rootfs.nr_changed, "path", "paths");
             let deleted = text::counted(rootfs.deleted.len(), "path", "paths");
@@ -196,6 +188,26 @@ fn files_ui(ui: &mut Ui, files: &NeededFiles) {
     if more > 0 {
         ui.label(RichText::new(format!("and {more} more: see cryoscope sandbox plan --json")).color(tokens.muted));
     }
+}
+
+fn network_ui(ui: &mut Ui, plan: &Plan) {
+    section(ui, "Network", "nothing of it is outside of the machine", |ui| match &plan.restore.sink {
+        None => {
+            ui.label("Nothing answers but the container itself; attempted connections are seen all the same.");
+        }
+        Some(sink) => {
+            property_ui(ui, "Sink", "Answers DNS, accepts every connection, answers HTTP", |ui| {
+                let words = format!("answers at {}, over {}", sink.gateways().join(" and "), sink.interface);
+                ui.add(Label::new(escape_controls(&words)).wrap());
+            });
+            property_ui(ui, "Names", "Each name that is asked for has an address of its own", |ui| {
+                ui.label("resolve to 198.18.0.0/15 and fd00:5ea1:d::/112, one address a name");
+            });
+            property_ui(ui, "Packets", "For tcpdump and Wireshark", |ui| {
+                ui.label("all of them are recorded; the console says where");
+            });
+        }
+    });
 }
 
 fn stand_ins_ui(ui: &mut Ui, plan: &Plan) {

@@ -1,0 +1,83 @@
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::acquire::wire::{ContainerState, SourceKind};
+use crate::base::Silent;
+use crate::checkpoint;
+use crate::evidence::{Evidence, OpenOptions};
+
+use super::*;
+
+fn container() -> Container {
+    Container {
+        id: "c0ffee".into(),
+        name: "app".into(),
+        pod: Some("web".into()),
+        namespace: Some("shop".into()),
+        image: Some("reg/app:1".into()),
+        image_id: None,
+        engine: "containerd".into(),
+        source: SourceKind::Kubelet,
+        state: ContainerState::Running,
+        created: None,
+        pid: None,
+        labels: BTreeMap::new(),
+        problem: None,
+    }
+}
+
+/// A shell with a secret in its environment and in a variable, and a child.
+fn with_collected(memory_limit_bytes: u64, check: impl FnOnce(u32, &checkpoint::Checkpoint, &[String])) {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "held=$(printf 'in-memory-%s' 4711); sleep 600 & echo \"$held\" >/dev/null; echo ready; wait"])
+        .env("SECRET", "RANDOM_1432_KEY")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let shell = child.id();
+    let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+    let mut pids = vec![shell];
+    pids.extend(children.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.tar");
+    let container = container();
+    let wanted =
+        Wanted { container: &container, pids: &pids, memory_limit_bytes, arch: "x86_64", now: Timestamp::now() };
+    let file = File::options().write(true).create_new(true).open(&path).unwrap();
+    let issues = write(&wanted, file, &mut |_| Ok(())).unwrap();
+    for pid in pids.iter().rev() {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    child.wait().unwrap();
+    let options = OpenOptions::default();
+    let evidence = Evidence::open(&path, &options, &Silent).unwrap();
+    let found = checkpoint::load(&evidence, &options, &Silent).unwrap();
+    check(shell, &found[0], &issues);
+}
+
+#[test]
+fn collection_opens_as_a_checkpoint_with_processes_environment_and_memory() {
+    with_collected(1 << 30, |shell, found, issues| {
+        assert!(issues.is_empty(), "{issues:?}");
+        assert_eq!(found.processes.len(), 2);
+        let text = format!("{:?}", found.processes);
+        assert!(text.contains("RANDOM_1432_KEY"), "the environment comes out of memory");
+        assert!(found.processes.iter().any(|process| process.pid.0 == shell));
+        assert!(format!("{:?}", found.container).contains("shop"));
+        let unexpected: Vec<_> = found.issues.iter().map(ToString::to_string).collect();
+        assert!(unexpected.is_empty(), "{unexpected:#?}");
+    });
+}
+
+#[test]
+fn memory_beyond_the_limit_is_absent_and_told() {
+    with_collected(4096, |_, found, issues| {
+        assert!(issues.iter().any(|issue| issue.contains("were not read")), "{issues:?}");
+        let text = format!("{:?}", found.processes);
+        assert!(!text.contains("RANDOM_1432_KEY"), "it was not read, and is not made up");
+    });
+}
