@@ -272,3 +272,26 @@ fn job_for_kubernetes_is_indexed_and_its_pods_run_the_same_hunt() {
     assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
     assert!(out.path().join("hits-00019-of-00020.parquet").exists());
 }
+
+/// Rules in every pod and here are the same files.
+#[cfg(feature = "yara")]
+#[test]
+fn rules_are_hunted_here_and_go_into_a_config_map() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("my rules.yar");
+    fs::write(&rules, format!("rule key {{ strings: $a = \"{PATTERN}\" condition: $a }}\n")).unwrap();
+    let rules = rules.to_str().unwrap();
+    let ran = cryoscope(&["hunt", "--yara", rules, "fixtures/crio-crun-loop.tar", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let hits: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(hits.iter().any(|hit| hit["row"] == "hit" && hit["rule"] == "key" && hit["pattern"] == "$a"), "{hits:#?}");
+    let args = ["hunt", "--yara", rules, "--kubernetes", "--image", "i", "--archives-claim", "c", "--json"];
+    let list: Value = serde_json::from_str(&cryoscope(&args).out).unwrap();
+    let items = list["items"].as_array().unwrap();
+    assert_eq!((&items[0]["kind"], items.len()), (&json!("ConfigMap"), 3));
+    assert!(items[0]["data"]["0-myrules.yar"].as_str().unwrap().contains(PATTERN));
+    let args = items[2]["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    assert!(args.contains(&json!("--yara=/rules/0-myrules.yar")), "{args:?}");
+    fs::write(rules, "rule broken {").unwrap();
+    assert_eq!(cryoscope(&["hunt", "--yara", rules, "--kubernetes", "--image", "i", "--archives-claim", "c"]).code, 2);
+}

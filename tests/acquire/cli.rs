@@ -212,6 +212,18 @@ fn series_makes_one_archive_after_another() {
 }
 
 #[test]
+fn series_goes_on_after_one_that_fails() {
+    let (agent, desk) = (StandIn::start(), Desk::new());
+    desk.pair(&agent, "node-a");
+    agent.put("1", "a.tar", content(1000));
+    agent.state.lock().unwrap().job_states = vec![JobState::Failed];
+    let ran = desk.run(&["node-a", "app", "-o", "evidence", "--series", "2", "--every", "0", "--json"]);
+    assert_eq!(ran.status.code(), Some(2));
+    assert!(text(&ran.stderr).contains("2 of 2 checkpoints were not acquired"), "{}", text(&ran.stderr));
+    assert_eq!(lines(&text(&ran.stdout)).iter().filter(|line| line["event"] == "failed").count(), 2);
+}
+
+#[test]
 fn labels_choose_containers_of_many_nodes_and_one_failure_keeps_no_other() {
     let (one, two, gone, desk) = (StandIn::start(), StandIn::start(), StandIn::start(), Desk::new());
     desk.pair(&one, "one");
