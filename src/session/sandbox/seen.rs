@@ -20,6 +20,7 @@ pub struct Seen {
     open_files: Vec<OpenFile>,
     sockets: Vec<SocketLine>,
     changed_files: BTreeMap<String, FileChange>,
+    nr_changes_left_out: u64,
     pub(super) changes: Option<Arc<Changes>>,
 }
 
@@ -63,6 +64,11 @@ impl Seen {
         self.changed_files.values()
     }
 
+    /// Changes that are not among them.
+    pub fn nr_changes_left_out(&self) -> u64 {
+        self.nr_changes_left_out
+    }
+
     /// What the new checkpoint has that the first had not, and the other way round.
     pub fn changes(&self) -> Option<&Changes> {
         self.changes.as_deref()
@@ -79,10 +85,14 @@ impl Seen {
             Event::Contact { contact, .. } => drop(push(&mut self.reached, Reached::Contact(contact))),
             Event::OpenFiles { list, .. } => self.open_files = list,
             Event::Sockets { list, .. } => self.sockets = list,
-            Event::FileChange { change, .. } => {
-                if self.changed_files.len() < MAX_SEEN || self.changed_files.contains_key(&change.path) {
-                    self.changed_files.insert(change.path.clone(), change);
-                }
+            Event::FileChange { change, .. }
+                if self.changed_files.len() < MAX_SEEN || self.changed_files.contains_key(&change.path) =>
+            {
+                self.changed_files.insert(change.path.clone(), change);
+            }
+            Event::FileChange { .. } => self.nr_changes_left_out = self.nr_changes_left_out.saturating_add(1),
+            Event::ChangesLeftOut { count, .. } => {
+                self.nr_changes_left_out = self.nr_changes_left_out.saturating_add(count);
             }
             _ => {}
         }

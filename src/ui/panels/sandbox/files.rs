@@ -40,6 +40,9 @@ pub(super) fn files_ui(
             text::grouped(seen.changed_files().len() as u64),
             text::grouped(seen.open_files().len() as u64)
         ));
+        if seen.nr_changes_left_out() > 0 {
+            ui.label(format!("{} more changes are not listed", text::grouped(seen.nr_changes_left_out())));
+        }
     }));
 }
 
