@@ -14,59 +14,59 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-pub const AGENT: &str = env!("CARGO_BIN_EXE_cryoscope-agent");
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_cryoscope-agent");
 
 /// A running daemon; dropped, it is killed.
-pub struct Daemon {
-    pub dir: PathBuf,
-    pub address: SocketAddr,
-    pub child: Child,
+pub(crate) struct Daemon {
+    pub(crate) dir: PathBuf,
+    pub(crate) address: SocketAddr,
+    pub(crate) child: Child,
     arguments: Vec<String>,
 }
 
 impl Daemon {
-    pub fn start(dir: &Path, arguments: &[&str]) -> Daemon {
+    pub(crate) fn start(dir: &Path, arguments: &[&str]) -> Daemon {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let (child, address) = spawn(dir, &arguments);
         Daemon { dir: dir.to_owned(), address, child, arguments }
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         (self.child, self.address) = spawn(&self.dir, &self.arguments);
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.dir.join("state")
     }
 
-    pub fn command(&self, arguments: &[&str]) -> String {
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let output = Command::new(AGENT).args(arguments).arg("--state-dir").arg(self.state()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub fn code(&self) -> PairCode {
+    pub(crate) fn code(&self) -> PairCode {
         let printed: Value = serde_json::from_str(&self.command(&["pair", "--json"])).unwrap();
         PairCode::parse(printed["code"].as_str().unwrap()).unwrap()
     }
 
-    pub fn authority(&self) -> CertificateDer<'static> {
+    pub(crate) fn authority(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(self.state().join("authority.pem")).unwrap()
     }
 
     /// A client with this certificate, or with none.
-    pub fn client(&self, certificate: Option<Certificate>) -> Client {
+    pub(crate) fn client(&self, certificate: Option<Certificate>) -> Client {
         Client::new(self.address, &self.authority(), certificate)
     }
 
     /// A workstation that is paired.
-    pub fn pair(&self) -> Client {
+    pub(crate) fn pair(&self) -> Client {
         let key = KeyPair::generate().unwrap();
         let answer = self.client(None).post("/v1/pair", &pair_request(&self.code().secret, &key)).ok();
         let certificate = CertificateDer::from_pem_slice(answer["certificate"].as_str().unwrap().as_bytes()).unwrap();
@@ -114,7 +114,7 @@ fn spawn(dir: &Path, arguments: &[String]) -> (Child, SocketAddr) {
     (child, address)
 }
 
-pub fn pair_request(secret: &[u8], key: &KeyPair) -> Value {
+pub(crate) fn pair_request(secret: &[u8], key: &KeyPair) -> Value {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "desk");
     let csr = params.serialize_request(key).unwrap().pem().unwrap();
@@ -123,36 +123,36 @@ pub fn pair_request(secret: &[u8], key: &KeyPair) -> Value {
 }
 
 #[derive(Clone)]
-pub struct Client {
-    pub address: SocketAddr,
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
     config: Arc<ClientConfig>,
 }
 
 /// An answer; `is_whole` unless it broke off.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
-    pub is_whole: bool,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) is_whole: bool,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
     }
 
     #[track_caller]
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert!((200..300).contains(&self.status), "{} {}", self.status, String::from_utf8_lossy(&self.body));
         self.json()
     }
 
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -160,12 +160,16 @@ impl Answer {
     }
 }
 
-pub type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-pub type Certificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(crate) type Certificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Client {
-    pub fn new(address: SocketAddr, authority: &CertificateDer<'static>, certificate: Option<Certificate>) -> Client {
+    pub(crate) fn new(
+        address: SocketAddr,
+        authority: &CertificateDer<'static>,
+        certificate: Option<Certificate>,
+    ) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -179,7 +183,7 @@ impl Client {
         Client { address, config: Arc::new(config) }
     }
 
-    pub fn connect(&self) -> std::io::Result<Tls> {
+    pub(crate) fn connect(&self) -> std::io::Result<Tls> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let name = ServerName::try_from("localhost").unwrap();
@@ -187,7 +191,7 @@ impl Client {
     }
 
     /// Sends bytes as they are, and reads until the other end closes.
-    pub fn raw(&self, request: &[u8]) -> std::io::Result<Answer> {
+    pub(crate) fn raw(&self, request: &[u8]) -> std::io::Result<Answer> {
         let mut stream = self.connect()?;
         // The answer may come, and the connection close, before all is sent.
         let sent = stream.write_all(request);
@@ -197,7 +201,7 @@ impl Client {
         }
     }
 
-    pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             body.len()
@@ -205,23 +209,23 @@ impl Client {
         self.raw(request.as_bytes()).unwrap()
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "", "")
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, "Content-Type: application/json\r\n", &body.to_string())
     }
 
     /// Freezes a container, and waits for the end of the job.
     #[track_caller]
-    pub fn freeze(&self, container: &str) -> Job {
+    pub(crate) fn freeze(&self, container: &str) -> Job {
         let job = self.post("/v1/checkpoints", &serde_json::json!({"container": container, "timeout_seconds": 2})).ok();
         self.end_of(job["id"].as_str().unwrap())
     }
 
     #[track_caller]
-    pub fn end_of(&self, id: &str) -> Job {
+    pub(crate) fn end_of(&self, id: &str) -> Job {
         for _ in 0..60 {
             let job: Job = serde_json::from_value(self.get(&format!("/v1/jobs/{id}?wait=5")).ok()).unwrap();
             if job.state.is_final() {
@@ -232,7 +236,7 @@ impl Client {
     }
 }
 
-pub fn read_answer(stream: &mut impl Read) -> std::io::Result<Answer> {
+pub(crate) fn read_answer(stream: &mut impl Read) -> std::io::Result<Answer> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     let broken = loop {

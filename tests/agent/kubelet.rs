@@ -10,13 +10,13 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-pub const CONTAINER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-pub const OTHER: &str = "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-pub const TOKEN: &str = "a-token";
+pub(crate) const CONTAINER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+pub(crate) const OTHER: &str = "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+pub(crate) const TOKEN: &str = "a-token";
 
 /// What it does with the next request for a checkpoint.
 #[derive(Clone, Debug)]
-pub enum Mood {
+pub(crate) enum Mood {
     /// Writes an archive, and names it.
     Good,
     /// Answers with this status and text.
@@ -35,19 +35,19 @@ pub enum Mood {
     Floods,
 }
 
-pub struct Kubelet {
-    pub url: String,
-    pub certificate: PathBuf,
-    pub token: PathBuf,
-    pub checkpoints: PathBuf,
-    pub mood: Arc<Mutex<Mood>>,
+pub(crate) struct Kubelet {
+    pub(crate) url: String,
+    pub(crate) certificate: PathBuf,
+    pub(crate) token: PathBuf,
+    pub(crate) checkpoints: PathBuf,
+    pub(crate) mood: Arc<Mutex<Mood>>,
     /// Seconds at which checkpoints were asked for, and their paths.
-    pub asked: Arc<Mutex<Vec<String>>>,
-    pub archive: Arc<Mutex<Vec<u8>>>,
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    pub(crate) archive: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Kubelet {
-    pub fn start(dir: &Path) -> Kubelet {
+    pub(crate) fn start(dir: &Path) -> Kubelet {
         let key = KeyPair::generate().unwrap();
         // It signs itself, for a name that is not the one it is reached by.
         let certificate = CertificateParams::new(vec!["node-a".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -82,11 +82,11 @@ impl Kubelet {
         kubelet
     }
 
-    pub fn be(&self, mood: Mood) {
+    pub(crate) fn be(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 
-    pub fn arguments(&self) -> Vec<&str> {
+    pub(crate) fn arguments(&self) -> Vec<&str> {
         let text = |path: &'_ PathBuf| -> &'static str { path.to_str().unwrap().to_owned().leak() };
         vec![
             "--kubelet-url",
@@ -111,7 +111,7 @@ impl Kubelet {
 }
 
 /// A tar as a runtime writes it.
-pub fn archive(pages: &[u8], last_line: &str) -> Vec<u8> {
+pub(crate) fn archive(pages: &[u8], last_line: &str) -> Vec<u8> {
     let log = format!("(00.1) Error (criu/rlimit.c): rlimit: Can't setup RLIMIT_NOFILE for self\n(00.2) {last_line}\n");
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in [("stats-dump", &b"x"[..]), ("dump.log", log.as_bytes()), ("checkpoint/pages-1.img", pages)] {
