@@ -1,5 +1,4 @@
 //! What archives cannot show is told with the engine that left it out.
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use cryoscope::base::Silent;
 use cryoscope::checkpoint;

@@ -254,7 +254,9 @@ mod tests {
 
     #[test]
     fn table_has_the_calls_where_the_kernel_has_them() {
-        for (nr, expected) in [(0, "read"), (59, "execve"), (257, "openat"), (334, "rseq"), (335, "uretprobe"), (336, "syscall_336")] {
+        for (nr, expected) in
+            [(0, "read"), (59, "execve"), (257, "openat"), (334, "rseq"), (335, "uretprobe"), (336, "syscall_336")]
+        {
             assert_eq!(name(nr), expected);
         }
         assert_eq!((name(435), name(u64::MAX)), ("clone3".into(), format!("syscall_{}", u64::MAX)));
