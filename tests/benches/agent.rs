@@ -8,8 +8,10 @@
 )]
 
 #[path = "../agent/daemon.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod daemon;
 #[path = "../agent/kubelet.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
 mod kubelet;
 
 use std::io::{Read as _, Write as _};
