@@ -79,7 +79,7 @@ pub struct Checked {
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// [`SCHEMA`].
+    /// `cryoscope.custody/1`.
     pub schema: String,
     /// When.
     pub at: Timestamp,

@@ -1,6 +1,6 @@
 //! How an archive was made: written and signed by the agent when the archive is complete, checked by whoever holds it.
 //!
-//! The signature (Ed25519) is over the manifest's text as it was sent, byte for byte, behind [`CONTEXT`]; so no two writers of
+//! The signature (Ed25519) is over the manifest's text as it was sent, byte for byte, behind words that name what is signed; so no two writers of
 //! JSON need to agree on spaces.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};

@@ -4,7 +4,7 @@
 //! - [`manifest`]: how an archive was made, signed by the agent, and how that is checked.
 //! - [`identity`], [`nodes`], [`pair`]: who this workstation is to which node, and how they get to know each other.
 //! - [`address`], `tls`, [`client`], [`error`]: the way to an agent, and one method for each request.
-//! - [`pull`], `part`, [`control`]: fetching an archive over lines that break.
+//! - [`mod@pull`], `part`, [`control`]: fetching an archive over lines that break.
 //! - [`selector`], [`freeze`]: which containers are meant, and the whole way from one to an archive at the desk.
 //! - [`custody`]: what is noted of an archive that came.
 //!

@@ -1,5 +1,5 @@
 //! Bytes between threads and connections, a few pieces at a time: who reads slowly makes the writer wait, and nobody holds more
-//! than [`DEPTH`] pieces.
+//! than `DEPTH` pieces.
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
