@@ -26,7 +26,7 @@ pub(super) fn changes_ui(
 ) {
     let list = run.seen().changes().map(rows).unwrap_or_default();
     let rows = Rows { archive, list };
-    let hint = "Tick \"then freeze again\" before a run: what is frozen at its end is compared with this checkpoint.";
+    let hint = "Tick \"freeze again\" before a run: what is frozen at its end is compared with this checkpoint.";
     let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
     let target = archive.selected_pid().map_or(Target::Overview, Target::process);
     let table = Table::new("changes", COLUMNS).empty_hint(hint);

@@ -97,15 +97,15 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
         if cpus == 1 { "1 processor".to_owned() } else { format!("{cpus} processors") }
     });
     let hint = "When the time is over a new checkpoint is taken in the machine, and opened beside this one";
-    ui.checkbox(&mut new.freezes_again, "then freeze again").on_hover_text(hint);
+    ui.checkbox(&mut new.freezes_again, "freeze again").on_hover_text(hint);
     let hint =
         "A sink inside the machine answers DNS, accepts every connection, and records all packets; nothing leaves";
     let mut has_sink = new.network == NetworkMode::Sink;
-    ui.checkbox(&mut has_sink, "network sink").on_hover_text(hint);
+    ui.checkbox(&mut has_sink, "sink").on_hover_text(hint);
     new.network = if has_sink { NetworkMode::Sink } else { NetworkMode::None };
     let hint = "Every system call is told by the kernel; no process is touched, and none can tell";
-    ui.checkbox(&mut new.traces, "trace system calls").on_hover_text(hint);
-    ui.checkbox(&mut new.starts_stopped, "start stopped").on_hover_text("Restored, the processes stand still at first");
+    ui.checkbox(&mut new.traces, "trace calls").on_hover_text(hint);
+    ui.checkbox(&mut new.starts_stopped, "stopped").on_hover_text("Restored, the processes stand still at first");
     if new != wishes {
         commands.push(SandboxCommand::Wish { archive: archive.id(), wishes: new }.into());
     }
