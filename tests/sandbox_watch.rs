@@ -87,8 +87,10 @@ fn sealed_network_answers_records_and_nothing_leaves_and_every_call_is_seen_by_n
     let loot = |list: &&&Value| list["list"].as_array().unwrap().iter().any(|it| it["target"] == "/home/loot-0");
     assert!(opened.iter().any(|list| loot(&list)), "{opened:#?}");
     let changes = of(&events, "file-change");
-    let loot = changes.iter().find(|it| it["path"] == "/home/loot-0").unwrap_or_else(|| panic!("{changes:#?}"));
-    assert_eq!((loot["change"].as_str(), loot["size_bytes"].as_u64()), (Some("new"), Some(4)));
+    // A look between its making and its writing finds it empty first, and tells it once more.
+    let loot: Vec<_> = changes.iter().filter(|it| it["path"] == "/home/loot-0").collect();
+    let (first, last) = (loot.first().unwrap(), loot.last().unwrap());
+    assert_eq!((first["change"].as_str(), last["size_bytes"].as_u64()), (Some("new"), Some(4)), "{changes:#?}");
 
     // The record, as tcpdump and Wireshark read it: little-endian, microseconds, Ethernet, with what was said.
     let bytes = fs::read(&file).unwrap();

@@ -12,7 +12,7 @@ use super::context::Context;
 use crate::acquire::freeze::{self, Step, Way, Wishes};
 use crate::acquire::manifest::Manifest;
 use crate::acquire::selector::Called;
-use crate::acquire::wire::{Container, Job};
+use crate::acquire::wire::{Container, Job, JobKind};
 use crate::acquire::{Client, PairedNode, PullControl, Pulled, Target};
 use crate::base::escape_controls;
 use crate::report::text::bytes as human_size;
@@ -193,9 +193,10 @@ fn done(node: &str, container: Option<&str>, pulled: &Pulled, context: &mut Cont
     let was = if pulled.was_there { ", was there already" } else { "" };
     let called = Called(&manifest.container).to_string();
     let kind = super::acquire::spelled(&manifest.source);
+    let how = if manifest.archive.kind == JobKind::Collection { "read" } else { "frozen" };
     let lines = [
         pulled.path.display().to_string(),
-        format!("  {called} of {node}, frozen {:.0} by {kind}{was}", manifest.started),
+        format!("  {called} of {node}, {how} {:.0} by {kind}{was}", manifest.started),
         format!("  {}, SHA-256 {}", human_size(manifest.archive.size_bytes), manifest.archive.sha256),
         "  verified: length, SHA-256 and the node's signature agree; noted in its custody record".to_owned(),
     ];

@@ -115,8 +115,8 @@ pub enum Command {
 /// `compare`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Processes, descriptors, maps, changed pages, sockets and files of the root file system; of archives with several
-checkpoints the last one counts.
+Tells processes, descriptors, maps, changed pages, sockets and files of the root file
+system that differ. Of an archive with several checkpoints the last one counts.
 
 Examples:
   cryoscope compare before.tar after.tar

@@ -108,7 +108,7 @@ impl BaseImage {
         };
         let told = match stated.strip_prefix("sha256:") {
             Some(stated) => {
-                let found = hash::hex(&hash::of_bytes(bytes, progress)?);
+                let found = crate::base::hex(&hash::of_bytes(bytes, progress)?);
                 if found == stated {
                     return Ok(());
                 }
@@ -333,7 +333,7 @@ mod tests {
     }
 
     fn digest(bytes: &[u8]) -> String {
-        super::super::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
+        crate::base::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
     }
 
     /// The members of an OCI layout with one layer, in a directory; `stated` is what the manifest says of the layer.

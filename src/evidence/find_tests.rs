@@ -69,7 +69,7 @@ fn a_checkpoint_in_an_archive_in_an_archive_is_found_and_not_deeper() {
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
-    hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
+    crate::base::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
 }
 
 #[test]

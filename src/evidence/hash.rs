@@ -1,13 +1,12 @@
 //! SHA-256 of the evidence as delivered.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
 
-use crate::base::Progress;
+use crate::base::{Progress, hex};
 
 use super::{Delivered, Evidence, Member, OpenError};
 
@@ -64,15 +63,6 @@ fn sha256sum_path(path: &[u8]) -> (bool, Vec<u8>) {
         }
     }
     (escaped.len() != path.len(), escaped)
-}
-
-/// Lower case, without a prefix.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// How far hashing is.

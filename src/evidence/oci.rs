@@ -289,7 +289,7 @@ pub(super) fn blob_path(digest: &str) -> Option<String> {
 fn check_digest(search: &mut Search<'_>, member: &Member, descriptor: &Value, bytes: &[u8]) {
     let Some(stated) = text(descriptor, "digest") else { return };
     let Some(stated) = stated.strip_prefix("sha256:") else { return };
-    let found = super::hash::hex(&Sha256::digest(bytes));
+    let found = crate::base::hex(&Sha256::digest(bytes));
     if stated != found {
         search.issues.push(Issue::new(member.place(), format!("its SHA-256 is {found}, the image says {stated}")));
     }
