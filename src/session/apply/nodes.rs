@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::start_job;
-use crate::session::nodes::work::control;
+use crate::acquire::PullControl;
 use crate::session::nodes::{Acquisition, AcquisitionEnd, ListState, NodeState, Pairing, Wanted};
 use crate::session::{Effect, JobWork, Level, Model, NodesCommand, PanelKind};
 
@@ -131,7 +131,7 @@ fn ask(model: &mut Model, name: &str) -> Vec<Effect> {
 }
 
 fn acquire(model: &mut Model, node: String, called: String, wanted: Wanted) -> Vec<Effect> {
-    let control = control();
+    let control: Arc<PullControl> = Arc::default();
     let verb = if matches!(wanted, Wanted::Freeze { .. }) { "Freeze" } else { "Fetch" };
     let title = format!("{verb} {called} on {node}");
     let work = JobWork::Acquire { node: node.clone(), wanted, control: Arc::clone(&control) };

@@ -1,7 +1,6 @@
 //! The jobs of nodes. They ask agents; the model learns what these said.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -122,9 +121,4 @@ pub(in crate::session) fn custody(checkpoint: &Checkpoint, sha256: &str) -> Opti
     };
     let size_bytes = checkpoint.outer.size_bytes();
     Some(record.verify(size_bytes, sha256)?.map_err(|error| error.to_string()))
-}
-
-/// A control for a pull that begins.
-pub(in crate::session) fn control() -> Arc<PullControl> {
-    Arc::new(PullControl::default())
 }
