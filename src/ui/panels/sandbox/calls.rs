@@ -31,7 +31,7 @@ pub(super) fn calls_ui(
     commands: &mut Vec<Command>,
 ) {
     let rows = Rows { archive, run };
-    let hint = "Tick \"trace calls\" before a run: the kernel tells them, no process is touched.";
+    let hint = "Choose whose calls are told before a run: the kernel tells them, no process is touched.";
     let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
     let target = archive.selected_pid().map_or(Target::Overview, Target::process);
     let table = Table::new("system calls", COLUMNS).empty_hint(hint);
