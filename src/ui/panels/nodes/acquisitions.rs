@@ -82,7 +82,7 @@ fn acquisition_ui(ui: &mut Ui, acquisition: &Acquisition, jobs: &[JobRow], comma
         Some(AcquisitionEnd::Here(path)) => {
             ui.horizontal_wrapped(|ui| {
                 ui.spacing_mut().item_spacing.x = SPACE_S;
-                ui.add_space(SPACE_L + SPACE_XS - SPACE_S);
+                ui.add_space(SPACE_L + SPACE_XS);
                 ui.label(mono_text(escape_controls(&path.display().to_string())).color(tokens.muted));
                 if link(ui, "Open").clicked() {
                     commands.push(ArchivesCommand::Open(vec![path.clone()]).into());
