@@ -11,7 +11,7 @@ use super::writing::Written;
 use super::*;
 
 fn spool(path: &Path, limit_bytes: u64) -> Arc<Spool> {
-    Arc::new(Spool::open(SpoolConfig { path: path.join("spool"), limit_bytes, reserve_bytes: 0 }).unwrap())
+    Arc::new(Spool::open(SpoolConfig { path: path.join("spool"), limit_bytes, reserve_bytes: 0 }, &[]).unwrap())
 }
 
 fn manifest(written: &Written) -> Manifest {
