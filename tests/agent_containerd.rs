@@ -12,7 +12,7 @@
 mod cri;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -91,19 +91,15 @@ fn enter() -> Command {
 }
 
 impl Lab {
-    /// `None` where it cannot be run, which is said.
-    fn start() -> Option<Lab> {
+    /// `Err` says why it cannot be run here.
+    fn start() -> Result<Lab, String> {
         if !rustix::process::geteuid().is_root() || !Path::new(LAB).join("usr/bin/containerd").exists() {
-            eprintln!("NOT RUN: this needs root and the lab with containerd 2 (fixtures/lab/setup builds it)");
-            return None;
+            return Err("this needs root and the lab with containerd 2 (fixtures/lab/setup builds it)".to_owned());
         }
         let probe = enter().args(["sh", "-c", "criu check && grep -q :freezer: /proc/self/cgroup"]).output().unwrap();
         if !probe.status.success() {
-            eprintln!(
-                "NOT RUN: criu does not work in the lab here, or there is no version 1 freezer: {}",
-                text(&probe.stderr)
-            );
-            return None;
+            let said = text(&probe.stderr);
+            return Err(format!("criu does not work in the lab here, or there is no freezer of version 1: {said}"));
         }
         let temporary = tempfile::tempdir_in(Path::new(LAB).join("var/lib")).unwrap();
         let dir = temporary.path().to_owned();
@@ -121,7 +117,7 @@ impl Lab {
         let log = std::fs::read_to_string(dir.join("containerd.log")).unwrap_or_default();
         assert!(cgroup.starts_with("/lab-"), "containerd does not start: {log}");
         let place = Place { logs: inside.join("logs"), cgroup: format!("{}/pods", cgroup.trim()) };
-        Some(Lab { _dir: temporary, dir, inside, place, child })
+        Ok(Lab { _dir: temporary, dir, inside, place, child })
     }
 
     fn cri(&self) -> Cri {
@@ -358,7 +354,11 @@ fn is_frozen(lab: &Lab, container: &str) -> bool {
 
 #[test]
 fn containers_of_containerd_are_frozen_fetched_explained_and_cured() {
-    let Some(lab) = Lab::start() else { return };
+    let lab = match Lab::start() {
+        Ok(lab) => lab,
+        // Past the harness, which shows nothing of a test that passes.
+        Err(why) => return writeln!(std::io::stderr(), "NOT RUN, no containerd: {why}").unwrap(),
+    };
     let cri = lab.cri();
     let looper = cri.start(("web", "looper"), IMAGE, "while :; do sleep 100000; done", &lab.place);
     let ghost = "head -c 3000000 /dev/zero >/big; exec 3</big; rm /big; while :; do sleep 100000; done";

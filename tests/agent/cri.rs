@@ -182,11 +182,8 @@ impl Cri {
         let list: Result<List, String> = self.runtime.block_on(self.call("ListPodSandbox", Nothing {}));
         for pod in list.unwrap_or_default().containers {
             for method in ["StopPodSandbox", "RemovePodSandbox"] {
-                let ended: Result<Nothing, String> =
+                let _gone_already: Result<Nothing, String> =
                     self.runtime.block_on(self.call(method, Id { id: pod.id.clone() }));
-                if let Err(error) = ended {
-                    eprintln!("{method}: {error}");
-                }
             }
         }
     }

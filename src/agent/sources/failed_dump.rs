@@ -124,7 +124,7 @@ mod tests {
         for other in
             ["/etc/shadow", "x", "", &format!("/x/{}/dump.log", &id[1..]), &format!("/x/{id}/../../etc/dump.log")]
         {
-            assert_eq!(named(&id, other), [PathBuf::new(); 0], "{other}");
+            assert!(named(&id, other).is_empty(), "{other}");
         }
         assert!(places(&id, &[PathBuf::from("/run/containerd/containerd.sock")], "criu failed").contains(&log.into()));
     }
