@@ -178,10 +178,14 @@ impl Agent {
     }
 
     fn kill(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+        let _ = self.child.wait();
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = std::fs::read_to_string(self.lab.join("agent.pid")).unwrap();
         let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
-        let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        let _ = self.child.wait();
+        let _gone_already = rustix::process::kill_process(pid, signal);
     }
 
     fn pair(&self, desk: &Desk) {
@@ -242,9 +246,12 @@ impl Desk {
 
     /// The archive of a container, as `inspect` shows it.
     fn frozen(&self, name: &str) -> Value {
-        let made = self.good(&["acquire", "node-a", name, "-o", "evidence"]);
-        let path = made.lines().next().unwrap();
-        self.json(&["inspect", "--all", "--json", path])
+        self.inspect(&self.good(&["acquire", "node-a", name, "-o", "evidence"]))
+    }
+
+    /// The archive that was fetched.
+    fn inspect(&self, acquired: &str) -> Value {
+        self.json(&["inspect", "--all", "--json", acquired.lines().next().unwrap()])
     }
 }
 
@@ -369,9 +376,11 @@ fn containers_of_containerd_are_frozen_fetched_explained_and_cured() {
     agent.pair(&desk);
 
     is_at_the_desk_what_proc_said(&desk, &looper);
+    collection_is_what_proc_said_and_no_checkpoint(&desk, &looper);
     failed_dump_is_explained_by_the_log_of_criu(&desk, &ghost);
     one_that_somebody_left_frozen_is_found_out_and_cured(&lab, &desk, &looper);
     agent_that_is_killed_meanwhile_loses_the_archive_and_not_the_container(&lab, &desk, &mut agent, &looper);
+    archive_that_was_written_meanwhile_is_claimed_by_the_next_agent(&lab, &desk, &mut agent, &looper);
 }
 
 #[expect(clippy::unwrap_used, reason = "a part of the test")]
@@ -395,6 +404,20 @@ fn is_at_the_desk_what_proc_said(desk: &Desk, looper: &str) {
     assert_eq!(inspected["evidence"]["layout"], "containerd");
     assert_eq!(inspected["issues"].as_array().map(Vec::len), Some(0), "{}", inspected["issues"]);
     assert_eq!(desk.container("looper")["state"], "running", "it goes on");
+}
+
+#[expect(clippy::unwrap_used, reason = "a part of the test")]
+fn collection_is_what_proc_said_and_no_checkpoint(desk: &Desk, looper: &str) {
+    let before = by_proc(looper);
+    let inspected = desk.inspect(&desk.good(&["acquire", "node-a", "looper", "--collect", "-o", "evidence"]));
+    assert_eq!(by_inspect(&inspected), before);
+    assert_eq!(
+        (&inspected["evidence"]["layout"], &inspected["container"]["name"]),
+        (&"collection".into(), &"looper".into())
+    );
+    assert!(inspected["container"]["criu_version"].is_null() && inspected["container"]["engine"].is_null());
+    let gaps = inspected["coverage"].as_array().unwrap();
+    assert!(gaps.iter().any(|gap| gap["what"] == "one moment"), "{gaps:?}");
 }
 
 /// containerd says no more than that criu failed; the log is in the bundle of the container.
@@ -448,6 +471,32 @@ fn one_that_somebody_left_frozen_is_found_out_and_cured(lab: &Lab, desk: &Desk, 
     // A list is good for a second.
     wait_for("it runs", || desk.container("looper")["state"] == "running");
     assert_eq!(desk.frozen("looper")["processes"].as_array().unwrap().len(), 2);
+}
+
+/// It lies in the spool, half written by nobody's word but the runtime's.
+#[expect(clippy::unwrap_used, reason = "a part of the test")]
+fn archive_that_was_written_meanwhile_is_claimed_by_the_next_agent(
+    lab: &Lab,
+    desk: &Desk,
+    agent: &mut Agent,
+    looper: &str,
+) {
+    let n_written = || {
+        let log = std::fs::read_to_string(lab.dir.join("containerd.log")).unwrap();
+        log.matches("Wrote checkpoint archive").count()
+    };
+    std::fs::write(lab.dir.join("slow"), "1").unwrap();
+    let (before, asked) = (n_written(), desk.start(&["acquire", "node-a", "looper", "-o", "evidence"]));
+    wait_for("it is frozen", || is_frozen(lab, looper));
+    // It hears nothing of what containerd answers.
+    agent.signal(rustix::process::Signal::STOP);
+    std::fs::remove_file(lab.dir.join("slow")).unwrap();
+    wait_for("the archive is written", || before < n_written());
+    agent.restart();
+    let ran = asked.wait_with_output().unwrap();
+    let said = text(&ran.stderr);
+    assert!(ran.status.success() && said.contains("claimed it after its next start"), "{said}");
+    assert_eq!(desk.inspect(&text(&ran.stdout))["processes"].as_array().unwrap().len(), 2);
 }
 
 #[expect(clippy::unwrap_used, reason = "a part of the test")]
