@@ -79,16 +79,12 @@ pub async fn run(agent: &Arc<Agent>, order: &Order, job: &Running) -> Outcome<St
 /// It did not come, or cannot be taken.
 pub async fn claim(agent: &Arc<Agent>, expected: &Expected, job: &Running) -> Outcome<String> {
     job.step("the agent was started again; the archive that the runtime was asked for may still appear");
-    let (id, source) = (expected.archive.clone(), expected.source);
+    let id = expected.archive.clone();
     // The earlier agent may have ended just after it was done.
     if agent.spool.get(&id).is_ok() {
         return Ok(id);
     }
-    let begun = move |agent: &Arc<Agent>| match source {
-        SourceKind::Cri => agent.spool.resume(&id),
-        _ => agent.spool.begin(),
-    };
-    let writing = Arc::new(blocking(agent, begun).await??);
+    let writing = Arc::new(blocking(agent, move |agent| agent.spool.resume(&id)).await??);
     let late = expected.wait(agent, job, &writing, expected.until).await;
     warn_of_harm(&expected.order.container, false, job).await;
     let Some(late) = late? else { return Err(restarted()) };
@@ -186,7 +182,7 @@ async fn ask(agent: &Arc<Agent>, order: &Order, job: &Running, writing: &Arc<Wri
         SourceKind::Podman => by_podman(agent, order, job, writing).await,
         SourceKind::Docker | SourceKind::Proc => {
             Err(Failure::new(501, "unsupported", "checkpoints are not made this way")
-                .hint("Docker's checkpoints are not supported; a collection by way of /proc is"))
+                .hint("leave `source` out; why Docker is not asked, `cryoscope-agent doctor` says"))
         }
     };
     let Err(failure) = asked else { return asked };
