@@ -219,13 +219,13 @@ pub(super) fn sha256(file: &mut File) -> io::Result<String> {
     }
 }
 
-/// Name of an archive for people and file systems: what the kubelet would call it.
+/// Name of an archive for people and file systems: as the kubelet would call it, but those of one second differ.
 pub fn archive_name(prefix: &str, parts: &[&str], at: jiff::Timestamp) -> String {
     let clean = |part: &&str| -> String {
         part.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).take(100).collect()
     };
     let parts: Vec<String> = parts.iter().map(clean).collect();
-    format!("{prefix}-{}-{at:.0}.tar", parts.join("-"))
+    format!("{prefix}-{}-{at:.3}.tar", parts.join("-"))
 }
 
 fn record_path(dir: &Path) -> PathBuf {
