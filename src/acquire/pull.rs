@@ -459,10 +459,11 @@ pub fn hash_of(path: &Path, progress: &dyn Progress) -> Result<Option<String>, P
 pub fn safe_name(given: &str, sha256: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.:+@=, ".contains(c);
     let plain: String = given.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-    let mut name = plain.trim_start_matches(['.', '-', ' ']).trim_end().to_owned();
+    let mut name = plain.trim_start_matches(['.', '-', ' ']).to_owned();
     while MAX_NAME < name.len() {
         name.pop();
     }
+    name.truncate(name.trim_end().len());
     if name.is_empty() {
         let short: String = sha256.chars().filter(char::is_ascii_hexdigit).take(12).collect();
         return format!("checkpoint-{short}.tar");
@@ -491,6 +492,7 @@ mod tests {
         check("..", "checkpoint-abcdef.tar");
         check(".bashrc", "bashrc");
         check("-rf", "rf");
+        check(&format!("{} b", "a".repeat(MAX_NAME - 1)), &"a".repeat(MAX_NAME - 1));
         check("a\u{1b}[2J\n\u{202e}b\0.tar", "a__2J__b_.tar");
         assert!(safe_name(&"ä".repeat(500), "").len() <= MAX_NAME);
     }

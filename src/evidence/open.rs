@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Issue, Progress};
+use crate::base::{Growing, Issue, Progress};
 
-use super::growing::{Growing, GrowingReader};
 use super::header::{BLOCK, Header};
 use super::map::Mapped;
 use super::source::{FileSource, Source};
@@ -107,7 +106,7 @@ impl Evidence {
         let mut head = [0; HEAD_BYTES];
         let head = read_head(&file, &mut head).map_err(|source| OpenError::from_io(&path, source))?;
         if Compression::detect(head) != Compression::None {
-            let reader = GrowingReader { growing: growing.clone(), file, at: 0 };
+            let Some(reader) = growing.reader() else { return Ok(()) };
             return Evidence::open_stream(&origin, Box::new(reader), options, progress).map(drop);
         }
         check_head(&name, head)?;

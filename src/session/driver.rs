@@ -277,7 +277,8 @@ fn run_work(
             let job = say.job;
             let tell = |event| say.say(SandboxCommand::Happened { archive, job, event: Box::new(event) });
             let records = |path: &Path| say.say(SandboxCommand::Records { archive, job, path: path.to_owned() });
-            let path = sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, &records, orders, ctx)?;
+            let ends = sandbox::work::Ends { tell: &tell, records: &records, orders };
+            let path = sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, ends, ctx)?;
             if let Some(path) = &path {
                 let changes = Arc::new(sandbox::work::compare(&checkpoint, path, ctx)?);
                 say.say(SandboxCommand::Compared { archive, job, changes });

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::driver::Say;
 use super::{ArchivesCommand, Loaded};
-use crate::base::{Cancelled, Issue, Place, Progress, Silent};
+use crate::base::{Cancelled, Growing, Issue, Place, Progress, Silent};
 use crate::checkpoint;
-use crate::evidence::{Evidence, Growing, OpenError, OpenOptions, Passed};
+use crate::evidence::{Evidence, OpenError, OpenOptions, Passed};
 use crate::jobs::JobCtx;
 
 /// Until the first look. Each further one waits twice as long: what it decodes grows.
@@ -125,6 +125,7 @@ impl Progress for Until<'_> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes what arrives")]
 mod tests {
     use std::io::Write as _;
     use std::time::Instant;

@@ -203,11 +203,6 @@ impl Client {
         Client { address, config: Arc::new(config) }
     }
 
-    /// The same workstation, when the agent has moved.
-    pub(crate) fn at(&self, address: SocketAddr) -> Client {
-        Client { address, config: Arc::clone(&self.config) }
-    }
-
     pub(crate) fn connect(&self) -> std::io::Result<Tls> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;

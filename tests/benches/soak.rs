@@ -54,7 +54,7 @@ fn main() {
     let nodes = Nodes::in_dir(dir.path().join("nodes"));
     let wish = Wish { address: format!("localhost:{}", line.near.port()).parse().unwrap(), name: None, proxy: None };
     let node = pair(&nodes, &wish, &daemon.code().to_text()).unwrap();
-    let desk = daemon.pair();
+    let mut desk = daemon.pair();
     line.is_bad.store(true, Relaxed);
     let (frozen, counts, is_over) = (Frozen::default(), Arc::new(Counts::default()), Arc::new(AtomicBool::new(false)));
     let pullers: Vec<_> = (0..PULLERS)
@@ -72,6 +72,7 @@ fn main() {
     while began.elapsed() < Duration::from_secs(seconds) {
         if LIFE < born.elapsed() {
             daemon.restart();
+            desk.address = daemon.address;
             *line.far.lock().unwrap() = daemon.address;
             counts.deaths.fetch_add(1, Relaxed);
             born = Instant::now();
@@ -86,7 +87,6 @@ fn main() {
         let content: Vec<u8> = (0..random.below(8 << 20)).map(|_| random.next() as u8).collect();
         *kubelet.archive.lock().unwrap() = archive(&content, "Dumping finished successfully");
         let sha256 = hex(&Sha256::digest(kubelet.archive.lock().unwrap().as_slice()));
-        let desk = desk.at(daemon.address);
         let job = desk.freeze(CONTAINER);
         match (job.state, job.archive) {
             (JobState::Done, Some(id)) => drop(frozen.lock().unwrap().insert(id, sha256)),
@@ -99,7 +99,7 @@ fn main() {
 
     // After its last death the agent still has all that it ever said it has.
     daemon.restart();
-    let desk = desk.at(daemon.address);
+    desk.address = daemon.address;
     let frozen = frozen.lock().unwrap();
     for (id, sha256) in frozen.iter() {
         let answer = desk.get(&format!("/v1/archives/{id}/content"));

@@ -71,16 +71,13 @@ pub(in crate::session) fn plan(
     Planned { plan, review }
 }
 
-/// Carries a plan out; every event goes to `tell`, and where packets go to `records`. The new checkpoint, where one was
-/// wanted.
+/// Carries a plan out. The new checkpoint, where one was wanted.
 pub(in crate::session) fn run(
     checkpoint: &Checkpoint,
     base: Option<&(PathBuf, Arc<BaseImage>)>,
     planned: &Planned,
     wishes: Wishes,
-    tell: &dyn Fn(Event),
-    records: &dyn Fn(&Path),
-    orders: &Receiver<Order>,
+    mut ends: Ends<'_>,
     ctx: &JobCtx,
 ) -> anyhow::Result<Option<PathBuf>> {
     let mut plan = planned.plan.clone();
@@ -91,7 +88,7 @@ pub(in crate::session) fn run(
     let checkpoint_to = wishes.freezes_again.then(|| journal::place_for_checkpoint(name)).transpose()?;
     let packets_to = (wishes.network == NetworkMode::Sink).then(|| journal::place_for_packets(name)).transpose()?;
     if let Some(path) = &packets_to {
-        records(path);
+        (ends.records)(path);
     }
     let trace = match wishes.traced {
         Traced::Nobody => Trace::Addresses,
@@ -113,7 +110,7 @@ pub(in crate::session) fn run(
         is_stopped: wishes.starts_stopped,
         options: &options,
     };
-    let why = thaw::thaw(&thaw, &mut Teller { tell, orders }, ctx)?;
+    let why = thaw::thaw(&thaw, &mut ends, ctx)?;
     Ok(checkpoint_to.filter(|_| why != Why::NotRestored))
 }
 
@@ -125,12 +122,15 @@ pub(in crate::session) fn compare(before: &Arc<Checkpoint>, path: &Path, ctx: &J
     Ok(Changes::between(&Memory::new(Arc::clone(before)), &Memory::new(after), ctx)?)
 }
 
-struct Teller<'a> {
-    tell: &'a dyn Fn(Event),
-    orders: &'a Receiver<Order>,
+/// Where a run is told, and where its orders come from.
+pub(in crate::session) struct Ends<'a> {
+    pub(in crate::session) tell: &'a dyn Fn(Event),
+    /// Gets the file that packets go to.
+    pub(in crate::session) records: &'a dyn Fn(&Path),
+    pub(in crate::session) orders: &'a Receiver<Order>,
 }
 
-impl Watcher for Teller<'_> {
+impl Watcher for Ends<'_> {
     fn event(&mut self, event: Event) -> ControlFlow<()> {
         (self.tell)(event);
         ControlFlow::Continue(())

@@ -43,13 +43,19 @@ impl Growing {
         self.wait(|state| state.begun.as_ref().map(|(path, _)| path.clone()))
     }
 
-    pub(super) fn file(&self) -> Option<Arc<File>> {
+    /// It, for who reads what was told of.
+    pub fn file(&self) -> Option<Arc<File>> {
         self.wait(|state| state.begun.as_ref().map(|(_, file)| Arc::clone(file)))
     }
 
     /// Waits until more than `at` bytes are there: how many; `None` when it ends without.
-    pub(super) fn more_than(&self, at: u64) -> Option<u64> {
+    pub fn more_than(&self, at: u64) -> Option<u64> {
         self.wait(|state| (at < state.written).then_some(state.written))
+    }
+
+    /// Reads it from its start, and waits where it is not written yet; `None` when it ends before it has begun.
+    pub fn reader(&self) -> Option<impl Read + Send + 'static> {
+        Some(GrowingReader { file: self.file()?, growing: self.clone(), at: 0 })
     }
 
     fn wait<T>(&self, look: impl Fn(&State) -> Option<T>) -> Option<T> {
@@ -71,12 +77,11 @@ impl Growing {
     }
 }
 
-/// Reads it from its start, and waits where it is not written yet.
 #[derive(Debug)]
-pub(super) struct GrowingReader {
-    pub(super) growing: Growing,
-    pub(super) file: Arc<File>,
-    pub(super) at: u64,
+struct GrowingReader {
+    growing: Growing,
+    file: Arc<File>,
+    at: u64,
 }
 
 impl Read for GrowingReader {
