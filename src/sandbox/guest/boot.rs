@@ -11,8 +11,9 @@ use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN, modules};
 use crate::sandbox::disk::ROOTFS;
 use crate::sandbox::protocol::PORT;
 
-/// Cgroup of everything that is restored.
+/// Cgroup of everything that is restored, and that of the agent.
 const CGROUP: &str = "/sys/fs/cgroup/container";
+const AGENT_CGROUP: &str = "/sys/fs/cgroup/agent";
 
 /// Processes and threads that the container may have.
 const MAX_PIDS: &str = "20000";
@@ -36,8 +37,14 @@ pub(super) fn early() -> Result<(), GuestError> {
         mount_at(fstype, fstype, dir, flags, data)?;
     }
     make_dir(RUN)?;
-    make_dir(CGROUP)?;
+    make_cgroups()?;
+    enter_cgroup(false)?;
     limit_container()
+}
+
+pub(super) fn make_cgroups() -> Result<(), GuestError> {
+    make_dir(CGROUP)?;
+    make_dir(AGENT_CGROUP)
 }
 
 /// What the processes may take, so that the agent still speaks when they take all they can.
@@ -69,13 +76,18 @@ pub(super) fn late(host: &Host) -> Result<(), GuestError> {
     // criu gives the processes their old pids.
     write("/proc/sys/kernel/pid_max", "4194304")?;
     mount_at("erofs", "/dev/vda", EVIDENCE, MountFlags::RDONLY | MountFlags::NOSUID, "")?;
+    mount_overlay("size=100%", "")
+}
+
+/// Lays a writable layer of memory over the disk.
+pub(super) fn mount_overlay(size: &str, options: &str) -> Result<(), GuestError> {
     let layers = format!("{RUN}/layers");
-    mount_at("tmpfs", "layers", &layers, MountFlags::empty(), "mode=755,size=100%")?;
+    mount_at("tmpfs", "layers", &layers, MountFlags::empty(), &format!("mode=755,{size}"))?;
     for dir in ["upper", "work"] {
         make_dir(&format!("{layers}/{dir}"))?;
     }
     copy_mode(&format!("{EVIDENCE}/{ROOTFS}"), &format!("{layers}/upper"))?;
-    let data = format!("lowerdir={EVIDENCE}/{ROOTFS},upperdir={layers}/upper,workdir={layers}/work");
+    let data = format!("lowerdir={EVIDENCE}/{ROOTFS},upperdir={layers}/upper,workdir={layers}/work{options}");
     mount_at("overlay", "overlay", CONTAINER, MountFlags::empty(), &data)
 }
 
@@ -118,7 +130,7 @@ pub(super) fn hold_script() -> Result<String, GuestError> {
         "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = pre-resume ] || exit 0\n\
          pid=$$\n\
          while [ \"$pid\" -gt 0 ]; do\n\
-         echo \"$pid\" > /sys/fs/cgroup/cgroup.procs || exit 1\n\
+         echo \"$pid\" > {AGENT_CGROUP}/cgroup.procs || exit 1\n\
          read -r own comm state pid rest < \"/proc/$pid/stat\" || exit 1\n\
          done\n\
          echo 1 > {CGROUP}/cgroup.freeze\n"
@@ -137,7 +149,7 @@ pub(super) fn script(name: &str, text: &str) -> Result<String, GuestError> {
 
 /// Moves the agent, and so what it starts, into the container's cgroup or out of it.
 pub(super) fn enter_cgroup(is_inside: bool) -> Result<(), GuestError> {
-    let dir = if is_inside { CGROUP } else { "/sys/fs/cgroup" };
+    let dir = if is_inside { CGROUP } else { AGENT_CGROUP };
     write(format!("{dir}/cgroup.procs"), "1")
 }
 

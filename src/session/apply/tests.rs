@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
-use crate::sandbox::microvm::{Event, Order};
+use crate::sandbox::run::{Event, Order};
 use crate::sandbox::plan::{self, Config, Danger, NetworkMode, Processor, Rule};
 use crate::session::sandbox::{Ended, Parts, Phase, Planned};
 use crate::session::search::hits::tests::hit;

@@ -1,0 +1,163 @@
+//! Holding a container: the same agent as in the machine, as the first process of namespaces of this kernel.
+//!
+//! # Processes
+//! 1. The keeper (`keep`) is root of this machine. It makes the cgroups and the root file system, starts the next one, and
+//!    waits. When its input ends, because the program has ended or wants it to, it kills all, removes the cgroups, and ends.
+//! 2. One that enters (`enter`): into a user namespace whose root is nobody on this machine, and from there into all
+//!    others. It waits for the agent, and dies with the keeper.
+//! 3. The agent, first of its pid namespace, dies with the one that entered. `inside` lays its file systems out.
+//!
+//! # What criu needs there
+//! criu 4.1 runs in a user namespace that it did not make when it is told `--unprivileged`, and when three things
+//! stand in for what only root of the machine may do: files for the two sysctls that it writes the host name to (`inside`),
+//! and a `tar` that binds devices instead of making them (`tmpfs`). It cannot suspend seccomp of what it restores, nor
+//! read filters back; so nothing is frozen again here.
+
+mod cgroup;
+mod confine;
+mod inside;
+mod root;
+mod tmpfs;
+
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::{mount::UnmountFlags, process::pivot_root};
+
+use super::boot::{read, write};
+use super::{GuestError, LIBRARIES, LOADER};
+use crate::sandbox::container::{CHANNEL, Confinement, DISK, FIRST_ID, INITRD, NR_IDS};
+use crate::sandbox::run::FIRST_FD;
+use crate::sandbox::sys;
+
+pub(in crate::sandbox) use cgroup::version_2_controllers;
+pub(in crate::sandbox) use confine::landlock_ruleset;
+pub(super) use inside::{channel, early, late, set_host_name};
+pub(super) use tmpfs::tar;
+
+use cgroup::Cgroup;
+
+/// First argument of each.
+pub(in crate::sandbox) const KEEP: &str = "keep";
+pub(super) const ENTER: &str = "enter";
+pub(super) const AGENT: &str = "agent";
+/// How long one step of entering may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The keeper.
+pub(super) fn keep(told: &str) -> Result<(), GuestError> {
+    let confinement: Confinement =
+        serde_json::from_str(told).map_err(|error| GuestError::file("read", "what the keeper is told")(error))?;
+    let file = |number: i32| sys::handed_over(FIRST_FD + number).map_err(GuestError::file("take", "a file"));
+    let (initrd, disk, channel): (OwnedFd, OwnedFd, OwnedFd) = (file(INITRD)?, file(DISK)?, file(CHANNEL)?);
+    let root = root::build(&initrd, &disk)?;
+    let cgroup = Cgroup::make(&confinement)?;
+    // Killed last when memory runs out; criu sets what each process had. Not every root may.
+    let _ = write("/proc/self/oom_score_adj", "-1000");
+    let mut child = own_program(&root)
+        .args([ENTER, &root.to_string_lossy(), told])
+        .stdin(channel)
+        .spawn()
+        .map_err(GuestError::file("start", "the one that enters"))?;
+    let kill = cgroup.killer();
+    let watch = move || {
+        // Nothing is ever written: this returns when the other end is closed.
+        let _ = std::io::stdin().read(&mut [0]);
+        kill();
+    };
+    let admitted = cgroup.take(child.id()).and_then(|()| admit(child.id()));
+    if admitted.is_err() {
+        let _ = child.kill();
+    }
+    std::thread::Builder::new().name("input".into()).spawn(watch).map_err(GuestError::file("start", "a thread"))?;
+    let status = child.wait().map_err(GuestError::file("wait for", "the one that entered"))?;
+    drop(cgroup);
+    admitted?;
+    ended(status)
+}
+
+/// Says which ids of this machine those of the container are, as soon as its user namespace is there.
+fn admit(pid: u32) -> Result<(), GuestError> {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/user"));
+    wait_until("the user namespace", || match (namespace(&pid.to_string()), namespace("self")) {
+        (Ok(its), Ok(ours)) => Ok(its != ours),
+        (Err(error), _) | (_, Err(error)) => Err(GuestError::file("look at", "the user namespace")(error)),
+    })?;
+    let map = format!("0 {FIRST_ID} {NR_IDS}\n");
+    write(format!("/proc/{pid}/gid_map"), &map)?;
+    write(format!("/proc/{pid}/uid_map"), &map)
+}
+
+/// The one that enters.
+pub(super) fn enter(root: &str, told: &str) -> Result<(), GuestError> {
+    let cannot = |what: &'static str| GuestError::file("enter", what);
+    sys::unshare(UnshareFlags::NEWUSER).map_err(cannot("a user namespace"))?;
+    wait_until("ids", || Ok(!read("/proc/self/uid_map")?.is_empty()))?;
+    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    set_thread_groups(&[]).map_err(cannot("groups"))?;
+    set_thread_res_gid(gid, gid, gid).map_err(cannot("the group"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(cannot("the user"))?;
+    // Not before: another user is another process to the kernel.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(cannot("the keeper's fate"))?;
+    let others = [
+        UnshareFlags::NEWCGROUP,
+        UnshareFlags::NEWNS,
+        UnshareFlags::NEWPID,
+        UnshareFlags::NEWNET,
+        UnshareFlags::NEWIPC,
+        UnshareFlags::NEWUTS,
+    ];
+    sys::unshare(others.into_iter().collect()).map_err(cannot("namespaces"))?;
+    // What was mounted outside cannot be moved; a copy can.
+    rustix::mount::mount_bind_recursive(root, root).map_err(GuestError::file("bind", root))?;
+    std::env::set_current_dir(root).map_err(GuestError::file("enter", root))?;
+    pivot_root(".", root::OLD).map_err(GuestError::file("change the root to", root))?;
+    std::env::set_current_dir("/").map_err(GuestError::file("enter", "/"))?;
+    let mut agent = own_program(Path::new("/"));
+    let mut child = agent.args([AGENT, told]).spawn().map_err(GuestError::file("start", "the agent"))?;
+    ended(child.wait().map_err(GuestError::file("wait for", "the agent"))?)
+}
+
+/// The agent's program by the loader beside it, which works under the root of this machine as well.
+fn own_program(root: &Path) -> Command {
+    let loader = root.join(LOADER);
+    let mut command = if loader.exists() {
+        let mut command = super::restore::command(&loader.to_string_lossy());
+        command.arg("--library-path").arg(root.join(LIBRARIES)).arg(root.join("init"));
+        command
+    } else {
+        super::restore::command(&root.join("init").to_string_lossy())
+    };
+    command.stdin(Stdio::inherit());
+    command
+}
+
+fn ended(status: ExitStatus) -> Result<(), GuestError> {
+    // Killed is how it ends when the time is over.
+    if status.success() || std::os::unix::process::ExitStatusExt::signal(&status).is_some() {
+        return Ok(());
+    }
+    Err(GuestError::file("hold", "the container")(std::io::Error::other(status.to_string())))
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool, GuestError>) -> Result<(), GuestError> {
+    let until = Instant::now() + PATIENCE;
+    while !is_so()? {
+        if until < Instant::now() {
+            return Err(GuestError::file("wait for", what)(std::io::Error::from(std::io::ErrorKind::TimedOut)));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Takes the old root away; all that is in it goes out of sight.
+fn leave_old_root() -> Result<(), GuestError> {
+    let old = format!("/{}", root::OLD);
+    rustix::mount::unmount(&old, UnmountFlags::DETACH).map_err(GuestError::file("unmount", old))
+}
