@@ -246,9 +246,9 @@ fn nothing_of_this_machine_is_seen_inside_and_little_may_be_done() {
         assert!(names.iter().all(|name| matches!(*name, "lo" | "eth0") || name.starts_with("end")), "{names:?}");
     }
     // /proc as the restored process sees it.
-    let counter = inside.iter().find(|pid| {
-        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "python3")
-    });
+    let counter = inside
+        .iter()
+        .find(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "python3"));
     let seen = fs::read_dir(format!("/proc/{}/root/proc", counter.unwrap())).unwrap();
     let seen: Vec<u32> = seen.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     assert_eq!(seen, [1]);

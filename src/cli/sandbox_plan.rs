@@ -74,13 +74,7 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
     let missing = container::essential(&layers).err();
     let refused = missing.is_some() || review.dangers.is_refused(isolation);
     if context.json {
-        return context.write_json(&PlanReport {
-            plan: &plan,
-            isolation,
-            layers: &layers,
-            refused,
-            review: &review,
-        });
+        return context.write_json(&PlanReport { plan: &plan, isolation, layers: &layers, refused, review: &review });
     }
     let style = context.style;
     let out = &mut *context.out;
@@ -88,7 +82,10 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
     let machine = &plan.machine;
     match isolation {
         Isolation::Namespaces => self::layers(&layers, style, out)?,
-        _ => writeln!(out, "  isolation   a virtual machine of its own: no network device, nothing of this machine shared")?,
+        _ => writeln!(
+            out,
+            "  isolation   a virtual machine of its own: no network device, nothing of this machine shared"
+        )?,
     }
     writeln!(
         out,
@@ -202,12 +199,7 @@ fn handed_in(plan: &Plan, style: Style, out: &mut dyn std::io::Write) -> anyhow:
     Ok(table.write(out, style, 2)?)
 }
 
-fn dangers(
-    dangers: &Dangers,
-    isolation: Isolation,
-    style: Style,
-    out: &mut dyn std::io::Write,
-) -> std::io::Result<()> {
+fn dangers(dangers: &Dangers, isolation: Isolation, style: Style, out: &mut dyn std::io::Write) -> std::io::Result<()> {
     if dangers.list.is_empty() {
         return Ok(());
     }

@@ -114,14 +114,13 @@ pub(in crate::sandbox) fn landlock_ruleset() -> Result<landlock::RulesetCreated,
 }
 
 fn filter() -> Result<BpfProgram, std::io::Error> {
-    let other = std::io::Error::other;
     let numbers = FORBIDDEN.iter().filter_map(|name| syscalls::number(name));
     let rules: BTreeMap<i64, Vec<_>> =
         numbers.filter_map(|number| Some((i64::try_from(number).ok()?, Vec::new()))).collect();
-    let arch = std::env::consts::ARCH.try_into().map_err(|error: seccompiler::BackendError| other(error))?;
+    let arch = std::env::consts::ARCH.try_into().map_err(std::io::Error::other::<seccompiler::BackendError>)?;
     let denied = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().unsigned_abs());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).map_err(other)?;
-    filter.try_into().map_err(|error: seccompiler::BackendError| other(error))
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).map_err(std::io::Error::other)?;
+    filter.try_into().map_err(std::io::Error::other::<seccompiler::BackendError>)
 }
 
 #[cfg(test)]

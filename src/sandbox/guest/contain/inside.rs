@@ -72,8 +72,7 @@ pub(in crate::sandbox::guest) fn set_host_name(pid: u32) -> Result<(), GuestErro
     let uts = open(&format!("/proc/{pid}/ns/uts"))?;
     let work = move || {
         let cannot = || GuestError::file("set", "the host name");
-        move_into_link_name_space(uts.as_fd(), Some(LinkNameSpaceType::HostNameAndNISDomainName))
-            .map_err(cannot())?;
+        move_into_link_name_space(uts.as_fd(), Some(LinkNameSpaceType::HostNameAndNISDomainName)).map_err(cannot())?;
         let cut = |name: &str| name.trim_end().bytes().take(MAX_NAME).collect::<Vec<u8>>();
         if !host.is_empty() {
             rustix::system::sethostname(&cut(&host)).map_err(cannot())?;

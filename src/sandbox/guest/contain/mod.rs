@@ -55,6 +55,8 @@ pub(super) fn keep(told: &str) -> Result<(), GuestError> {
         serde_json::from_str(told).map_err(|error| GuestError::file("read", "what the keeper is told")(error))?;
     let file = |number: i32| sys::handed_over(FIRST_FD + number).map_err(GuestError::file("take", "a file"));
     let (initrd, disk, channel): (OwnedFd, OwnedFd, OwnedFd) = (file(INITRD)?, file(DISK)?, file(CHANNEL)?);
+    // What is made for the agent it must be able to read.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let root = root::build(&initrd, &disk)?;
     let cgroup = Cgroup::make(&confinement)?;
     // Killed last when memory runs out; criu sets what each process had. Not every root may.

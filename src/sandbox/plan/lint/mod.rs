@@ -106,7 +106,9 @@ impl Rule {
             Rule::DeviceNode | Rule::DeviceMount if isolation == Isolation::Namespaces => {
                 "refused by the kernel: in a user namespace there are no devices"
             }
-            Rule::HostAccess if isolation == Isolation::Namespaces => "that of the container, whose kernel is this machine's",
+            Rule::HostAccess if isolation == Isolation::Namespaces => {
+                "that of the container, whose kernel is this machine's"
+            }
             Rule::NoIsolation => "done without",
             Rule::LeavesTree => "written inside of the root file system, by what remains of its name",
             Rule::ThroughLink => "links are never followed when the disk is made",
