@@ -102,7 +102,7 @@ fn landlock() -> Result<(), GuestError> {
     let cannot = |error: landlock::RulesetError| GuestError::file("enter", "Landlock")(std::io::Error::other(error));
     let ruleset = landlock_ruleset().map_err(cannot)?;
     // The agent has the right to do without: programs that are restored keep theirs.
-    ruleset.set_no_new_privs(false).restrict_self().map_err(cannot)?;
+    ruleset.no_new_privs(false).restrict_self().map_err(cannot)?;
     Ok(())
 }
 

@@ -26,6 +26,8 @@ pub(in crate::sandbox::guest) fn early(confinement: &Confinement) -> Result<(), 
     for (fstype, dir, flags, data) in [
         ("proc", "/proc", plain, ""),
         ("sysfs", "/sys", plain, ""),
+        // `ip` mounts it anew for each network, which the kernel lets it do while there is another to be seen.
+        ("sysfs", "/cryoscope/sys", plain, ""),
         ("tmpfs", "/run", MountFlags::NOSUID | MountFlags::NODEV, "mode=755,size=256M"),
         ("tmpfs", "/tmp", MountFlags::NOSUID | MountFlags::NODEV, "mode=1777,size=256M"),
         ("devpts", "/dev/pts", MountFlags::NOSUID | MountFlags::NOEXEC, "ptmxmode=666,mode=620,gid=5"),
@@ -62,7 +64,7 @@ pub(in crate::sandbox::guest) fn late(confinement: &Confinement) -> Result<(), G
 pub(in crate::sandbox::guest) fn channel() -> Result<File, GuestError> {
     let cannot = || GuestError::file("take", "the channel");
     let channel = std::io::stdin().as_fd().try_clone_to_owned().map_err(cannot())?;
-    rustix::stdio::dup2_stdin(open("/dev/null")?).map_err(cannot())?;
+    rustix::stdio::dup2_stdin(open("/dev/null")?).map_err(GuestError::file("empty", "standard input"))?;
     Ok(File::from(channel))
 }
 

@@ -97,15 +97,14 @@ fn admit(pid: u32) -> Result<(), GuestError> {
 
 /// The one that enters.
 pub(super) fn enter(root: &str, told: &str) -> Result<(), GuestError> {
-    let cannot = |what: &'static str| GuestError::file("enter", what);
-    sys::unshare(UnshareFlags::NEWUSER).map_err(cannot("a user namespace"))?;
+    sys::unshare(UnshareFlags::NEWUSER).map_err(GuestError::file("enter", "a user namespace"))?;
     wait_until("ids", || Ok(!read("/proc/self/uid_map")?.is_empty()))?;
     let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
-    set_thread_groups(&[]).map_err(cannot("groups"))?;
-    set_thread_res_gid(gid, gid, gid).map_err(cannot("the group"))?;
-    set_thread_res_uid(uid, uid, uid).map_err(cannot("the user"))?;
+    set_thread_groups(&[]).map_err(GuestError::file("leave", "all groups"))?;
+    set_thread_res_gid(gid, gid, gid).map_err(GuestError::file("become", "group 0"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(GuestError::file("become", "user 0"))?;
     // Not before: another user is another process to the kernel.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(cannot("the keeper's fate"))?;
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(GuestError::file("set", "the death signal"))?;
     let others = [
         UnshareFlags::NEWCGROUP,
         UnshareFlags::NEWNS,
@@ -114,7 +113,7 @@ pub(super) fn enter(root: &str, told: &str) -> Result<(), GuestError> {
         UnshareFlags::NEWIPC,
         UnshareFlags::NEWUTS,
     ];
-    sys::unshare(others.into_iter().collect()).map_err(cannot("namespaces"))?;
+    sys::unshare(others.into_iter().collect()).map_err(GuestError::file("enter", "namespaces"))?;
     // What was mounted outside cannot be moved; a copy can.
     rustix::mount::mount_bind_recursive(root, root).map_err(GuestError::file("bind", root))?;
     std::env::set_current_dir(root).map_err(GuestError::file("enter", root))?;

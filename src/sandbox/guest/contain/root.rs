@@ -21,7 +21,7 @@ const PLACES: [&str; 4] = ["/mnt", "/srv", "/media", "/tmp"];
 pub(super) const OLD: &str = "old";
 /// Mount points.
 const DIRECTORIES: [&str; 10] =
-    ["proc", "sys", "dev/pts", "dev/shm", "run", "tmp", "evidence", "container", OLD, "cryoscope"];
+    ["proc", "sys", "dev/pts", "dev/shm", "run", "tmp", "evidence", "container", OLD, "cryoscope/sys"];
 /// Devices that every container has.
 pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
