@@ -14,7 +14,7 @@ mod machine;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -97,20 +97,16 @@ fn left_over() -> BTreeSet<String> {
     out
 }
 
-/// Starts a run that lasts, and waits until its processes go on.
-fn start(args: &[&str]) -> Child {
+/// Starts a run that lasts, and waits until its processes go on; what it says goes on to be said to the other.
+fn start(args: &[&str]) -> (Child, impl BufRead + use<>) {
     let mut child = command(args).spawn().unwrap();
-    let started = Instant::now();
-    let is_restored = |pid: &u32| {
-        let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        read("cgroup").contains("/container") && read("comm").trim() == "python3"
-    };
-    while !processes().iter().any(is_restored) {
-        assert!(child.try_wait().unwrap().is_none(), "it ended");
-        assert!(started.elapsed() < Duration::from_secs(60), "no process was restored");
-        std::thread::sleep(Duration::from_millis(20));
+    let mut told = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("\"event\":\"processes\"") {
+        line.clear();
+        assert!(told.read_line(&mut line).unwrap() > 0, "it ended");
     }
-    child
+    (child, told)
 }
 
 const COUNTER: [&str; 2] = ["fixtures/counter.tar.zst", "--rootfs=fixtures/base/counter.tar.zst"];
@@ -175,7 +171,12 @@ fn what_criu_cannot_restore_in_a_user_namespace_is_said_before_and_after() {
     if !can_run() {
         return;
     }
-    let args = ["fixtures/credentials.tar.zst", "--rootfs=fixtures/base/zoo.tar.zst"];
+    let args = [
+        "fixtures/credentials.tar.zst",
+        "--rootfs=fixtures/base/zoo.tar.zst",
+        "--allow=host-access@spec.dump:CAP_BPF",
+        "--allow=host-access@spec.dump:CAP_SYS_ADMIN",
+    ];
     let planning = [["sandbox", "plan", "--json", "--backend=container"].as_slice(), &args].concat();
     let plan = json_lines(&program(cache(), &planning).output().unwrap()).remove(0);
     let concerns = plan["concerns"].as_array().unwrap();
@@ -198,7 +199,7 @@ fn nothing_of_this_machine_is_seen_inside_and_little_may_be_done() {
         return;
     }
     let _turn = turn();
-    let mut child = start(&[COUNTER.as_slice(), &["--for=30s"]].concat());
+    let (mut child, _told) = start(&[COUNTER.as_slice(), &["--for=30s"]].concat());
     let ours = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
     let mounted: BTreeSet<String> = fs::read_to_string("/proc/self/mountinfo")
         .unwrap()
@@ -263,7 +264,7 @@ fn killed_program_leaves_no_process_no_cgroup_no_mount_and_no_loop_device() {
     }
     let _turn = turn();
     let before = left_over();
-    let mut child = start(&[COUNTER.as_slice(), &["--for=60s"]].concat());
+    let (mut child, _told) = start(&[COUNTER.as_slice(), &["--for=60s"]].concat());
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     let killed = Instant::now();

@@ -13,7 +13,8 @@ use crate::sandbox::protocol::PORT;
 
 /// Cgroup of everything that is restored, and that of the agent.
 const CGROUP: &str = "/sys/fs/cgroup/container";
-const AGENT_CGROUP: &str = "/sys/fs/cgroup/agent";
+/// Where cgroups are; each hierarchy has `container` and `agent`.
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Processes and threads that the container may have.
 const MAX_PIDS: &str = "20000";
@@ -37,14 +38,13 @@ pub(super) fn early() -> Result<(), GuestError> {
         mount_at(fstype, fstype, dir, flags, data)?;
     }
     make_dir(RUN)?;
-    make_cgroups()?;
-    enter_cgroup(false)?;
+    make_cgroups(CGROUPS)?;
+    enter_cgroup(&[CGROUPS.to_owned()], false)?;
     limit_container()
 }
 
-pub(super) fn make_cgroups() -> Result<(), GuestError> {
-    make_dir(CGROUP)?;
-    make_dir(AGENT_CGROUP)
+pub(super) fn make_cgroups(hierarchy: &str) -> Result<(), GuestError> {
+    ["container", "agent"].iter().try_for_each(|name| make_dir(&format!("{hierarchy}/{name}")))
 }
 
 /// What the processes may take, so that the agent still speaks when they take all they can.
@@ -125,12 +125,14 @@ pub(super) fn freeze_cgroup(is_frozen: bool) -> Result<(), GuestError> {
 
 /// A script for criu: when all is restored and nothing goes on yet, the container's cgroup is stopped. criu
 /// and the agent, which are in it, leave it before that: they are the parents of the script.
-pub(super) fn hold_script() -> Result<String, GuestError> {
+pub(super) fn hold_script(hierarchies: &[String]) -> Result<String, GuestError> {
+    let leave: String =
+        hierarchies.iter().map(|dir| format!("echo \"$pid\" > {dir}/agent/cgroup.procs || exit 1\n")).collect();
     let text = format!(
         "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = pre-resume ] || exit 0\n\
          pid=$$\n\
          while [ \"$pid\" -gt 0 ]; do\n\
-         echo \"$pid\" > {AGENT_CGROUP}/cgroup.procs || exit 1\n\
+         {leave}\
          read -r own comm state pid rest < \"/proc/$pid/stat\" || exit 1\n\
          done\n\
          echo 1 > {CGROUP}/cgroup.freeze\n"
@@ -148,9 +150,9 @@ pub(super) fn script(name: &str, text: &str) -> Result<String, GuestError> {
 }
 
 /// Moves the agent, and so what it starts, into the container's cgroup or out of it.
-pub(super) fn enter_cgroup(is_inside: bool) -> Result<(), GuestError> {
-    let dir = if is_inside { CGROUP } else { AGENT_CGROUP };
-    write(format!("{dir}/cgroup.procs"), "1")
+pub(super) fn enter_cgroup(hierarchies: &[String], is_inside: bool) -> Result<(), GuestError> {
+    let name = if is_inside { "container" } else { "agent" };
+    hierarchies.iter().try_for_each(|dir| write(format!("{dir}/{name}/cgroup.procs"), "1"))
 }
 
 /// Processes of the container, in the machine's numbers.

@@ -109,6 +109,14 @@ impl Holder {
     fn is_container(&self) -> bool {
         matches!(self, Holder::Container(_))
     }
+
+    /// Hierarchies in which the container has a cgroup.
+    fn hierarchies(&self) -> Vec<String> {
+        match self {
+            Holder::Machine => vec![boot::CGROUPS.to_owned()],
+            Holder::Container(confinement) => contain::hierarchies(confinement),
+        }
+    }
 }
 
 /// Runs as the first process of the machine, as its `modprobe`, or as a part of a container (see `contain`); as the first

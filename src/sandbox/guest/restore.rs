@@ -39,6 +39,7 @@ pub(super) enum Outcome {
 /// Lets criu do it; afterwards the processes stand still.
 pub(super) fn restore(plan: &RestorePlan, holder: &Holder, host: &Host) -> Result<Outcome, GuestError> {
     make_dir(WORK)?;
+    let hierarchies = holder.hierarchies();
     let mut args: Vec<String> = [
         "restore",
         "--images-dir",
@@ -56,7 +57,7 @@ pub(super) fn restore(plan: &RestorePlan, holder: &Holder, host: &Host) -> Resul
     ]
     .map(str::to_owned)
     .to_vec();
-    args.extend(["--action-script".into(), hold_script()?]);
+    args.extend(["--action-script".into(), hold_script(&hierarchies)?]);
     args.push(format!("--manage-cgroups={}", if plan.cgroups == Cgroups::Ignore { "ignore" } else { "soft" }));
     match plan.tcp {
         Tcp::None => {}
@@ -107,10 +108,10 @@ pub(super) fn restore(plan: &RestorePlan, holder: &Holder, host: &Host) -> Resul
         let own = format!("/{}", GUEST_TAR.trim_end_matches("/tar"));
         criu.env("PATH", format!("{own}:{PATH}"));
     }
-    enter_cgroup(true)?;
+    enter_cgroup(&hierarchies, true)?;
     let child = criu.spawn();
     let status = child.and_then(wait);
-    enter_cgroup(false)?;
+    enter_cgroup(&hierarchies, false)?;
     drop(held);
     let status = status.map_err(GuestError::file("run", "criu"))?;
     let pid = read(&format!("{WORK}/pid")).ok().and_then(|text| text.trim().parse().ok());

@@ -17,8 +17,8 @@ use crate::sandbox::guest::boot::{list, read, write};
 
 /// Begins the name of each; the keeper's pid follows.
 const PREFIX: &str = "cryoscope-sandbox-";
-/// Processes and threads that the container may have.
-const MAX_PIDS: &str = "20000";
+/// Processes and threads of everything inside: a fourth of what many machines have numbers for.
+pub(super) const MAX_PIDS: u32 = 8_192;
 /// How long processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Deepest cgroup that is removed: processes may make some below theirs.
@@ -38,6 +38,7 @@ impl Cgroup {
         let mut made = Cgroup { dirs: Vec::new(), _mounts: Vec::new() };
         made.add("cgroup2", &[])?;
         let unified = made.dirs[0].clone();
+        let bounds = Bounds { memory_bytes: confinement.memory_bytes, cpus: confinement.cpus, pids: MAX_PIDS };
         for Limit { controller, hierarchy } in &confinement.limits {
             if hierarchy.is_empty() {
                 // Mostly it is there already.
@@ -45,13 +46,21 @@ impl Cgroup {
                 write(control, &format!("+{controller}"))?;
             }
             let dir = if hierarchy.is_empty() { unified.clone() } else { made.add("cgroup", hierarchy)? };
-            limit(&dir, controller, hierarchy.is_empty(), confinement)?;
+            bounds.set(&dir, controller, hierarchy.is_empty())?;
         }
-        // The agent makes cgroups below, and moves processes between them; limits are not among what it gets.
-        for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
-            let path = unified.join(file);
-            std::os::unix::fs::chown(&path, Some(FIRST_ID), Some(FIRST_ID)).map_err(GuestError::file("give", path))?;
+        // The agent makes groups below and limits them more; these limits are not among what it gets.
+        for dir in &made.dirs {
+            for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                let path = dir.join(file);
+                if path.exists() {
+                    give(&path)?;
+                }
+            }
         }
+        let agents = made.agents();
+        fs::create_dir(&agents).map_err(GuestError::file("make the cgroup", &agents))?;
+        give(&agents)?;
+        give(&agents.join("cgroup.procs"))?;
         Ok(made)
     }
 
@@ -84,6 +93,16 @@ impl Cgroup {
     /// Takes a process in; what it starts is in, too.
     pub(super) fn take(&self, pid: u32) -> Result<(), GuestError> {
         self.dirs.iter().try_for_each(|dir| write(dir.join("cgroup.procs"), &pid.to_string()))
+    }
+
+    /// Where processes are that are not of the container.
+    fn agents(&self) -> PathBuf {
+        self.dirs[0].join("agent")
+    }
+
+    /// Takes one away from the root of its cgroup namespace: only then that can limit what is below.
+    pub(super) fn set_aside(&self, pid: u32) -> Result<(), GuestError> {
+        write(self.agents().join("cgroup.procs"), &pid.to_string())
     }
 
     /// How another thread kills everything inside.
@@ -119,34 +138,50 @@ fn remove(dir: &Path, depth: usize) -> bool {
     fs::remove_dir(dir).is_ok() || !dir.exists()
 }
 
-fn limit(dir: &Path, controller: &str, is_version_2: bool, confinement: &Confinement) -> Result<(), GuestError> {
-    const PERIOD_US: u64 = 100_000;
-    let set = |file: &str, value: &str| write(dir.join(file), value);
-    let memory = confinement.memory_bytes.to_string();
-    let quota = u64::from(confinement.cpus).saturating_mul(PERIOD_US);
-    match (controller, is_version_2) {
-        ("pids", _) => set("pids.max", MAX_PIDS),
-        ("memory", true) => {
-            // Not on machines without swap.
-            let _ = set("memory.swap.max", "0");
-            set("memory.max", &memory)
+/// Gives a file to root of the container.
+fn give(path: &Path) -> Result<(), GuestError> {
+    std::os::unix::fs::chown(path, Some(FIRST_ID), Some(FIRST_ID)).map_err(GuestError::file("give away", path))
+}
+
+/// Limits of one group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) memory_bytes: u64,
+    pub(super) cpus: u32,
+    pub(super) pids: u32,
+}
+
+impl Bounds {
+    /// Sets the one of a controller.
+    pub(super) fn set(self, dir: &Path, controller: &str, is_version_2: bool) -> Result<(), GuestError> {
+        const PERIOD_US: u64 = 100_000;
+        let set = |file: &str, value: &str| write(dir.join(file), value);
+        let memory = self.memory_bytes.to_string();
+        let quota = u64::from(self.cpus).saturating_mul(PERIOD_US);
+        match (controller, is_version_2) {
+            ("pids", _) => set("pids.max", &self.pids.to_string()),
+            ("memory", true) => {
+                // Not on machines without swap.
+                let _ = set("memory.swap.max", "0");
+                set("memory.max", &memory)
+            }
+            ("memory", false) => {
+                set("memory.limit_in_bytes", &memory)?;
+                // Of memory and swap together; not there where swap is not accounted.
+                let _ = set("memory.memsw.limit_in_bytes", &memory);
+                Ok(())
+            }
+            ("cpu", true) => set("cpu.max", &format!("{quota} {PERIOD_US}")),
+            ("cpu", false) => {
+                set("cpu.cfs_period_us", &PERIOD_US.to_string())?;
+                set("cpu.cfs_quota_us", &quota.to_string())
+            }
+            _ => Ok(()),
         }
-        ("memory", false) => {
-            set("memory.limit_in_bytes", &memory)?;
-            // Of memory and swap together; not there where swap is not accounted.
-            let _ = set("memory.memsw.limit_in_bytes", &memory);
-            Ok(())
-        }
-        ("cpu", true) => set("cpu.max", &format!("{quota} {PERIOD_US}")),
-        ("cpu", false) => {
-            set("cpu.cfs_period_us", &PERIOD_US.to_string())?;
-            set("cpu.cfs_quota_us", &quota.to_string())
-        }
-        _ => Ok(()),
     }
 }
 
-/// The version 2 hierarchy as [`read`] wants it, for its `cgroup.controllers`.
+/// Controllers that the hierarchy of version 2 has.
 pub(in crate::sandbox) fn version_2_controllers() -> Option<String> {
     let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC).ok()?;
     fsconfig_create(&context).ok()?;

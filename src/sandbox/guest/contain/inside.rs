@@ -2,19 +2,25 @@
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use rustix::mount::{MountFlags, mount_bind};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{confine, leave_old_root};
-use crate::sandbox::container::Confinement;
+use super::cgroup::{Bounds, MAX_PIDS};
+use super::{confine, leave_old_root, wait_until};
+use crate::sandbox::container::{Confinement, Limit};
+use crate::sandbox::guest::boot::CGROUPS;
 use crate::sandbox::guest::boot::{self, make_dir, mount_at, open, read, write};
 use crate::sandbox::guest::restore::run_program;
 use crate::sandbox::guest::{GuestError, RUN};
 
 /// What criu writes the names of a UTS namespace to; to the namespace itself only root of the machine may.
 const NAMES: [&str; 2] = ["hostname", "domainname"];
+/// Memory and processes that stay for the agent.
+const KEPT_BYTES: u64 = 64 << 20;
+const KEPT_PIDS: u32 = 200;
 /// Longest name that Linux takes.
 const MAX_NAME: usize = 64;
 
@@ -44,9 +50,53 @@ pub(in crate::sandbox::guest) fn early(confinement: &Confinement) -> Result<(), 
         let path = format!("/proc/sys/kernel/{name}");
         mount_bind(&stand_in, &path).map_err(GuestError::file("bind over", path))?;
     }
-    boot::make_cgroups()?;
-    boot::enter_cgroup(false)?;
+    make_cgroups(confinement)?;
     confine::confine(confinement)
+}
+
+/// Hierarchies in which the container has a group: that of version 2, and those of version 1 that limit it.
+pub(in crate::sandbox::guest) fn hierarchies(confinement: &Confinement) -> Vec<String> {
+    let mut out = vec![CGROUPS.to_owned()];
+    for limit in confinement.limits.iter().filter(|limit| !limit.hierarchy.is_empty()) {
+        let dir = hierarchy(limit);
+        if !out.contains(&dir) {
+            out.push(dir);
+        }
+    }
+    out
+}
+
+fn hierarchy(limit: &Limit) -> String {
+    if limit.hierarchy.is_empty() { CGROUPS.to_owned() } else { format!("{RUN}/cgroups/{}", limit.hierarchy.join(",")) }
+}
+
+/// Groups for the agent and for the container, which gets a little less than all, so that the agent still speaks when it
+/// takes all it can.
+fn make_cgroups(confinement: &Confinement) -> Result<(), GuestError> {
+    for limit in confinement.limits.iter().filter(|limit| !limit.hierarchy.is_empty()) {
+        let options = limit.hierarchy.join(",");
+        mount_at("cgroup", "cgroup", &hierarchy(limit), MountFlags::NOSUID | MountFlags::NODEV, &options)?;
+    }
+    let dirs = hierarchies(confinement);
+    for dir in &dirs {
+        boot::make_cgroups(dir)?;
+    }
+    boot::enter_cgroup(&dirs, false)?;
+    let bounds = Bounds {
+        memory_bytes: confinement.memory_bytes.saturating_sub(KEPT_BYTES).max(KEPT_BYTES),
+        cpus: confinement.cpus,
+        pids: MAX_PIDS - KEPT_PIDS,
+    };
+    for limit in &confinement.limits {
+        let is_version_2 = limit.hierarchy.is_empty();
+        if is_version_2 {
+            let control = format!("{CGROUPS}/cgroup.subtree_control");
+            // Not before the keeper has set the one that entered aside.
+            wait_until("limits", || Ok(write(&control, &format!("+{}", limit.controller)).is_ok()))?;
+        }
+        bounds.set(&Path::new(&hierarchy(limit)).join("container"), &limit.controller, is_version_2)?;
+    }
+    Ok(())
 }
 
 fn stand_in(name: &str) -> String {

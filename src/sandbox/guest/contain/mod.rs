@@ -37,7 +37,7 @@ use crate::sandbox::sys;
 
 pub(in crate::sandbox) use cgroup::version_2_controllers;
 pub(in crate::sandbox) use confine::landlock_ruleset;
-pub(super) use inside::{channel, early, late, set_host_name};
+pub(super) use inside::{channel, early, hierarchies, late, set_host_name};
 pub(super) use tmpfs::tar;
 
 use cgroup::Cgroup;
@@ -58,7 +58,10 @@ pub(super) fn keep(told: &str) -> Result<(), GuestError> {
     // What is made for the agent it must be able to read.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let root = root::build(&initrd, &disk)?;
+    drop((initrd, disk));
     let cgroup = Cgroup::make(&confinement)?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(GuestError::file("become", "the parent of orphans"))?;
     // Killed last when memory runs out; criu sets what each process had. Not every root may.
     let _ = write("/proc/self/oom_score_adj", "-1000");
     let mut child = own_program(&root)
@@ -72,12 +75,17 @@ pub(super) fn keep(told: &str) -> Result<(), GuestError> {
         let _ = std::io::stdin().read(&mut [0]);
         kill();
     };
-    let admitted = cgroup.take(child.id()).and_then(|()| admit(child.id()));
+    let admitted = cgroup.take(child.id()).and_then(|()| admit(child.id())).and_then(|()| {
+        wait_until("the cgroup namespace", || differs(child.id(), "cgroup"))?;
+        cgroup.set_aside(child.id())
+    });
     if admitted.is_err() {
         let _ = child.kill();
     }
     std::thread::Builder::new().name("input".into()).spawn(watch).map_err(GuestError::file("start", "a thread"))?;
     let status = child.wait().map_err(GuestError::file("wait for", "the one that entered"))?;
+    // The agent is ours now that its parent is gone; its namespace ends with it.
+    while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok_and(|it| it.is_some()) {}
     drop(cgroup);
     admitted?;
     ended(status)
@@ -85,14 +93,19 @@ pub(super) fn keep(told: &str) -> Result<(), GuestError> {
 
 /// Says which ids of this machine those of the container are, as soon as its user namespace is there.
 fn admit(pid: u32) -> Result<(), GuestError> {
-    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/user"));
-    wait_until("the user namespace", || match (namespace(&pid.to_string()), namespace("self")) {
-        (Ok(its), Ok(ours)) => Ok(its != ours),
-        (Err(error), _) | (_, Err(error)) => Err(GuestError::file("look at", "the user namespace")(error)),
-    })?;
+    wait_until("the user namespace", || differs(pid, "user"))?;
     let map = format!("0 {FIRST_ID} {NR_IDS}\n");
     write(format!("/proc/{pid}/gid_map"), &map)?;
     write(format!("/proc/{pid}/uid_map"), &map)
+}
+
+/// Whether a process has left one of our namespaces.
+fn differs(pid: u32, namespace: &str) -> Result<bool, GuestError> {
+    let of = |pid: &str| {
+        let path = format!("/proc/{pid}/ns/{namespace}");
+        std::fs::read_link(&path).map_err(GuestError::file("look at", path))
+    };
+    Ok(of(&pid.to_string())? != of("self")?)
 }
 
 /// The one that enters.
