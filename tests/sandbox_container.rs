@@ -233,9 +233,11 @@ fn nothing_of_this_machine_is_seen_inside_and_little_may_be_done() {
         for line in read("mountinfo").lines() {
             let (place, fs) = line.split_once(" - ").unwrap();
             let (kind, source) = (fs.split(' ').next().unwrap(), fs.split(' ').nth(1).unwrap());
-            let known = ["tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup2", "erofs", "overlay", "devtmpfs"];
+            let known =
+                ["tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "erofs", "overlay", "devtmpfs"];
             assert!(known.contains(&kind), "{pid}: {line}");
             assert!(!mounted.contains(source), "{pid}: {line}");
+            assert!(!kind.starts_with("cgroup") || place.contains(&format!(" /{CGROUP}")), "{pid}: {line}");
             // Of this machine's own file systems, devices and nothing else.
             let root = place.split(' ').nth(3).unwrap();
             let devices = ["/null", "/zero", "/full", "/random", "/urandom", "/tty"];

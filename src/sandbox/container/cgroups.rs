@@ -22,7 +22,7 @@ pub(super) fn limits(own: &str, version_2: &str) -> Vec<Limit> {
             return Some(Limit { controller: controller.to_owned(), hierarchy: Vec::new() });
         }
         // A line is a number, controllers between commas, and a path.
-        let hierarchies = own.lines().filter_map(|line| line.splitn(3, ':').nth(1));
+        let hierarchies = own.lines().filter_map(|line| line.split(':').nth(1));
         let mut hierarchies = hierarchies.map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
         let hierarchy = hierarchies.find(|list| list.iter().any(|it| it == controller))?;
         Some(Limit { controller: controller.to_owned(), hierarchy })
