@@ -233,8 +233,10 @@ fn nothing_of_this_machine_is_seen_inside_and_little_may_be_done() {
         for line in read("mountinfo").lines() {
             let (place, fs) = line.split_once(" - ").unwrap();
             let (kind, source) = (fs.split(' ').next().unwrap(), fs.split(' ').nth(1).unwrap());
-            let known =
-                ["tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "erofs", "overlay", "devtmpfs"];
+            let known = [
+                "tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "erofs", "overlay", "devtmpfs",
+                "nsfs",
+            ];
             assert!(known.contains(&kind), "{pid}: {line}");
             assert!(!mounted.contains(source), "{pid}: {line}");
             assert!(!kind.starts_with("cgroup") || place.contains(&format!(" /{CGROUP}")), "{pid}: {line}");
@@ -276,6 +278,30 @@ fn killed_program_leaves_no_process_no_cgroup_no_mount_and_no_loop_device() {
         std::thread::sleep(Duration::from_millis(5));
     }
     println!("gone after {} ms", killed.elapsed().as_millis());
+}
+
+#[test]
+fn killed_keeper_takes_everything_with_it_and_the_next_run_clears_up() {
+    if !can_run() {
+        return;
+    }
+    let turn = turn();
+    let before = left_over();
+    let (mut child, _told) = start(&[COUNTER.as_slice(), &["--for=60s"]].concat());
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let keeper = rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+    let killed = Instant::now();
+    // Zombies wait for init of this machine.
+    let alive = || processes().into_iter().filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok()).count();
+    while alive() > 0 {
+        assert!(killed.elapsed() < Duration::from_secs(1), "{} are alive", alive());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    drop(turn);
+    assert_eq!(count(), "counter: 4\n");
+    assert_eq!(left_over(), before);
 }
 
 #[test]

@@ -50,6 +50,9 @@ pub(in crate::sandbox) enum Ending {
 /// How long what clears up may take.
 const PATIENCE_ENDING: Duration = Duration::from_secs(10);
 
+/// How long last words may be on their way.
+const PATIENCE_WORDS: Duration = Duration::from_millis(300);
+
 impl Process {
     /// Starts `command` in a process group of its own and with nothing of our environment; `name` is what errors call it.
     /// `files` become its descriptors from [`FIRST_FD`] on; the channel's other end is among them.
@@ -105,6 +108,11 @@ impl Process {
     fn ended(&mut self) -> MachineError {
         self.end();
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        // What it said last may still be on its way through the threads that read.
+        let until = Instant::now() + PATIENCE_WORDS;
+        while self.errors().is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let said = [self.errors(), self.console()].into_iter().find(|text| !text.is_empty()).unwrap_or_default();
         MachineError::Ended { name: self.name, status, said }
     }

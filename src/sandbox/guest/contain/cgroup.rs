@@ -108,7 +108,7 @@ impl Cgroup {
     /// How another thread kills everything inside.
     pub(super) fn killer(&self) -> impl Fn() + Send + use<> {
         let file = self.dirs[0].join("cgroup.kill");
-        // Kernels before 5.14 do not have it; there the first process is killed, and with it its namespace.
+        // Kernels before 5.14 do not have it.
         move || drop(write(&file, "1"))
     }
 }

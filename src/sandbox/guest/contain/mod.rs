@@ -23,6 +23,8 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -70,10 +72,18 @@ pub(super) fn keep(told: &str) -> Result<(), GuestError> {
         .spawn()
         .map_err(GuestError::file("start", "the one that enters"))?;
     let kill = cgroup.killer();
+    let is_told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&is_told);
+    let entered = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let watch = move || {
         // Nothing is ever written: this returns when the other end is closed.
         let _ = std::io::stdin().read(&mut [0]);
+        tell.store(true, Ordering::Relaxed);
         kill();
+        // Where cgroups cannot kill: the agent dies with the one that entered.
+        if let Some(entered) = entered {
+            let _ = rustix::process::kill_process(entered, Signal::KILL);
+        }
     };
     let admitted = cgroup.take(child.id()).and_then(|()| admit(child.id())).and_then(|()| {
         wait_until("the cgroup namespace", || differs(child.id(), "cgroup"))?;
@@ -88,7 +98,8 @@ pub(super) fn keep(told: &str) -> Result<(), GuestError> {
     while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok_and(|it| it.is_some()) {}
     drop(cgroup);
     admitted?;
-    ended(status)
+    // Killed is how it ends when it shall.
+    if is_told.load(Ordering::Relaxed) { Ok(()) } else { ended(status) }
 }
 
 /// Says which ids of this machine those of the container are, as soon as its user namespace is there.
@@ -110,6 +121,8 @@ fn differs(pid: u32, namespace: &str) -> Result<bool, GuestError> {
 
 /// The one that enters.
 pub(super) fn enter(root: &str, told: &str) -> Result<(), GuestError> {
+    // Whoever has no session of its own inside must not have the analyst's terminal.
+    rustix::process::setsid().map_err(GuestError::file("leave", "the session"))?;
     sys::unshare(UnshareFlags::NEWUSER).map_err(GuestError::file("enter", "a user namespace"))?;
     wait_until("ids", || Ok(!read("/proc/self/uid_map")?.is_empty()))?;
     let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
@@ -152,8 +165,7 @@ fn own_program(root: &Path) -> Command {
 }
 
 fn ended(status: ExitStatus) -> Result<(), GuestError> {
-    // Killed is how it ends when the time is over.
-    if status.success() || std::os::unix::process::ExitStatusExt::signal(&status).is_some() {
+    if status.success() {
         return Ok(());
     }
     Err(GuestError::file("hold", "the container")(std::io::Error::other(status.to_string())))
