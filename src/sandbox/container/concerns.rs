@@ -23,6 +23,13 @@ pub(super) fn capabilities(checkpoint: &Checkpoint) -> u64 {
     sets.fold(0, |all, set| all | set)
 }
 
+/// As many processes and threads as there were, and as many more; numbers for them are few on this machine, and its kernel
+/// tells each of them when memory runs out.
+pub(super) fn max_pids(checkpoint: &Checkpoint) -> u32 {
+    const LEAST: u32 = 1024;
+    u32::try_from(threads(checkpoint).count()).unwrap_or(u32::MAX).saturating_mul(2).saturating_add(LEAST)
+}
+
 /// What will fail, and what may.
 pub fn concerns(checkpoint: &Checkpoint) -> Vec<Concern> {
     const HINT: &str = "restore it in the microVM";

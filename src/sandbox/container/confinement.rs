@@ -20,6 +20,8 @@ pub(in crate::sandbox) const CHANNEL: i32 = 2;
 pub struct Confinement {
     /// Most bytes of memory, of files in memory too.
     pub memory_bytes: u64,
+    /// Most processes and threads.
+    pub max_pids: u32,
     /// Processor time of so many processors.
     pub cpus: u32,
     /// Which limits can be had, and from where.

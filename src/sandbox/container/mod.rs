@@ -58,6 +58,7 @@ pub fn run(
     session.tell(Event::Entering { at_ms: 0 });
     let confinement = Confinement {
         memory_bytes: u64::from(run.plan.machine.memory_mib) << 20,
+        max_pids: concerns::max_pids(checkpoint),
         cpus: run.plan.machine.cpus,
         limits: facts.limits,
         recorded_capabilities: concerns::capabilities(checkpoint),

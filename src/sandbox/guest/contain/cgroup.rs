@@ -17,8 +17,8 @@ use crate::sandbox::guest::boot::{list, read, write};
 
 /// Begins the name of each; the keeper's pid follows.
 const PREFIX: &str = "cryoscope-sandbox-";
-/// Processes and threads of everything inside: a fourth of what many machines have numbers for.
-pub(super) const MAX_PIDS: u32 = 8_192;
+/// Processes and threads that the agent may have on top of the container's.
+const AGENT_PIDS: u32 = 200;
 /// How long processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Deepest cgroup that is removed: processes may make some below theirs.
@@ -38,7 +38,11 @@ impl Cgroup {
         let mut made = Cgroup { dirs: Vec::new(), _mounts: Vec::new() };
         made.add("cgroup2", &[])?;
         let unified = made.dirs[0].clone();
-        let bounds = Bounds { memory_bytes: confinement.memory_bytes, cpus: confinement.cpus, pids: MAX_PIDS };
+        let bounds = Bounds {
+            memory_bytes: confinement.memory_bytes,
+            cpus: confinement.cpus,
+            pids: confinement.max_pids.saturating_add(AGENT_PIDS),
+        };
         for Limit { controller, hierarchy } in &confinement.limits {
             if hierarchy.is_empty() {
                 // Mostly it is there already.

@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, mount_bind};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::cgroup::{Bounds, MAX_PIDS};
+use super::cgroup::Bounds;
 use super::{confine, leave_old_root, wait_until};
 use crate::sandbox::container::{Confinement, Limit};
 use crate::sandbox::guest::boot::CGROUPS;
@@ -18,9 +18,8 @@ use crate::sandbox::guest::{GuestError, RUN};
 
 /// What criu writes the names of a UTS namespace to; to the namespace itself only root of the machine may.
 const NAMES: [&str; 2] = ["hostname", "domainname"];
-/// Memory and processes that stay for the agent.
+/// Memory that stays for the agent.
 const KEPT_BYTES: u64 = 64 << 20;
-const KEPT_PIDS: u32 = 200;
 /// Longest name that Linux takes.
 const MAX_NAME: usize = 64;
 
@@ -85,7 +84,7 @@ fn make_cgroups(confinement: &Confinement) -> Result<(), GuestError> {
     let bounds = Bounds {
         memory_bytes: confinement.memory_bytes.saturating_sub(KEPT_BYTES).max(KEPT_BYTES),
         cpus: confinement.cpus,
-        pids: MAX_PIDS - KEPT_PIDS,
+        pids: confinement.max_pids,
     };
     for limit in &confinement.limits {
         let is_version_2 = limit.hierarchy.is_empty();
