@@ -43,14 +43,21 @@ impl Cgroup {
             cpus: confinement.cpus,
             pids: confinement.max_pids.saturating_add(AGENT_PIDS),
         };
+        // Two controllers may share one.
+        let mut hierarchies: Vec<(&Vec<String>, PathBuf)> = Vec::new();
         for Limit { controller, hierarchy } in &confinement.limits {
             if hierarchy.is_empty() {
                 // Mostly it is there already.
                 let control = unified.with_file_name("cgroup.subtree_control");
                 write(control, &format!("+{controller}"))?;
             }
-            let dir = if hierarchy.is_empty() { unified.clone() } else { made.add("cgroup", hierarchy)? };
+            let dir = match hierarchies.iter().find(|(known, _)| *known == hierarchy) {
+                Some((_, dir)) => dir.clone(),
+                None if hierarchy.is_empty() => unified.clone(),
+                None => made.add("cgroup", hierarchy)?,
+            };
             bounds.set(&dir, controller, hierarchy.is_empty())?;
+            hierarchies.push((hierarchy, dir));
         }
         // The agent makes groups below and limits them more; these limits are not among what it gets.
         for dir in &made.dirs {

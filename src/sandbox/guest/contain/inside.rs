@@ -72,12 +72,12 @@ fn hierarchy(limit: &Limit) -> String {
 /// Groups for the agent and for the container, which gets a little less than all, so that the agent still speaks when it
 /// takes all it can.
 fn make_cgroups(confinement: &Confinement) -> Result<(), GuestError> {
-    for limit in confinement.limits.iter().filter(|limit| !limit.hierarchy.is_empty()) {
-        let options = limit.hierarchy.join(",");
-        mount_at("cgroup", "cgroup", &hierarchy(limit), MountFlags::NOSUID | MountFlags::NODEV, &options)?;
-    }
     let dirs = hierarchies(confinement);
     for dir in &dirs {
+        if dir != CGROUPS {
+            let options = dir.rsplit('/').next().unwrap_or_default();
+            mount_at("cgroup", "cgroup", dir, MountFlags::NOSUID | MountFlags::NODEV, options)?;
+        }
         boot::make_cgroups(dir)?;
     }
     boot::enter_cgroup(&dirs, false)?;
