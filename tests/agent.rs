@@ -372,33 +372,154 @@ fn agent_that_is_killed_during_a_download_goes_on_with_the_same_bytes() {
 }
 
 #[test]
-fn agent_that_is_killed_while_it_takes_an_archive_keeps_nothing_half_written() {
+fn agent_that_is_killed_while_it_takes_an_archive_takes_it_anew() {
     let mut site = site(&[]);
     *site.kubelet.archive.lock().unwrap() = archive(&vec![5; 200 << 20], "Dumping finished successfully");
     let job = site.desk.post("/v1/checkpoints", &serde_json::json!({"container": CONTAINER})).ok();
-    let job = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
     let spool = site.daemon.dir.join("spool");
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        let half = std::fs::read_dir(&spool)
-            .unwrap()
-            .flatten()
-            .find(|entry| entry.file_name().to_str().unwrap().starts_with("new-"));
-        let size = half
-            .and_then(|entry| std::fs::metadata(entry.path().join("archive.tar")).ok())
-            .map_or(0, |found| found.len());
-        if 8 << 20 < size {
-            break;
-        }
-        assert!(Instant::now() < until, "the archive does not grow");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for(|| 8 << 20 < half_written(&spool));
     site.daemon.restart();
     site.desk.address = site.daemon.address;
-    assert_eq!(archives(&site.desk), []);
-    assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
-    let job = site.desk.get(&job).ok();
-    assert_eq!((job["state"].as_str(), job["problem"]["code"].as_str()), (Some("failed"), Some("agent-restarted")));
+    // What was half written is gone; the kubelet's own is whole.
+    let job = site.desk.end_of(job["id"].as_str().unwrap());
+    let id = done(&job);
+    assert!(job.warnings.iter().any(|warning| warning.contains("after its next start")), "{:?}", job.warnings);
+    assert_eq!(names(&spool), [id.as_str()]);
+    let bytes = site.kubelet.archive.lock().unwrap().clone();
+    assert_eq!(sha256(&site.desk.get(&format!("/v1/archives/{id}/content")).body), sha256(&bytes));
+}
+
+/// Asks for a checkpoint, and kills the agent as soon as the kubelet has been asked.
+#[expect(clippy::unwrap_used, reason = "a part of tests")]
+fn killed_meanwhile(site: &mut Site) -> String {
+    let n_asked = site.kubelet.asked.lock().unwrap().len();
+    let request = serde_json::json!({"container": CONTAINER, "timeout_seconds": 2, "reason": "case 1432"});
+    let job = site.desk.post("/v1/checkpoints", &request).ok();
+    wait_for(|| n_asked < site.kubelet.asked.lock().unwrap().len());
+    site.daemon.kill();
+    job["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn archive_that_appears_after_the_agent_was_killed_is_claimed_by_the_next() {
+    let mut site = site(&[]);
+    // While no agent runs, and when the next runs already.
+    for (after, is_awaited) in [(Duration::from_millis(300), true), (Duration::from_secs(4), false)] {
+        site.kubelet.be(Mood::Deaf(after));
+        let n_before = names(&site.kubelet.checkpoints).len();
+        let job = killed_meanwhile(&mut site);
+        if is_awaited {
+            wait_for(|| n_before < names(&site.kubelet.checkpoints).len());
+        }
+        site.daemon.restart();
+        site.desk.address = site.daemon.address;
+        let running = site.desk.get(&format!("/v1/jobs/{job}")).ok();
+        assert_eq!(running["state"], "running", "{running}");
+        let job = site.desk.end_of(&job);
+        let id = done(&job);
+        assert!(job.warnings.iter().any(|warning| warning.contains("after its next start")), "{:?}", job.warnings);
+        let bytes = site.kubelet.archive.lock().unwrap().clone();
+        assert_eq!(site.desk.get(&format!("/v1/archives/{id}/content")).body, bytes);
+        let manifest = site.desk.get(&format!("/v1/archives/{id}/manifest")).ok().to_string();
+        assert!(manifest.contains("case 1432") && manifest.contains("counter?timeout=2"), "{manifest}");
+        assert!(names(&site.daemon.state().join("jobs")).is_empty());
+    }
+    assert_eq!(archives(&site.desk).len(), 2);
+}
+
+#[test]
+fn archive_that_does_not_appear_is_not_waited_for_for_ever() {
+    let mut site = site(&[]);
+    site.kubelet.be(Mood::Deaf(Duration::from_secs(600)));
+    let job = killed_meanwhile(&mut site);
+    // As if it were long ago.
+    let file = site.daemon.state().join("jobs").join(format!("{job}.json"));
+    let mut noted: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let until = &mut noted["expected"]["until"];
+    let left = until.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().duration_since(jiff::Timestamp::now());
+    assert!((60..=600).contains(&left.as_secs()), "it is bounded: {left}");
+    *until = "2026-01-01T00:00:00Z".into();
+    std::fs::write(&file, noted.to_string()).unwrap();
+    site.daemon.restart();
+    site.desk.address = site.daemon.address;
+    let job = site.desk.end_of(&job);
+    assert_eq!((job.state, job.problem.unwrap().code.as_str()), (JobState::Failed, "agent-restarted"));
+    assert!(names(&site.daemon.state().join("jobs")).is_empty());
+    assert!(names(&site.daemon.dir.join("spool")).is_empty());
+}
+
+#[test]
+fn agent_that_is_asked_to_stop_waits_for_the_runtime() {
+    let mut site = site(&[]);
+    site.kubelet.be(Mood::Deaf(Duration::from_secs(2)));
+    let request = serde_json::json!({"container": CONTAINER, "timeout_seconds": 2});
+    site.desk.post("/v1/checkpoints", &request).ok();
+    wait_for(|| !site.kubelet.asked.lock().unwrap().is_empty());
+    let pid = rustix::process::Pid::from_child(&site.daemon.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(site.daemon.child.wait().unwrap().success());
+    site.daemon.restart();
+    site.desk.address = site.daemon.address;
+    assert_eq!(archives(&site.desk).len(), 1);
+}
+
+fn wait_for(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until, "it did not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[expect(clippy::unwrap_used, reason = "a part of tests")]
+fn names(dir: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Bytes of the archive that is being written into a spool.
+fn half_written(spool: &std::path::Path) -> u64 {
+    let half = names(spool).into_iter().find(|name| name.starts_with("new-"));
+    half.and_then(|name| std::fs::metadata(spool.join(name).join("archive.tar")).ok()).map_or(0, |found| found.len())
+}
+
+#[test]
+fn disk_that_is_full_leaves_nothing_half_written_and_the_agent_goes_on() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT RUN: a small disk is mounted, which needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let kubelet = Kubelet::start(dir.path());
+    // The archive fills whole pages, so that a disk can be filled by it exactly.
+    let bytes = archive(&vec![5; 40 << 20], "Dumping finished successfully");
+    let bytes = [bytes.clone(), vec![0; bytes.len().next_multiple_of(4096) - bytes.len()]].concat();
+    *kubelet.archive.lock().unwrap() = bytes.clone();
+    let more = 8 << 20;
+    let mut daemon = Daemon::start_on(dir.path(), &kubelet.arguments(), Some(bytes.len() + more));
+    let desk = daemon.pair();
+    let (spool, ballast) = (daemon.spool(), daemon.spool().join("ballast"));
+    let is_full = |job: &Job| {
+        assert_eq!(job.problem.as_ref().map(|problem| problem.code.as_str()), Some("no-room"), "{job:?}");
+        assert_eq!((names(&spool), archives(&desk)), (vec!["ballast".to_owned()], Vec::new()));
+    };
+
+    // There is room for the archive and none for its manifest.
+    std::fs::write(&ballast, vec![0; more]).unwrap();
+    is_full(&desk.freeze(CONTAINER));
+
+    // The room goes away while the archive is written.
+    std::fs::write(&ballast, "").unwrap();
+    let job = desk.post("/v1/checkpoints", &serde_json::json!({"container": CONTAINER})).ok();
+    wait_for(|| 1 << 20 < half_written(&spool));
+    let filled = std::fs::write(&ballast, vec![0; bytes.len() + more]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    is_full(&desk.end_of(job["id"].as_str().unwrap()));
+
+    std::fs::remove_file(&ballast).unwrap();
+    let id = done(&desk.freeze(CONTAINER));
+    assert_eq!(sha256(&desk.get(&format!("/v1/archives/{id}/content")).body), sha256(&bytes));
+    assert!(daemon.child.try_wait().unwrap().is_none(), "it is the same agent still");
 }
 
 #[test]

@@ -34,18 +34,23 @@ const SCRIPT: &str = r#"
 set -eu
 dir=$1
 podman="podman --root $dir/root --runroot $dir/run --storage-driver overlay"
-cleanup() { $podman rm -t 0 -fa >/dev/null 2>&1 || true; kill $(jobs -p) 2>/dev/null || true; }
+started=
+cleanup() { $podman rm -t 0 -fa >/dev/null 2>&1 || true; kill $started 2>/dev/null || true; wait; }
 trap cleanup EXIT
 mkdir -p $dir/image/bin
 cp /bin/busybox $dir/image/bin/
-for name in sh sleep; do ln -sf busybox $dir/image/bin/$name; done
+for name in sh sleep head rm; do ln -sf busybox $dir/image/bin/$name; done
 tar -C $dir/image -c . | $podman import -q - localhost/small >/dev/null
 $podman system service --time=0 unix://$dir/podman.sock 2>$dir/podman.log &
+started=$!
 $podman run -d --name looper --network none --env SECRET=RANDOM_1432_KEY localhost/small \
   /bin/sh -c 'while :; do sleep 100000; done' >/dev/null
+$podman run -d --name ghost --network none localhost/small \
+  /bin/sh -c 'head -c 3000000 /dev/zero >/big; exec 3</big; rm /big; while :; do sleep 100000; done' >/dev/null
 for n in $(seq 50); do [ -S $dir/podman.sock ] && break; sleep 0.2; done
 $dir/agent serve --listen 127.0.0.1:0 --state-dir $dir/state --spool $dir/spool --reserve 0 --cri none --kubelet-url none \
   --podman $dir/podman.sock >$dir/listening 2>$dir/agent.log &
+started="$started $!"
 for n in $(seq 50); do [ -s $dir/listening ] && break; sleep 0.2; done
 cat $dir/listening
 $dir/agent pair --json --state-dir $dir/state
@@ -108,11 +113,9 @@ fn container_of_podman_is_frozen_fetched_over_a_broken_line_and_is_what_proc_sai
     let node: Node = serde_json::from_value(desk.get("/v1/node").ok()).unwrap();
 
     let listed = desk.get("/v1/containers").ok();
-    let container = listed["containers"][0]["id"].as_str().unwrap_or_else(|| panic!("{listed}")).to_owned();
-    assert_eq!(
-        (listed["containers"][0]["name"].as_str(), listed["containers"][0]["state"].as_str()),
-        (Some("looper"), Some("running"))
-    );
+    let [ghost, container] = [0, 1].map(|n| listed["containers"][n]["id"].as_str().unwrap_or_default().to_owned());
+    let facts = [0, 1].map(|n| ["name", "state"].map(|key| listed["containers"][n][key].as_str().unwrap_or_default()));
+    assert_eq!(facts, [["ghost", "running"], ["looper", "running"]], "{listed}");
     let processes = processes_of(&container);
     assert_eq!(processes.len(), 2, "{processes:?}");
 
@@ -122,6 +125,13 @@ fn container_of_podman_is_frozen_fetched_over_a_broken_line_and_is_what_proc_sai
     // A sleep that was interrupted may have ended early; the shell begins another.
     let goes_on: Vec<String> = processes_of(&container).into_values().collect();
     assert_eq!(goes_on, ["sh", "sleep"], "the container goes on");
+
+    // What Podman says is little; criu's log tells why.
+    let job = desk.post("/v1/checkpoints", &serde_json::json!({"container": ghost})).ok();
+    let job = desk.end_of(job["id"].as_str().unwrap());
+    let problem = job.problem.unwrap_or_else(|| panic!("{:?}", job.state));
+    assert_eq!(problem.code, "ghost-file", "{problem:?}");
+    assert!(problem.log.iter().any(|line| line.contains("Can't dump ghost file /big")), "{problem:?}");
 
     let processes = processes_of(&container);
     let job = desk.post("/v1/collections", &serde_json::json!({"container": container})).ok();

@@ -123,18 +123,27 @@ fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
 
 /// Restores a fixture over the image of all of them; every process comes back with its pid and name.
 fn comes_back(fixture: &str) {
-    let archive = format!("fixtures/{fixture}.tar.zst");
-    let events = events(&[&archive, "--rootfs=fixtures/base/zoo.tar.zst", "--for=1s"]);
+    comes_back_over(&format!("fixtures/{fixture}.tar.zst"), "--rootfs=fixtures/base/zoo.tar.zst");
+}
+
+fn comes_back_over(archive: &str, rootfs: &str) {
+    let events = events(&[archive, rootfs, "--for=1s"]);
     let spelled = |list: Vec<(u64, String)>| -> Vec<(u64, String)> {
         // A comm that is not UTF-8 is spelled in two ways.
         list.into_iter().map(|(pid, comm)| (pid, comm.replace("\\xe9", "\u{fffd}"))).collect()
     };
-    assert_eq!(spelled(restored(&events)), spelled(alive(&archive)));
+    assert_eq!(spelled(restored(&events)), spelled(alive(archive)));
 }
 
 #[test]
 fn process_tree_comes_back_with_the_pids_and_names_that_it_had() {
     comes_back("process-zoo");
+}
+
+/// Network namespaces with a bridge, pairs of interfaces and rules of iptables; mounts of its own; clocks that were moved.
+#[test]
+fn namespaces_of_all_kinds_come_back() {
+    comes_back_over("fixtures/namespaces.tar", "--rootfs=fixtures/base/namespaces.tar.zst");
 }
 
 #[test]

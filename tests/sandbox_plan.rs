@@ -278,3 +278,16 @@ fn a_machine_of_another_kind_is_told() {
         review.concerns.iter().any(|concern| concern.what == "the container ran on x86_64, and the machine is aarch64")
     );
 }
+
+#[test]
+fn processes_that_saw_the_mounts_of_their_host_are_told_to_fail_and_those_of_containers_are_not() {
+    let fails = |name: &str| {
+        let checkpoint = open(&fixtures().join(name)).remove(0);
+        let review = review(&plan_of(&checkpoint), &checkpoint, None, Processor::Emulated, Arch::X86);
+        review.concerns.iter().any(|it| it.weight == Weight::Fatal && it.what.contains("the mounts of their host"))
+    };
+    assert!(fails("criu-plain") && fails("incremental.tar"));
+    for name in ["counter.tar.zst", "namespaces.tar", "crun-image.tar", "crio-crun-loop.tar", "docker-checkpoint.tar"] {
+        assert!(!fails(name), "{name}");
+    }
+}

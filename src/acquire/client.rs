@@ -326,6 +326,7 @@ impl Client {
             hint: None,
             detail: Some(String::from_utf8_lossy(&bytes).chars().take(500).collect::<String>())
                 .filter(|text| !text.is_empty()),
+            log: Vec::new(),
         });
         Err(ClientError::Refused { node: self.node.clone(), status: status.as_u16(), problem: Box::new(problem) })
     }

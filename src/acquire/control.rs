@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::evidence::Growing;
+
 /// How often the rate is told anew.
 const TICK: Duration = Duration::from_millis(500);
 /// Most notes that are kept.
@@ -18,6 +20,8 @@ pub struct PullControl {
     notes: Mutex<Vec<String>>,
     /// How broken lines are borne.
     pub patience: Patience,
+    /// The archive as far as it is here, for who looks at it while the rest comes.
+    pub growing: Growing,
 }
 
 /// How broken lines are borne.

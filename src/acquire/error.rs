@@ -210,6 +210,7 @@ mod tests {
             message: "there is no container web".into(),
             hint: Some("list them".into()),
             detail: Some("pod does not exist\n".into()),
+            log: Vec::new(),
         };
         let error = ClientError::Refused { node: "a".into(), status: 404, problem: Box::new(problem) };
         assert_eq!(error.to_string(), "a: there is no container web; list them (pod does not exist)");

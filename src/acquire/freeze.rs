@@ -202,10 +202,18 @@ impl Way<'_> {
         self.progress.step(0, None)?;
         let job = start(self.client, container, wishes)?;
         watch(Step::Asked(Box::new(job.clone())));
-        let job = follow(self.client, job, self.progress, watch)?;
-        for warning in &job.warnings {
-            self.control.note(format!("{}: {warning}", Called(container)));
+        let followed = follow(self.client, job, self.progress, watch);
+        let ended = match &followed {
+            Ok(job) => Some(job),
+            Err(FreezeError::Job { job, .. }) => Some(job.as_ref()),
+            Err(_) => None,
+        };
+        let warnings = ended.into_iter().flat_map(|job| job.warnings.iter().cloned());
+        let log = ended.and_then(|job| job.problem.as_ref()).into_iter().flat_map(|problem| &problem.log);
+        for text in warnings.chain(log.map(|line| format!("criu's log: {line}"))) {
+            self.control.note(format!("{}: {text}", Called(container)));
         }
+        let job = followed?;
         let Some(archive) = job.archive.clone() else {
             let what = "the agent says it is done and names no archive".to_owned();
             return Err(FreezeError::Job { node: self.node.name.clone(), job: Box::new(job), what });

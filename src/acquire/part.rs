@@ -153,6 +153,11 @@ impl Part {
         self.at
     }
 
+    /// The file, for who looks at it while it grows.
+    pub(super) fn reader(&self) -> Result<File, PullError> {
+        self.file.try_clone().map_err(|error| self.io("cannot read", error))
+    }
+
     /// Adds bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), PullError> {
         if let Err(error) = self.file.write_all(bytes) {

@@ -183,6 +183,7 @@ pub fn pull(
     let (mut part, said) = Part::open(&path, whole_of(authority, archive, &manifest), progress)?;
     said.into_iter().for_each(|said| control.note(said));
     let mut run = Run { client, archive, control, progress, path: &path };
+    control.growing.begin(path.clone(), part.reader()?, part.len_bytes());
     let (mut n_changes, mut is_resumed) = (0, part.len_bytes() > 0);
     loop {
         match run.all(&mut part)? {
@@ -198,6 +199,7 @@ pub fn pull(
                     return Err(run.promise("it serves another archive than its manifest is for".into()));
                 }
                 control.note("the archive has changed on the node: beginning anew".into());
+                control.growing.end();
                 part.begin_other(whole_of(authority, archive, &manifest))?;
                 is_resumed = false;
                 continue;
@@ -207,6 +209,7 @@ pub fn pull(
             Ok(()) => break,
             Err(_) if is_resumed => {
                 control.note("what was here and what came do not make the archive: beginning anew".into());
+                control.growing.end();
                 part.begin()?;
                 is_resumed = false;
             }
@@ -321,6 +324,7 @@ impl Run<'_> {
             };
             part.write(piece.get(..n).unwrap_or_default())?;
             self.control.arrived(n as u64);
+            self.control.growing.grew(part.len_bytes());
             if noted.saturating_add(NOTE_AFTER) <= part.len_bytes() {
                 noted = part.len_bytes();
                 part.note()?;
@@ -353,6 +357,7 @@ impl Run<'_> {
             ContentKind::Whole(_) => {
                 if at > 0 {
                     self.control.note("the agent sends the archive from its beginning".into());
+                    self.control.growing.end();
                     part.begin()?;
                 }
                 Ok(())

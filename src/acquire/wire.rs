@@ -360,6 +360,9 @@ pub struct Problem {
     pub hint: Option<String>,
     /// What the runtime or the kubelet said, word for word.
     pub detail: Option<String>,
+    /// Of a dump that failed: the last line of criu's log, and before it what stands out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// What `cryoscope-agent pair` prints: a secret that is good once and for minutes, and enough of the agent's certificate to

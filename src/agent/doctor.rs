@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::acquire::wire::ContainerState;
+
 use super::config::{self, SourcesConfig};
 use super::disk;
-use super::sources::Sources;
+use super::sources::{Sources, cure};
 
 const MAX_FILE_BYTES: u64 = 4 << 20;
 const CRIU_DEADLINE: Duration = Duration::from_secs(60);
@@ -82,6 +84,7 @@ pub async fn examine(sources: &SourcesConfig, spool: &Path, reserve_bytes: u64, 
     found.push(libcriu(host));
     found.extend(criu_configuration(host));
     found.extend(crio_configuration(host));
+    found.extend(docker(host));
     found.extend(asked(sources).await);
     found.push(room(spool, reserve_bytes));
     found
@@ -297,6 +300,18 @@ fn crio_configuration(host: &Path) -> Option<Check> {
     })
 }
 
+/// Docker is not asked, and why.
+fn docker(host: &Path) -> Option<Check> {
+    host.join("run/docker.sock").exists().then(|| {
+        check(
+            "docker",
+            State::Weak,
+            "Docker runs here; its containers are not listed: its checkpoints are experimental, and hold criu's images alone, neither the container's specification nor its changed files",
+            "with `\"experimental\": true` in daemon.json, `docker checkpoint create --leave-running --checkpoint-dir DIR CONTAINER NAME` writes a directory that Cryoscope opens",
+        )
+    })
+}
+
 async fn asked(config: &SourcesConfig) -> Vec<Check> {
     let sources = match Sources::new(config) {
         Ok(sources) => sources,
@@ -308,6 +323,11 @@ async fn asked(config: &SourcesConfig) -> Vec<Check> {
         let said = source.problem.or(source.version).unwrap_or_else(|| "answers".to_owned());
         found.push(check("source", state, format!("{}: {said}", source.address), "see what it says"));
     }
+    let frozen = sources.containers().await.containers.into_iter().filter(|one| one.state == ContainerState::Frozen);
+    found.extend(frozen.map(|one| {
+        let said = format!("{} ({:.12}) is frozen, whatever its runtime says", one.name, one.id);
+        check("frozen container", State::Weak, said, &cure(&one))
+    }));
     if let Some(kubelet) = &sources.kubelet {
         found.push(match kubelet.has_checkpoints().await {
             Ok(true) => check("checkpoint gate", State::Fine, "the kubelet has its checkpoint endpoint", ""),
@@ -420,6 +440,13 @@ mod tests {
         assert_eq!(crio("[crio.runtime]\nenable_criu_support = false\n"), Some(State::Missing));
         assert_eq!(crio("#enable_criu_support = false\n"), Some(State::Fine));
         assert_eq!(crio_configuration(host(&[]).path()), None);
+    }
+
+    #[test]
+    fn docker_is_told_not_to_be_asked_where_it_runs() {
+        assert_eq!(docker(host(&[]).path()), None);
+        let told = docker(host(&[("run/docker.sock", "")]).path()).unwrap();
+        assert!(told.state == State::Weak && told.mend.unwrap().contains("docker checkpoint create"));
     }
 
     #[test]

@@ -133,6 +133,12 @@ pub fn cause_of(text: &str) -> Option<Cause> {
     CAUSES.iter().find(|cause| text.contains(cause.words)).copied()
 }
 
+/// Why a dump failed, by the errors of its log.
+pub fn cause_in(log: &str) -> Option<Cause> {
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains("Error (")).collect();
+    cause_of(&errors.join("\n"))
+}
+
 /// Whether the log is of a dump that was made: by its last line.
 pub fn is_finished(log: &str) -> bool {
     log.lines().rev().find(|line| !line.trim().is_empty()).is_some_and(|line| line.contains(FINISHED))

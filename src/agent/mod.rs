@@ -105,7 +105,8 @@ impl Agent {
         if let Some((chain, key)) = &config.server_certificate {
             identity.use_server_certificate(chain, key)?;
         }
-        let spool = Spool::open(config.spool.clone());
+        let jobs = JobTable::open(state).context("jobs")?;
+        let spool = Spool::open(config.spool.clone(), &jobs.expected_in_spool());
         let spool = spool.with_context(|| config.spool.path.display().to_string())?;
         let system = rustix::system::uname();
         let facts = NodeFacts {
@@ -123,7 +124,7 @@ impl Agent {
             limiter: Limiter::default(),
             sources: Sources::new(&config.sources)?,
             spool: Arc::new(spool),
-            jobs: JobTable::open(state).context("jobs")?,
+            jobs,
             transfers: Arc::new(tokio::sync::Semaphore::new(limits::MAX_TRANSFERS)),
             _lock: lock,
             config,

@@ -1,6 +1,7 @@
 //! Why a request was not served: the [`Problem`] for the peer, with the status it travels under.
 
 use std::fmt;
+use std::io;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -28,7 +29,8 @@ pub type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// One with a code for programs and a line for people.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Failure {
-        let problem = Problem { code: code.to_owned(), message: message.into(), hint: None, detail: None };
+        let problem =
+            Problem { code: code.to_owned(), message: message.into(), hint: None, detail: None, log: Vec::new() };
         Failure { status, problem: Box::new(problem), retry_after: None }
     }
 
@@ -36,6 +38,15 @@ impl Failure {
     pub fn internal(what: &str, error: impl fmt::Display) -> Failure {
         tracing::error!("{what}: {error}");
         Failure::new(500, "agent-failed", format!("{what}: {error}")).hint("the agent's own log says more")
+    }
+
+    /// Something could not be written: the disk is full, or worse.
+    pub fn of_disk(what: &str, error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Failure::new(507, "no-room", format!("{what}: the node's disk is full"))
+                .hint("make room there; the agent goes on"),
+            _ => Failure::internal(what, error),
+        }
     }
 
     /// What to do about it.
@@ -55,6 +66,13 @@ impl Failure {
             detail.push('…');
         }
         self.problem.detail = Some(detail);
+        self
+    }
+
+    /// What stands out in criu's log.
+    #[must_use]
+    pub fn log(mut self, lines: Vec<String>) -> Failure {
+        self.problem.log = lines;
         self
     }
 

@@ -22,6 +22,8 @@ pub enum Layout {
     Criu,
     /// A checkpoint carried as an OCI image.
     OciImage,
+    /// Not dumped by CRIU: read out of /proc by the node's agent.
+    Collection,
 }
 
 impl Layout {
@@ -35,6 +37,7 @@ impl Layout {
             Layout::Runc => "runc",
             Layout::Criu => "criu",
             Layout::OciImage => "oci-image",
+            Layout::Collection => "collection",
         }
     }
 }
@@ -169,6 +172,7 @@ pub(super) struct Descriptions {
     has_descriptors: bool,
     has_status: bool,
     has_docker_options: bool,
+    is_collection: bool,
     log_head: Option<String>,
 }
 
@@ -199,6 +203,10 @@ impl Descriptions {
                 "network.status" => parsed.network = json(),
                 "bind.mounts" => parsed.bind_mounts = json(),
                 "descriptors.json" => parsed.has_descriptors = true,
+                "collection.json" => {
+                    let schema = text(json().get("schema")).unwrap_or_default();
+                    parsed.is_collection = schema.starts_with("cryoscope.collection/");
+                }
                 "config.json" => {
                     let json = json();
                     // A runc bundle's configuration is a specification; Docker's is options of the checkpoint.
@@ -232,6 +240,8 @@ impl Descriptions {
         };
         if is_oci {
             Layout::OciImage
+        } else if self.is_collection {
+            Layout::Collection
         } else if manager.as_deref() == Some("cri-o") || has_annotation("io.kubernetes.cri-o.") {
             Layout::CriO
         } else if has_annotation("io.kubernetes.cri.") || (self.has_status && !self.config.is_null()) {
@@ -285,6 +295,7 @@ impl Container {
                 Some("cri-o") => Some("CRI-O"),
                 _ => None,
             },
+            Layout::Collection => None,
         };
         let full_name = text(config.get("name"));
         let name = described
@@ -347,7 +358,7 @@ impl Container {
             bind_mounts: bind_mounts(described),
             arch,
             criu_version: log_version.or_else(|| oci_annotation("criu.version").map(|version| dotted(&version))),
-            criu_version_at_least: images.criu_at_least(),
+            criu_version_at_least: images.criu_at_least().filter(|_| layout != Layout::Collection),
             kernel: kernel.or_else(|| oci_annotation("host.kernel")),
             args: args.into_iter().flatten().filter_map(Value::as_str).map(Text::from).collect(),
             inventory: inventory(images),

@@ -16,7 +16,19 @@ use super::{Checkpoint, network::NetNamespace};
 
 /// The gaps of one checkpoint, the ones that always hold first.
 pub(super) fn gaps(checkpoint: &Checkpoint) -> Vec<Gap> {
-    let mut gaps = vec![
+    let mut gaps = match checkpoint.container.layout {
+        Layout::Collection => of_collection(),
+        _ => of_criu(),
+    };
+    memory(checkpoint, &mut gaps);
+    sockets(checkpoint, &mut gaps);
+    networks(&checkpoint.networks, &mut gaps);
+    files(checkpoint, &mut gaps);
+    gaps
+}
+
+fn of_criu() -> Vec<Gap> {
+    vec![
         Gap {
             what: "kernel memory",
             why: "CRIU saves processes, not the kernel: modules, rootkits and hidden processes cannot be seen".into(),
@@ -26,12 +38,33 @@ pub(super) fn gaps(checkpoint: &Checkpoint) -> Vec<Gap> {
             what: "running or sleeping",
             why: "CRIU does not write down what a live task was doing in the kernel".into(),
         },
-    ];
-    memory(checkpoint, &mut gaps);
-    sockets(&checkpoint.sockets, &mut gaps);
-    networks(&checkpoint.networks, &mut gaps);
-    files(checkpoint, &mut gaps);
-    gaps
+    ]
+}
+
+/// Of what was read out of /proc: see `agent::collect`.
+fn of_collection() -> Vec<Gap> {
+    vec![
+        Gap {
+            what: "kernel memory",
+            why: "a collection reads processes, not the kernel: modules, rootkits and hidden processes cannot be seen"
+                .into(),
+        },
+        Gap {
+            what: "one moment",
+            why: "the processes went on while their memory was read: pages are of different moments, and what they hold may be torn"
+                .into(),
+        },
+        Gap { what: "registers", why: "a collection has none, and so no stacks of calls".into() },
+        Gap {
+            what: "signals, timers, pipes",
+            why: "a collection has no pending signals and no timers, and not what is in pipes".into(),
+        },
+        Gap {
+            what: "process start times, running or sleeping",
+            why: "they are in the files proc/PID/stat of this archive, and are not taken from there".into(),
+        },
+        Gap { what: "mounts, namespaces, cgroups", why: "they are in the files proc/PID/mountinfo and proc/PID/cgroup of this archive, as text only".into() },
+    ]
 }
 
 fn memory(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
@@ -60,7 +93,12 @@ fn memory(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
             why: format!("{lazy} pages were left to a page server and are not in the dump"),
         });
     }
-    if lost != 0 {
+    if lost != 0 && checkpoint.container.layout == Layout::Collection {
+        gaps.push(Gap {
+            what: "pages that were not read",
+            why: format!("{lost} pages were there and were not read: beyond the limit, or gone meanwhile"),
+        });
+    } else if lost != 0 {
         gaps.push(Gap {
             what: "pages of the parent checkpoint",
             why: match checkpoint.parents.last() {
@@ -71,7 +109,17 @@ fn memory(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
     }
 }
 
-fn sockets(sockets: &[Socket], gaps: &mut Vec<Gap>) {
+fn sockets(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
+    let sockets: &[Socket] = &checkpoint.sockets;
+    if checkpoint.container.layout == Layout::Collection {
+        if !sockets.is_empty() {
+            gaps.push(Gap {
+                what: "queues of sockets",
+                why: format!("what {} sockets have received and not yet sent is not in /proc", sockets.len()),
+            });
+        }
+        return;
+    }
     let without = sockets
         .iter()
         .filter(|socket| socket.recv_queue.is_none() && !matches!(socket.proto, "tcp" | "tcp6" | "unix"))
@@ -119,7 +167,7 @@ fn files(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
             why: "CRI-O leaves bind mounts, /dev, /dev/shm, /proc, /run and /sys out of the changes".into(),
         }),
         Layout::Containerd => gaps.push(Gap { what: "volumes", why: "containerd leaves the contents of volumes out".into() }),
-        Layout::Docker | Layout::Runc | Layout::Criu | Layout::OciImage => {}
+        Layout::Docker | Layout::Runc | Layout::Criu | Layout::OciImage | Layout::Collection => {}
     }
     if !has_diff {
         gaps.push(Gap {

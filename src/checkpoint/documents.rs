@@ -77,7 +77,7 @@ fn kind_of(member: &Member, is_among_images: bool) -> Option<DocumentKind> {
         "config.json" => DocumentKind::Config,
         "status" | "status.dump" => DocumentKind::Status,
         "network.status" => DocumentKind::Network,
-        "bind.mounts" | "deleted.files" | "pod.options" | "pod.dump" => DocumentKind::OtherJson,
+        "bind.mounts" | "deleted.files" | "pod.options" | "pod.dump" | "collection.json" => DocumentKind::OtherJson,
         "dump.log" | "restore.log" | "pre-dump.log" | "criu.log" | "criu-dump.log" | "page-server.log" => {
             DocumentKind::CriuLog
         }

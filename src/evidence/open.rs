@@ -11,11 +11,12 @@ use bytes::Bytes;
 
 use crate::base::{Issue, Progress};
 
+use super::growing::{Growing, GrowingReader};
 use super::header::{BLOCK, Header};
 use super::map::Mapped;
 use super::source::{FileSource, Source};
 use super::spool::Stream;
-use super::walk::{Walk, WalkError};
+use super::walk::{Walk, of_walk};
 use super::{
     Compression, Delivered, Evidence, Inner, Member, NotAnArchive, OpenError, OpenOptions, Store, directory,
     display_path, spool,
@@ -91,6 +92,36 @@ impl Evidence {
         progress: &dyn Progress,
     ) -> Result<Evidence, OpenError> {
         Evidence::open_stream(&Origin { name, path: None, is_nested: false }, reader, options, progress)
+    }
+
+    /// Shows [`OpenOptions::on_member`] the members of an archive that is still being written, as they become whole. Returns
+    /// when it is over; what is wrong with it is told by opening it then.
+    ///
+    /// # Errors
+    /// As [`Evidence::open`], as far as it was seen.
+    pub fn follow(growing: &Growing, options: &OpenOptions, progress: &dyn Progress) -> Result<(), OpenError> {
+        let (Some(path), Some(file)) = (growing.begun(), growing.file()) else { return Ok(()) };
+        let name = display_path(&path);
+        let origin = Origin { name: &name, path: Some(&path), is_nested: false };
+        let Some(mut written) = growing.more_than(HEAD_BYTES as u64) else { return Ok(()) };
+        let mut head = [0; HEAD_BYTES];
+        let head = read_head(&file, &mut head).map_err(|source| OpenError::from_io(&path, source))?;
+        if Compression::detect(head) != Compression::None {
+            let reader = GrowingReader { growing: growing.clone(), file, at: 0 };
+            return Evidence::open_stream(&origin, Box::new(reader), options, progress).map(drop);
+        }
+        check_head(&name, head)?;
+        let mut walk = Walk::new(&name, &options.limits, true);
+        loop {
+            let source = FileSource::growing(&file, written);
+            let mut show = |member: &Member, source: &_| spool::show(member, source, options);
+            walk.advance(&source, &mut |at| progress.step(at, None), &mut show)
+                .map_err(|error| of_walk(&name, error))?;
+            match growing.more_than(written) {
+                Some(more) if !walk.is_hopeless() => written = more,
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Opens an archive that is in memory.
@@ -238,10 +269,8 @@ impl Evidence {
         progress.stage("indexing");
         let mut walk = Walk::new(origin.name, &options.limits, !origin.is_nested);
         let len = source.available();
-        walk.advance(source, &mut |at| progress.step(at, Some(len)), &mut |_, _| {}).map_err(|error| match error {
-            WalkError::Io(source) => OpenError::Io { name: origin.name.to_owned(), source },
-            WalkError::Cancelled(cancelled) => OpenError::Cancelled(cancelled),
-        })?;
+        let walked = walk.advance(source, &mut |at| progress.step(at, Some(len)), &mut |_, _| {});
+        walked.map_err(|error| of_walk(origin.name, error))?;
         if walk.is_hopeless() {
             return Err(OpenError::NotAnArchive { name: origin.name.to_owned(), content: NotAnArchive::Unknown });
         }

@@ -40,6 +40,7 @@ impl Source for &[u8] {
 pub(super) struct FileSource<'a> {
     file: &'a File,
     len: u64,
+    is_complete: bool,
     window: RefCell<Window>,
 }
 
@@ -59,7 +60,14 @@ impl<'a> FileSource<'a> {
         // Advice that is not taken costs time, no more.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
-        FileSource { file, len, window: RefCell::default() }
+        FileSource { file, len, is_complete: true, window: RefCell::default() }
+    }
+
+    /// The first `len` bytes of a file that grows.
+    pub(super) fn growing(file: &'a File, len: u64) -> FileSource<'a> {
+        let mut source = FileSource::new(file, len);
+        source.is_complete = false;
+        source
     }
 }
 
@@ -76,7 +84,7 @@ impl Source for FileSource<'_> {
     }
 
     fn is_complete(&self) -> bool {
-        true
+        self.is_complete
     }
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {

@@ -20,7 +20,7 @@ use crate::base::{Issue, Place, Progress};
 use super::map::Mapped;
 use super::member::{Content, Member};
 use super::source::Source;
-use super::walk::{Walk, WalkError};
+use super::walk::{Walk, WalkError, of_walk};
 use super::{Compression, OpenError, OpenOptions};
 
 /// How much stays in memory before a file is made.
@@ -130,10 +130,7 @@ pub(super) fn unpack<'a>(
 
     if hashes {
         // The digest is of all that was delivered, also of what stands behind the end of the stream.
-        drain(&mut input, progress, total).map_err(|error| match error {
-            WalkError::Io(source) => io_error(source),
-            WalkError::Cancelled(cancelled) => OpenError::Cancelled(cancelled),
-        })?;
+        drain(&mut input, progress, total).map_err(|error| of_walk(name, error))?;
     }
     let issue = match failure {
         Some(source) if written == 0 => {
@@ -153,10 +150,7 @@ pub(super) fn unpack<'a>(
     walk.advance(&whole, &mut |at| progress.step(at, Some(written)), &mut |member, source| {
         show(member, source, options);
     })
-    .map_err(|error| match error {
-        WalkError::Io(source) => io_error(source),
-        WalkError::Cancelled(cancelled) => OpenError::Cancelled(cancelled),
-    })?;
+    .map_err(|error| of_walk(name, error))?;
     let read_bytes = count.get();
     let sha256 = hasher.map(|hasher| hasher.into_inner().finalize().into());
     Ok(Unpacked { data, walk, read_bytes, issue, sha256 })
@@ -224,7 +218,7 @@ fn write_down(
 }
 
 /// Shows a member that is complete to whom it may concern.
-fn show(member: &Member, source: &impl Source, options: &OpenOptions) {
+pub(super) fn show(member: &Member, source: &impl Source, options: &OpenOptions) {
     let Some(on_member) = &options.on_member else { return };
     let content = match member.content {
         Content::Range { start } if member.available_bytes() <= MAX_EARLY_BYTES => {

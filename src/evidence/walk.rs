@@ -20,7 +20,7 @@ use super::member::{Content, Extent, Member, MemberKind, normalise};
 use super::path_index::PathIndex;
 use super::pax::Pax;
 use super::source::{Got, Source, block};
-use super::{sparse, sparse_map};
+use super::{OpenError, sparse, sparse_map};
 
 /// Longest extended header that is read: attributes are at most 64 KiB each, sparse maps may be long.
 pub(super) const MAX_EXTENSION_BYTES: u64 = 8 << 20;
@@ -49,6 +49,14 @@ impl From<io::Error> for WalkError {
 impl From<Cancelled> for WalkError {
     fn from(cancelled: Cancelled) -> WalkError {
         WalkError::Cancelled(cancelled)
+    }
+}
+
+/// What a walk over `name` that stopped means for opening it.
+pub(super) fn of_walk(name: &str, error: WalkError) -> OpenError {
+    match error {
+        WalkError::Io(source) => OpenError::Io { name: name.to_owned(), source },
+        WalkError::Cancelled(cancelled) => OpenError::Cancelled(cancelled),
     }
 }
 

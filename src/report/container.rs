@@ -16,7 +16,7 @@ pub struct EvidenceReport {
     pub path: String,
     /// As it lies on disk.
     pub size_bytes: u64,
-    /// `podman`, `cri-o`, `containerd`, `docker`, `runc`, `criu`, `oci-image`.
+    /// `podman`, `cri-o`, `containerd`, `docker`, `runc`, `criu`, `oci-image`, `collection` (read out of /proc).
     pub layout: &'static str,
     /// `none`, `gzip`, `zstd`, `xz`, `bzip2`.
     pub compression: String,

@@ -464,6 +464,15 @@ pub enum SandboxCommand {
         /// What.
         event: Box<Event>,
     },
+    /// A job records packets.
+    Records {
+        /// Of which archive.
+        archive: ArchiveId,
+        /// The job.
+        job: JobId,
+        /// Into this file.
+        path: PathBuf,
+    },
     /// A job has compared what was frozen again with what it was before.
     Compared {
         /// Of which archive.

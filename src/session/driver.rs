@@ -1,7 +1,7 @@
 //! Runs effects: starts jobs, and turns what they find into commands.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -106,7 +106,7 @@ impl Driver {
             _ => None,
         };
         let options = arrival.as_ref().map(SharedArrival::options).unwrap_or_default();
-        let say = Say { job: id, commands: self.said.0.clone(), wake: self.wake.clone() };
+        let say = Say::new(id, self.said.0.clone(), self.wake.clone());
         let (orders, to_machine) = channel();
         let is_machine = matches!(work, JobWork::RunSandbox { .. });
         self.start(id, title, move |ctx| run_work(work, options, &say, &to_machine, ctx));
@@ -200,6 +200,10 @@ pub(super) struct Say {
 }
 
 impl Say {
+    pub(super) fn new(job: JobId, commands: Sender<Command>, wake: Wake) -> Say {
+        Say { job, commands, wake }
+    }
+
     pub(super) fn say(&self, command: impl Into<Command>) {
         // Who does not listen any more has closed the window.
         if self.commands.send(command.into()).is_ok() {
@@ -272,7 +276,8 @@ fn run_work(
         JobWork::RunSandbox { archive, checkpoint, base, planned, wishes } => {
             let job = say.job;
             let tell = |event| say.say(SandboxCommand::Happened { archive, job, event: Box::new(event) });
-            let path = sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, orders, ctx)?;
+            let records = |path: &Path| say.say(SandboxCommand::Records { archive, job, path: path.to_owned() });
+            let path = sandbox::work::run(&checkpoint, base.as_ref(), &planned, wishes, &tell, &records, orders, ctx)?;
             if let Some(path) = &path {
                 let changes = Arc::new(sandbox::work::compare(&checkpoint, path, ctx)?);
                 say.say(SandboxCommand::Compared { archive, job, changes });
@@ -298,8 +303,7 @@ fn run_work(
         }
         JobWork::Acquire { node, wanted, control } => {
             let job = say.job;
-            let tell = |step| say.say(NodesCommand::Happened { job, step });
-            let pulled = nodes::work::acquire(&node, &wanted, &control, &tell, ctx)?;
+            let pulled = nodes::work::acquire(&node, &wanted, &control, say, ctx)?;
             let (path, sha256) = (pulled.path, pulled.manifest.archive.sha256);
             Ok(Some(NodesCommand::Acquired { job, path, sha256, notes: control.take_notes() }.into()))
         }

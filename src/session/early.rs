@@ -1,4 +1,5 @@
-//! An early look at an archive that still unpacks: the images that have passed, decoded while the rest arrives.
+//! An early look at an archive that is still unpacked or fetched: the images that have passed, decoded while the rest
+//! arrives.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use super::driver::Say;
 use super::{ArchivesCommand, Loaded};
-use crate::base::{Cancelled, Issue, Place, Progress};
+use crate::base::{Cancelled, Issue, Place, Progress, Silent};
 use crate::checkpoint;
-use crate::evidence::{Evidence, OpenError, OpenOptions, Passed};
+use crate::evidence::{Evidence, Growing, OpenError, OpenOptions, Passed};
 use crate::jobs::JobCtx;
 
 /// Until the first look. Each further one waits twice as long: what it decodes grows.
@@ -19,11 +20,31 @@ const FIRST_LOOK: Duration = Duration::from_millis(250);
 
 /// Opens evidence; of what takes longer than a moment to unpack, says what has passed of it.
 pub(super) fn open(path: &Path, options: &OpenOptions, say: &Say, ctx: &JobCtx) -> Result<Evidence, OpenError> {
+    while_looking(path, "unpacked", options, say, |options| Evidence::open(path, options, ctx))
+}
+
+/// Says what has arrived of evidence that is fetched. Returns when no more comes.
+pub(super) fn follow(growing: &Growing, say: &Say) {
+    let Some(path) = growing.begun() else { return };
+    let options = OpenOptions::default();
+    // What is wrong is told when all is there.
+    let _ = while_looking(&path, "fetched", &options, say, |options| Evidence::follow(growing, options, &Silent));
+}
+
+/// Does `work`, which shows members as they pass; of what takes longer than a moment, says what has passed. `doing` is
+/// what is done to the evidence.
+fn while_looking<T>(
+    path: &Path,
+    doing: &'static str,
+    options: &OpenOptions,
+    say: &Say,
+    work: impl FnOnce(&OpenOptions) -> T,
+) -> T {
     let passed = Arc::new(Mutex::new(Passed::default()));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let (over, wait) = channel::<()>();
-        let look = Look { path, passed: Arc::clone(&passed), options, until: Until(&is_over), say };
+        let look = Look { path, doing, passed: Arc::clone(&passed), options, until: Until(&is_over), say };
         // Without a second thread there is no early look, and nothing else is lost.
         let _ = thread::Builder::new().name("early look".into()).spawn_scoped(scope, move || look.until_over(&wait));
         let also = options.on_member.clone();
@@ -34,15 +55,16 @@ pub(super) fn open(path: &Path, options: &OpenOptions, say: &Say, ctx: &JobCtx) 
             }
         };
         let options = OpenOptions { on_member: Some(Arc::new(on_member)), ..options.clone() };
-        let opened = Evidence::open(path, &options, ctx);
+        let done = work(&options);
         is_over.store(true, Relaxed);
         drop(over);
-        opened
+        done
     })
 }
 
 struct Look<'a> {
     path: &'a Path,
+    doing: &'static str,
     passed: Arc<Mutex<Passed>>,
     options: &'a OpenOptions,
     until: Until<'a>,
@@ -66,7 +88,7 @@ impl Look<'_> {
             };
             // Before inventory.img has passed there is nothing to see, and what is wrong is told when all is there.
             let Ok(checkpoints) = checkpoint::load(&evidence, self.options, &self.until) else { continue };
-            let checkpoints = checkpoints.into_iter().map(|checkpoint| early(checkpoint, seen)).collect();
+            let checkpoints = checkpoints.into_iter().map(|checkpoint| early(checkpoint, self.doing, seen)).collect();
             if !self.until.is_over() {
                 let (job, path) = (self.say.job, self.path.to_owned());
                 self.say.say(ArchivesCommand::Arrives { job, path, checkpoints });
@@ -76,10 +98,10 @@ impl Look<'_> {
 }
 
 /// What seems to be wrong is only not there yet.
-fn early(mut checkpoint: Arc<checkpoint::Checkpoint>, seen: usize) -> Loaded {
+fn early(mut checkpoint: Arc<checkpoint::Checkpoint>, doing: &str, seen: usize) -> Loaded {
     if let Some(checkpoint) = Arc::get_mut(&mut checkpoint) {
         let what =
-            format!("is still being unpacked: {seen} members have passed, and of those over 1 MiB no bytes are shown");
+            format!("is still being {doing}: {seen} members have passed, and of those over 1 MiB no bytes are shown");
         checkpoint.issues = vec![Issue::new(Place::member(checkpoint.outer.name()), what)];
     }
     Loaded::new(checkpoint)
@@ -154,5 +176,49 @@ mod tests {
             panic!("never opened");
         };
         assert_eq!(checkpoints[0].checkpoint.issues, []);
+    }
+    #[test]
+    fn archive_is_seen_while_it_is_fetched() {
+        let tar = zstd::decode_all(sample::ARCHIVE).unwrap();
+        let compressed = sample::ARCHIVE.to_vec();
+        for whole in [tar, compressed] {
+            let dir = tempfile::tempdir().unwrap();
+            let part = dir.path().join("a.part");
+            std::fs::write(&part, &whole).unwrap();
+            let growing = Growing::default();
+            let (commands, said) = channel();
+            let say = Say::new(JobId(3), commands, Arc::new(|| {}));
+            thread::scope(|scope| {
+                scope.spawn(|| follow(&growing, &say));
+                // The end is not told of before the look was there.
+                let told = whole.len() as u64 - 1024;
+                growing.begin(dir.path().join("a"), std::fs::File::open(&part).unwrap(), 0);
+                growing.grew(told / 2);
+                growing.grew(told);
+                let Ok(Command::Archives(ArchivesCommand::Arrives { job, path, checkpoints })) =
+                    said.recv_timeout(Duration::from_secs(60))
+                else {
+                    panic!("no early look");
+                };
+                growing.end();
+                assert_eq!((job, path), (JobId(3), dir.path().join("a")));
+                let early = &checkpoints[0].checkpoint;
+                assert_eq!(early.processes.iter().map(|process| process.pid.0).next(), Some(1));
+                assert!(early.issues[0].to_string().contains("is still being fetched"), "{}", early.issues[0]);
+            });
+        }
+    }
+
+    #[test]
+    fn what_never_begins_or_is_given_up_is_not_waited_for() {
+        let growing = Growing::default();
+        let (commands, said) = channel();
+        let say = Say::new(JobId(3), commands, Arc::new(|| {}));
+        thread::scope(|scope| {
+            let followed = scope.spawn(|| follow(&growing, &say));
+            growing.end();
+            followed.join().unwrap();
+        });
+        assert!(said.try_recv().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The strip above the panels while an archive still unpacks.
+//! The strip above the panels while an archive is still unpacked or fetched.
 
 use egui::{Align, Layout, ProgressBar, RichText, Ui};
 
@@ -22,7 +22,9 @@ pub fn arriving_ui(ui: &mut Ui, model: &Model) -> Vec<Command> {
         ui.add_space(SPACE_M);
         let (rect, _) = ui.allocate_exact_size(egui::vec2(16.0, 20.0), egui::Sense::hover());
         paint_icon(ui, rect, icons::ARCHIVE, 15.0, tokens.tone(Tone::Accent));
-        ui.label(RichText::new("Still unpacking").color(tokens.strong));
+        let is_fetched = model.nodes().acquisitions().iter().any(|acquisition| acquisition.job == job.id);
+        let doing = if is_fetched { "Still being fetched" } else { "Still unpacking" };
+        ui.label(RichText::new(doing).color(tokens.strong));
         let progress = job.progress;
         let far = match progress.total {
             Some(total) => format!("{} of {}", text::bytes(progress.done), text::bytes(total)),
@@ -40,7 +42,7 @@ pub fn arriving_ui(ui: &mut Ui, model: &Model) -> Vec<Command> {
         ui.label(RichText::new(note).color(tokens.muted));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.add_space(SPACE_S);
-            if button(ui, icons::CLOSE, "Cancel opening").clicked() {
+            if button(ui, icons::CLOSE, if is_fetched { "Cancel fetching" } else { "Cancel opening" }).clicked() {
                 commands.push(JobsCommand::Cancel(job.id).into());
             }
         });

@@ -227,7 +227,10 @@ fn series_goes_on_after_one_that_fails() {
     let ran = desk.run(&["node-a", "app", "-o", "evidence", "--series", "2", "--every", "0", "--json"]);
     assert_eq!(ran.status.code(), Some(2));
     assert!(text(&ran.stderr).contains("2 of 2 checkpoints were not acquired"), "{}", text(&ran.stderr));
-    assert_eq!(lines(&text(&ran.stdout)).iter().filter(|line| line["event"] == "failed").count(), 2);
+    let out = lines(&text(&ran.stdout));
+    assert_eq!(out.iter().filter(|line| line["event"] == "failed").count(), 2);
+    let is_log = |line: &&Value| line["text"].as_str().is_some_and(|text| text.contains("criu's log: (00.1) Error"));
+    assert_eq!(out.iter().filter(is_log).count(), 2, "what stands out in the log of each: {out:?}");
 }
 
 #[test]

@@ -447,6 +447,7 @@ fn job(state: &State) -> Job {
             message: "criu could not dump it".into(),
             hint: Some("set tcp-established in /etc/criu/runc.conf".into()),
             detail: Some("Connected TCP socket".into()),
+            log: vec!["(00.1) Error (criu/cr-dump.c:2111): Dumping FAILED.".into()],
         }),
         warnings: vec!["the container stayed frozen".into()],
     }
@@ -575,7 +576,7 @@ fn json(line: &mut Line, status: u16, message: &impl serde::Serialize) -> Result
 
 fn problem(line: &mut Line, status: u16, code: &str, message: &str) -> Result<(), std::io::Error> {
     let hint = Some("try the right one".to_owned());
-    json(line, status, &Problem { code: code.into(), message: message.into(), hint, detail: None })
+    json(line, status, &Problem { code: code.into(), message: message.into(), hint, detail: None, log: Vec::new() })
 }
 
 fn answer(line: &mut Line, status: u16, body: &[u8]) -> Result<(), std::io::Error> {

@@ -22,13 +22,20 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     pub(crate) child: Child,
     arguments: Vec<String>,
+    disk: Option<String>,
 }
 
 impl Daemon {
     pub(crate) fn start(dir: &Path, arguments: &[&str]) -> Daemon {
+        Daemon::start_on(dir, arguments, None)
+    }
+
+    /// With its spool on a disk of so many bytes, which it alone sees; needs root.
+    pub(crate) fn start_on(dir: &Path, arguments: &[&str], disk: Option<usize>) -> Daemon {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let (child, address) = spawn(dir, &arguments);
-        Daemon { dir: dir.to_owned(), address, child, arguments }
+        let disk = disk.map(|bytes| format!("size={bytes}"));
+        let (child, address) = spawn(dir, &arguments, disk.as_deref());
+        Daemon { dir: dir.to_owned(), address, child, arguments, disk }
     }
 
     pub(crate) fn kill(&mut self) {
@@ -38,7 +45,13 @@ impl Daemon {
 
     pub(crate) fn restart(&mut self) {
         self.kill();
-        (self.child, self.address) = spawn(&self.dir, &self.arguments);
+        (self.child, self.address) = spawn(&self.dir, &self.arguments, self.disk.as_deref());
+    }
+
+    /// As the daemon sees it.
+    pub(crate) fn spool(&self) -> PathBuf {
+        let spool = self.dir.join("spool");
+        Path::new("/proc").join(self.child.id().to_string()).join("root").join(spool.strip_prefix("/").unwrap())
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -81,9 +94,16 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(dir: &Path, arguments: &[String]) -> (Child, SocketAddr) {
+fn spawn(dir: &Path, arguments: &[String], disk: Option<&str>) -> (Child, SocketAddr) {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
-    let mut child = Command::new(AGENT)
+    let mut command = Command::new(if disk.is_some() { "unshare" } else { AGENT });
+    if let Some(size) = disk {
+        std::fs::create_dir_all(dir.join("spool")).unwrap();
+        const MOUNT: &str = "mount -t tmpfs -o $1 none $2 && shift 2 && exec \"$@\"";
+        command.args(["--mount", "--propagation", "private", "sh", "-c", MOUNT, "sh", size]);
+        command.arg(dir.join("spool")).arg(AGENT);
+    }
+    let mut child = command
         .args([
             "serve",
             "--listen",
@@ -181,6 +201,11 @@ impl Client {
             None => builder.with_no_client_auth(),
         };
         Client { address, config: Arc::new(config) }
+    }
+
+    /// The same workstation, when the agent has moved.
+    pub(crate) fn at(&self, address: SocketAddr) -> Client {
+        Client { address, config: Arc::clone(&self.config) }
     }
 
     pub(crate) fn connect(&self) -> std::io::Result<Tls> {

@@ -25,6 +25,8 @@ pub(crate) enum Mood {
     Once(u16, &'static str),
     /// Says that the runtime took too long; the archive appears after so long.
     Late(Duration),
+    /// Says nothing for a while, and writes the archive after so long, whether somebody still listens or not.
+    Deaf(Duration),
     /// Names this path.
     Names(String),
     /// Names two.
@@ -208,6 +210,11 @@ impl Handler {
                 });
                 let text = "checkpointing of default/counter-node-a/counter failed (rpc error: code = DeadlineExceeded desc = context deadline exceeded)";
                 (500, "text/plain", text.to_owned())
+            }
+            Mood::Deaf(after) => {
+                std::thread::sleep(after);
+                std::fs::write(&path, bytes).unwrap();
+                named(&[text])
             }
             Mood::Names(path) => named(&[path]),
             Mood::NamesTwo => named(&[text.clone(), text]),

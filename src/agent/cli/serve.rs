@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::config::{self, Config, KubeletConfig, SourcesConfig, SpoolConfig};
-use crate::agent::{Agent, identity, routes, server, tls};
+use crate::agent::{Agent, identity, jobs, routes, server, tls};
 
 use super::args::{ServeArgs, SourceArgs};
 use super::names;
@@ -18,6 +18,8 @@ use super::names;
 const WORKERS: usize = 2;
 /// Threads for what touches a disk or takes time: all transfers, all jobs, and some.
 const MAX_BLOCKING: usize = 160;
+/// Jobs under way are waited for so long when the daemon is asked to stop: hanging up loses the archive. The unit gives it more.
+const STOP_PATIENCE: Duration = Duration::from_secs(90);
 
 pub(super) fn serve(args: &ServeArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
@@ -45,6 +47,7 @@ async fn run(config: Config, out: &mut dyn Write) -> anyhow::Result<()> {
     out.flush()?;
     let verified = std::sync::Arc::clone(&agent);
     tokio::task::spawn_blocking(move || verified.spool.verify_all());
+    jobs::go_on(&agent);
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async move {
         tokio::select! {
@@ -52,7 +55,8 @@ async fn run(config: Config, out: &mut dyn Write) -> anyhow::Result<()> {
             _ = int.recv() => {}
         }
     };
-    server::serve(listener, tls, routes::router(agent), stop).await;
+    server::serve(listener, tls, routes::router(std::sync::Arc::clone(&agent)), stop).await;
+    agent.jobs.stop(STOP_PATIENCE).await;
     Ok(())
 }
 

@@ -68,6 +68,12 @@ fn collection_opens_as_a_checkpoint_with_processes_environment_and_memory() {
         assert!(text.contains("RANDOM_1432_KEY"), "the environment comes out of memory");
         assert!(found.processes.iter().any(|process| process.pid.0 == shell));
         assert!(format!("{:?}", found.container).contains("shop"));
+        let container = &found.container;
+        assert_eq!((container.layout.word(), container.engine), ("collection", None));
+        assert_eq!((&container.criu_version, container.criu_version_at_least), (&None, None), "CRIU had no part in it");
+        let gap = |what: &str| found.coverage.iter().find(|gap| gap.what == what).map(|gap| gap.why.as_str());
+        assert!(gap("one moment").is_some_and(|why| why.contains("went on while their memory was read")));
+        assert!(gap("registers").is_some() && !found.coverage.iter().any(|gap| gap.why.contains("CRIU")));
         let unexpected: Vec<_> = found.issues.iter().map(ToString::to_string).collect();
         assert!(unexpected.is_empty(), "{unexpected:#?}");
     });
@@ -79,5 +85,6 @@ fn memory_beyond_the_limit_is_absent_and_told() {
         assert!(issues.iter().any(|issue| issue.contains("were not read")), "{issues:?}");
         let text = format!("{:?}", found.processes);
         assert!(!text.contains("RANDOM_1432_KEY"), "it was not read, and is not made up");
+        assert!(found.coverage.iter().any(|gap| gap.what == "pages that were not read"), "{:?}", found.coverage);
     });
 }

@@ -41,8 +41,11 @@ pub async fn run(agent: &Arc<Agent>, order: &Order, job: &Running) -> Outcome<St
             arch: &agent.facts.arch,
             now: started,
         };
-        let failed = |error: io::Error| {
-            Failure::new(500, "collection-failed", "the processes could not be collected").detail(error.to_string())
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::StorageFull => Failure::of_disk("the collection cannot be written", error),
+            _ => {
+                Failure::new(500, "collection-failed", "the processes could not be collected").detail(error.to_string())
+            }
         };
         let file = File::options().write(true).create_new(true).open(writing.path()).map_err(failed)?;
         let mut stopped = None;

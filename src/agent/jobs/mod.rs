@@ -1,10 +1,12 @@
 //! Work that takes a while: one job at a time for a container, a few at a time for the node, each followed by long polls.
 //!
 //! - [`checkpoint`] has an archive made; [`collection`] makes one out of /proc.
-//! - A job that was under way when the agent ended is shown as failed after the next start.
+//! - A job that was under way when the agent ended waits after the next start for the archive that a runtime may still write
+//!   ([`expected`]), or is shown as failed.
 
 pub mod checkpoint;
 pub mod collection;
+pub mod expected;
 mod log;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use crate::acquire::wire::{Container, Job, JobKind, JobState, Jobs, Requester, SourceKind};
@@ -23,6 +26,7 @@ use super::audit::Event;
 use super::problem::{Failure, Outcome};
 use super::{Agent, disk, identity};
 
+use expected::{Expected, Noted};
 pub use log::archive_log;
 
 /// Jobs that wait or run, of all containers and of one.
@@ -35,7 +39,7 @@ const MAX_REMEMBERED: usize = 200;
 const MAX_JOB_BYTES: u64 = 1 << 20;
 
 /// What a job is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
     /// Of this container.
     pub container: Container,
@@ -60,6 +64,7 @@ pub struct Order {
 pub struct Running {
     /// Its id.
     pub id: String,
+    file: PathBuf,
     shared: Arc<Shared>,
 }
 
@@ -104,6 +109,18 @@ impl Running {
         self.shared.job.send_modify(|job| job.warnings.push(warning));
     }
 
+    /// Notes the archive that a runtime is about to write, for the case that the agent ends meanwhile.
+    pub fn expect(&self, expected: Expected) {
+        self.note(Some(expected));
+    }
+
+    fn note(&self, expected: Option<Expected>) {
+        let noted = Noted { job: self.shared.job.borrow().clone(), expected };
+        if let Err(error) = noted.write(&self.file) {
+            tracing::warn!("job {}: not noted for the case that the agent ends: {error}", self.id);
+        }
+    }
+
     /// What was warned of so far.
     pub fn warnings(&self) -> Vec<String> {
         self.shared.job.borrow().warnings.clone()
@@ -117,10 +134,12 @@ pub struct JobTable {
     jobs: Mutex<BTreeMap<String, Arc<Shared>>>,
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     running: Semaphore,
+    /// What jobs of an earlier agent wait for.
+    left: Mutex<Vec<(Arc<Shared>, Expected)>>,
 }
 
 impl JobTable {
-    /// Opens the table; jobs that were under way when the agent ended have failed.
+    /// Opens the table; jobs that were under way when the agent ended have failed, except those whose archive may still come.
     ///
     /// # Errors
     /// The directory for them cannot be used.
@@ -129,22 +148,36 @@ impl JobTable {
         let dir = state.join("jobs");
         disk::private_dir(&dir)?;
         let mut jobs = BTreeMap::new();
+        let mut left = Vec::new();
         for entry in std::fs::read_dir(&dir)? {
             let path = entry?.path();
-            let job =
-                disk::read(&path, MAX_JOB_BYTES).ok().and_then(|bytes| serde_json::from_slice::<Job>(&bytes).ok());
-            if let Some(mut job) = job.filter(|job| is_id(&job.id)) {
-                job.state = JobState::Failed;
-                job.finished = Some(Timestamp::now());
-                let problem = Failure::new(500, "agent-restarted", "the agent ended while this job was under way").hint(
-                    "look whether the container is frozen; an archive that the kubelet made may lie in its directory of checkpoints",
-                );
-                job.problem = Some(*problem.problem);
-                jobs.insert(job.id.clone(), Arc::new(Shared::new(job)));
+            let noted = disk::read(&path, MAX_JOB_BYTES).ok();
+            let noted = noted.and_then(|bytes| serde_json::from_slice::<Noted>(&bytes).ok());
+            match noted.filter(|noted| is_id(&noted.job.id)) {
+                Some(Noted { job, expected: Some(expected) }) => {
+                    let shared = Arc::new(Shared::new(job.clone()));
+                    jobs.insert(job.id, Arc::clone(&shared));
+                    left.push((shared, expected));
+                }
+                Some(Noted { mut job, expected: None }) => {
+                    job.state = JobState::Failed;
+                    job.finished = Some(Timestamp::now());
+                    job.problem = Some(*restarted().problem);
+                    jobs.insert(job.id.clone(), Arc::new(Shared::new(job)));
+                    disk::remove(&path)?;
+                }
+                None => disk::remove(&path)?,
             }
-            disk::remove(&path)?;
         }
-        Ok(JobTable { dir, jobs: Mutex::new(jobs), turns: Mutex::default(), running: Semaphore::new(MAX_RUNNING) })
+        let (turns, running) = (Mutex::default(), Semaphore::new(MAX_RUNNING));
+        Ok(JobTable { dir, jobs: Mutex::new(jobs), turns, running, left: Mutex::new(left) })
+    }
+
+    /// Archives in the spool that runtimes may still write.
+    pub fn expected_in_spool(&self) -> Vec<String> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_spool = left.iter().filter(|(_, expected)| expected.source == SourceKind::Cri);
+        in_spool.map(|(_, expected)| expected.archive.clone()).collect()
     }
 
     /// All that are remembered, the newest first.
@@ -187,6 +220,21 @@ impl JobTable {
         });
         let now = shared.job.borrow().clone();
         Ok(now)
+    }
+
+    /// Begins no job any more, and waits for those under way, but no longer than `patience`.
+    pub async fn stop(&self, patience: Duration) {
+        self.running.close();
+        let mut changes: Vec<_> = self.lock().values().map(|shared| shared.job.subscribe()).collect();
+        let ended = async {
+            for job in &mut changes {
+                // An error means that nobody changes it any more.
+                let _gone = job.wait_for(|job| job.state != JobState::Running).await;
+            }
+        };
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            tracing::warn!("a job is still under way; the next start of the agent looks for its archive");
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Shared>>> {
@@ -249,35 +297,62 @@ impl Shared {
 pub fn submit(agent: &Arc<Agent>, order: Order) -> Outcome<Job> {
     let shared = agent.jobs.add(&order)?;
     let job = shared.job.borrow().clone();
-    tokio::spawn(run(Arc::clone(agent), order, shared));
+    tokio::spawn(run(Arc::clone(agent), order, shared, None));
     Ok(job)
 }
 
-async fn run(agent: Arc<Agent>, order: Order, shared: Arc<Shared>) {
+/// Goes on with the jobs of an earlier agent whose archives may still come.
+pub fn go_on(agent: &Arc<Agent>) {
+    let left = std::mem::take(&mut *agent.jobs.left.lock().unwrap_or_else(PoisonError::into_inner));
+    for (shared, expected) in left {
+        tokio::spawn(run(Arc::clone(agent), expected.order.clone(), shared, Some(expected)));
+    }
+}
+
+/// Why a job of an earlier agent made no archive.
+fn restarted() -> Failure {
+    Failure::new(500, "agent-restarted", "the agent ended while this job was under way").hint(
+        "look whether the container is frozen; an archive that the kubelet made may lie in its directory of checkpoints",
+    )
+}
+
+/// Does what was ordered, or waits for what an earlier agent `expected`.
+async fn run(agent: Arc<Agent>, order: Order, shared: Arc<Shared>, expected: Option<Expected>) {
     let turn = agent.jobs.turn_of(&order.container.id);
     let _turn = turn.lock().await;
     let Ok(_running) = agent.jobs.running.acquire().await else { return };
     let is_on = shared.job.send_if_modified(|job| {
-        let waits = job.state == JobState::Queued;
-        if waits {
+        let is_on = !job.state.is_final();
+        if is_on {
             job.state = JobState::Running;
         }
-        waits
+        is_on
     });
     if !is_on {
         return;
     }
-    let job = shared.job.borrow().clone();
-    let running = Running { id: job.id.clone(), shared: Arc::clone(&shared) };
-    let file = agent.jobs.dir.join(format!("{}.json", job.id));
-    let noted = serde_json::to_vec(&job).map_err(std::io::Error::other).and_then(|bytes| disk::write(&file, &bytes));
-    if let Err(error) = noted {
-        tracing::warn!("job {}: not noted for the case that the agent ends: {error}", job.id);
-    }
-    let done = match order.kind {
-        JobKind::Checkpoint => checkpoint::run(&agent, &order, &running).await,
-        JobKind::Collection => collection::run(&agent, &order, &running).await,
+    let id = shared.job.borrow().id.clone();
+    let file = agent.jobs.dir.join(format!("{id}.json"));
+    let running = Running { id, file: file.clone(), shared: Arc::clone(&shared) };
+    let done = match (expected, order.kind) {
+        (Some(expected), _) => checkpoint::claim(&agent, &expected, &running).await,
+        (None, JobKind::Checkpoint) => {
+            running.note(None);
+            checkpoint::run(&agent, &order, &running).await
+        }
+        (None, JobKind::Collection) => {
+            running.note(None);
+            collection::run(&agent, &order, &running).await
+        }
     };
+    end(&agent, &order, &running, done).await;
+    if let Err(error) = disk::remove(&file) {
+        tracing::warn!("{}: {error}", file.display());
+    }
+}
+
+/// Writes down how a job ended, and tells who follows it.
+async fn end(agent: &Arc<Agent>, order: &Order, running: &Running, done: Outcome<String>) {
     let (status, detail) = match &done {
         Ok(archive) => (200, archive.clone()),
         Err(failure) => (failure.status, failure.problem.code.clone()),
@@ -289,12 +364,12 @@ async fn run(agent: Arc<Agent>, order: Order, shared: Arc<Shared>) {
         status,
         detail: Some(detail),
     };
-    let logged = Arc::clone(&agent);
+    let logged = Arc::clone(agent);
     let written = tokio::task::spawn_blocking(move || logged.audit.write(event)).await;
     if !matches!(written, Ok(Ok(()))) {
         running.warn("the end of this job could not be written to the audit log".to_owned());
     }
-    shared.job.send_modify(|job| {
+    running.shared.job.send_modify(|job| {
         job.finished = Some(Timestamp::now());
         match done {
             Ok(archive) => {
@@ -313,9 +388,6 @@ async fn run(agent: Arc<Agent>, order: Order, shared: Arc<Shared>) {
             }
         }
     });
-    if let Err(error) = disk::remove(&file) {
-        tracing::warn!("{}: {error}", file.display());
-    }
 }
 
 fn is_id(id: &str) -> bool {

@@ -15,7 +15,7 @@ use tonic_prost::ProstCodec;
 use crate::acquire::wire::{Container, ContainerState, SourceKind};
 use crate::agent::problem::{Failure, Outcome};
 
-use super::kubelet_errors;
+use super::{LONGER, kubelet_errors};
 
 /// The messages, generated from their description.
 mod proto {
@@ -25,8 +25,6 @@ mod proto {
 
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 const SHORT: Duration = Duration::from_secs(10);
-/// We wait longer than the runtime: hanging up leaves containers of containerd frozen.
-const LONGER: Duration = Duration::from_secs(60);
 
 /// A runtime that may be there.
 #[derive(Debug)]
@@ -41,6 +39,11 @@ impl Cri {
     }
 
     /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The same in words.
     pub fn address(&self) -> String {
         self.socket.display().to_string()
     }
@@ -83,7 +86,8 @@ impl Cri {
         )
     }
 
-    /// Asks for a checkpoint at a place of ours.
+    /// Asks for a checkpoint at a place of ours. No deadline goes with the request: containerd 2.1 passes it to its shim, which
+    /// then cannot let the container go on (`tests/agent_containerd.rs`); hanging up loses the archive alone.
     ///
     /// # Errors
     /// In words: what the runtime said, and what to do.
@@ -141,8 +145,11 @@ fn explain(status: &tonic::Status) -> Failure {
 }
 
 fn container(found: proto::Container, pods: &[proto::PodSandbox], engine: &str) -> Container {
-    let pod = pods.iter().find(|pod| pod.id == found.pod_sandbox_id).and_then(|pod| pod.metadata.as_ref());
+    let sandbox = pods.iter().find(|pod| pod.id == found.pod_sandbox_id);
+    let pod = sandbox.and_then(|sandbox| sandbox.metadata.as_ref());
     let label = |name: &str| found.labels.get(name).cloned();
+    // Kubernetes' own labels are the container's; those that people give are the pod's.
+    let of_pod = sandbox.into_iter().flat_map(|sandbox| sandbox.labels.clone());
     let state = match proto::ContainerState::try_from(found.state) {
         Ok(proto::ContainerState::ContainerCreated) => ContainerState::Created,
         Ok(proto::ContainerState::ContainerRunning) => ContainerState::Running,
@@ -162,7 +169,7 @@ fn container(found: proto::Container, pods: &[proto::PodSandbox], engine: &str) 
         state,
         created: Timestamp::from_nanosecond(i128::from(found.created_at)).ok().filter(|_| found.created_at != 0),
         pid: None,
-        labels: found.labels.into_iter().collect(),
+        labels: of_pod.chain(found.labels.clone()).collect(),
         problem: (state != ContainerState::Running).then(|| "it does not run".to_owned()),
         id: found.id,
     }

@@ -19,15 +19,13 @@ use crate::agent::http::{Answer, Endpoint, HttpError, client_config};
 use crate::agent::problem::{Failure, Outcome};
 use crate::agent::{disk, identity};
 
-use super::{checked_name, kubelet_errors};
+use super::{LONGER, checked_name, kubelet_errors};
 
 const MAX_PODS_BYTES: usize = 64 << 20;
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 const SHORT: Duration = Duration::from_secs(15);
 /// The kubelet waits so long for the runtime whatever it is told, and never shorter.
 const KUBELET_DEADLINE: Duration = Duration::from_secs(120);
-/// We wait longer than it does: hanging up leaves containers of containerd frozen.
-const LONGER: Duration = Duration::from_secs(60);
 
 /// A kubelet that can be asked.
 #[derive(Debug)]

@@ -66,6 +66,9 @@ pub fn runtime(text: &str) -> Failure {
     } else if has("CRIU binary not found or too old") || has("executable file not found in $PATH") {
         Failure::new(502, "criu-missing", "the runtime finds no criu, or too old a one")
             .hint("install criu on the node")
+    } else if has("no space left on device") {
+        Failure::new(507, "no-room", "the runtime found the node's disk full")
+            .hint("it needs room for the memory twice: in its own directory, and for the archive")
     } else if has("DeadlineExceeded") || has("deadline exceeded") || has("RST_STREAM") || has("context canceled") {
         Failure::new(504, "runtime-timeout", "the runtime took too long")
             .hint("ask for a longer timeout; look whether the container is frozen before anything else")
@@ -155,6 +158,7 @@ mod tests {
             (500, failed("open /x/ctrd-checkpoint/status: no such file or directory"), "container-busy"),
             (500, failed("crun ...: Error (criu/sk-inet.c): In-flight connection (l) for 5"), "in-flight-connection"),
             (500, failed("criu failed: type DUMP errno 0 path= /x/criu-dump.log"), "checkpoint-failed"),
+            (500, failed("write /x/a.tar: no space left on device"), "no-room"),
             (500, "something new".to_owned(), "runtime-failed"),
         ] {
             let failure = explain(status, &body);

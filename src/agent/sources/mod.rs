@@ -3,6 +3,7 @@
 //! | module | asks |
 //! |---|---|
 //! | [`kubelet`], [`kubelet_errors`], [`late`] | the kubelet; what its errors mean; archives that appear unannounced |
+//! | [`failed_dump`] | criu's log of a dump that failed, where the runtime left it |
 //! | [`cri`] | CRI-O or containerd |
 //! | [`podman`] | Podman |
 //!
@@ -10,12 +11,14 @@
 //! they go into a URL, and whether a container runs or is frozen is looked up in its cgroup.
 
 pub mod cri;
+pub mod failed_dump;
 pub mod kubelet;
 pub mod kubelet_errors;
 pub mod late;
 pub mod podman;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -30,6 +33,8 @@ use cri::Cri;
 use kubelet::Kubelet;
 use podman::Podman;
 
+/// We wait so much longer than the runtime is given: hanging up loses the archive.
+pub const LONGER: Duration = Duration::from_secs(60);
 /// A list is good for so long: many workstations may ask at once.
 const LIST_LIFE: Duration = Duration::from_secs(1);
 /// Listing takes no longer, whoever hangs.
@@ -59,6 +64,11 @@ impl Sources {
             podman: config.podman.clone().map(Podman::new),
             listed: Mutex::default(),
         })
+    }
+
+    /// Sockets of CRI-O and containerd that are there.
+    pub fn cri_sockets(&self) -> Vec<PathBuf> {
+        self.cri.iter().filter(|cri| cri.is_there()).map(|cri| cri.socket().to_owned()).collect()
     }
 
     /// Each with what it says of itself. A socket that is not there is no source.
@@ -209,7 +219,7 @@ fn look_at(container: &mut Container, pids: &processes::ByContainer) {
 pub fn cure(container: &Container) -> String {
     let id = &container.id;
     match container.engine.as_str() {
-        "containerd" => format!("`ctr -n k8s.io tasks resume {id}` lets it go on"),
+        "containerd" => format!("`ctr -n k8s.io tasks resume {id}` (of k3s `k3s ctr …`) lets it go on"),
         "podman" => format!("`podman unpause {id}` lets it go on"),
         "cri-o" => format!("it goes on when the dump is done; if not, `crun resume {id}` (or `runc resume {id}`)"),
         _ => "write THAWED to freezer.state, or 0 to cgroup.freeze, of its cgroup".to_owned(),

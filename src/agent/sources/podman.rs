@@ -18,13 +18,11 @@ use crate::agent::problem::{Failure, Outcome};
 use crate::agent::stream::{self, Piece};
 
 use super::cri::is_socket;
-use super::kubelet_errors;
+use super::{LONGER, kubelet_errors};
 
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 const MAX_ERROR_BYTES: usize = 1 << 20;
 const SHORT: Duration = Duration::from_secs(15);
-/// We wait longer than we are asked to.
-const LONGER: Duration = Duration::from_secs(60);
 /// A stream that brings nothing for so long is dead.
 const STALL: Duration = Duration::from_secs(120);
 

@@ -4,7 +4,7 @@
 //! SPOOL/<id>/archive.tar    the bytes
 //! SPOOL/<id>/manifest.json  how they were made, signed
 //! SPOOL/<id>/record.json    what the agent needs to know them again: size, inode, times, keep
-//! SPOOL/new-<id>/…          under way; removed at start
+//! SPOOL/new-<id>/…          under way; removed at start, unless a runtime may still write it
 //! ```
 //! An archive is hashed while it is written, or at once when a runtime has written it; everything is synced, and the directory
 //! renamed last. At start what has no valid record is not taken for an archive. Bytes that are changed on disk afterwards are
@@ -56,17 +56,20 @@ struct Inner {
 }
 
 impl Spool {
-    /// Opens the spool, removes what is half written, and knows the archives again.
+    /// Opens the spool, removes what is half written and not `expected` any more, and knows the archives again.
     ///
     /// # Errors
     /// The directory cannot be made or read.
     #[expect(clippy::disallowed_methods, reason = "the spool is the agent's own")]
-    pub fn open(config: SpoolConfig) -> io::Result<Spool> {
+    pub fn open(config: SpoolConfig, expected: &[String]) -> io::Result<Spool> {
         disk::private_dir(&config.path)?;
         let mut entries = BTreeMap::new();
         for found in std::fs::read_dir(&config.path)? {
             let found = found?;
             let Ok(name) = found.file_name().into_string() else { continue };
+            if name.strip_prefix(NEW).is_some_and(|id| expected.iter().any(|expected| expected == id)) {
+                continue;
+            }
             if name.starts_with(NEW) {
                 tracing::warn!("{}: was half written when the agent ended, removed", found.path().display());
                 if let Err(error) = std::fs::remove_dir_all(found.path()) {
@@ -216,13 +219,13 @@ pub(super) fn sha256(file: &mut File) -> io::Result<String> {
     }
 }
 
-/// Name of an archive for people and file systems: what the kubelet would call it.
+/// Name of an archive for people and file systems: as the kubelet would call it, but those of one second differ.
 pub fn archive_name(prefix: &str, parts: &[&str], at: jiff::Timestamp) -> String {
     let clean = |part: &&str| -> String {
         part.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).take(100).collect()
     };
     let parts: Vec<String> = parts.iter().map(clean).collect();
-    format!("{prefix}-{}-{at:.0}.tar", parts.join("-"))
+    format!("{prefix}-{}-{at:.3}.tar", parts.join("-"))
 }
 
 fn record_path(dir: &Path) -> PathBuf {

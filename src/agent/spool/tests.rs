@@ -11,7 +11,7 @@ use super::writing::Written;
 use super::*;
 
 fn spool(path: &Path, limit_bytes: u64) -> Arc<Spool> {
-    Arc::new(Spool::open(SpoolConfig { path: path.join("spool"), limit_bytes, reserve_bytes: 0 }).unwrap())
+    Arc::new(Spool::open(SpoolConfig { path: path.join("spool"), limit_bytes, reserve_bytes: 0 }, &[]).unwrap())
 }
 
 fn manifest(written: &Written) -> Manifest {
@@ -190,5 +190,5 @@ fn archive_of_a_runtime_is_hashed_and_a_link_in_its_place_is_refused() {
 #[test]
 fn name_of_an_archive_has_no_part_that_a_path_could_have() {
     let name = archive_name("checkpoint", &["../../etc", "a/b\0", "ünd"], "2026-11-23T14:42:13.5Z".parse().unwrap());
-    assert_eq!(name, "checkpoint-....etc-ab-nd-2026-11-23T14:42:13Z.tar");
+    assert_eq!(name, "checkpoint-....etc-ab-nd-2026-11-23T14:42:13.500Z.tar");
 }

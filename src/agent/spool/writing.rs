@@ -19,7 +19,7 @@ use crate::agent::{disk, identity};
 use crate::base::hex;
 
 use super::entry::{Entry, Record, Stamp};
-use super::{ARCHIVE, MANIFEST, NEW, Spool, record_path, sha256};
+use super::{ARCHIVE, MANIFEST, NEW, Spool, is_id, record_path, sha256};
 
 /// Room is looked for again after so many bytes.
 const STEP_BYTES: u64 = 16 << 20;
@@ -48,11 +48,26 @@ impl Spool {
     /// # Errors
     /// The spool cannot be written.
     pub fn begin(self: &Arc<Self>) -> Outcome<Writing> {
-        let failed = |error: String| Failure::internal("the spool cannot be written", error);
-        let random = identity::random::<4>().map_err(|error| failed(error.to_string()))?;
+        let random =
+            identity::random::<4>().map_err(|error| Failure::internal("the spool cannot be written", error))?;
         let id = format!("{:012x}{}", Timestamp::now().as_millisecond() & 0xffff_ffff_ffff, hex(&random));
+        self.writing(id)
+    }
+
+    /// Goes on with one that an earlier agent began, and a runtime may have written since.
+    ///
+    /// # Errors
+    /// As [`Spool::begin`].
+    pub fn resume(self: &Arc<Self>, id: &str) -> Outcome<Writing> {
+        if !is_id(id) {
+            return Err(Failure::internal("the spool cannot be written", "this is no id"));
+        }
+        self.writing(id.to_owned())
+    }
+
+    fn writing(self: &Arc<Self>, id: String) -> Outcome<Writing> {
         let dir = self.config.path.join(format!("{NEW}{id}"));
-        disk::private_dir(&dir).map_err(|error| failed(error.to_string()))?;
+        disk::private_dir(&dir).map_err(|error| Failure::of_disk("the spool cannot be written", error))?;
         self.lock().writing.insert(id.clone(), 0);
         Ok(Writing { spool: Arc::clone(self), id, dir, is_done: AtomicBool::new(false) })
     }
@@ -99,10 +114,7 @@ impl Writing {
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
         progress: &mut dyn FnMut(u64) -> Outcome<()>,
     ) -> Outcome<Written> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull => Failure::new(507, "no-room", "the node's disk is full"),
-            _ => Failure::internal("the archive cannot be written", error),
-        };
+        let failed = |error| Failure::of_disk("the archive cannot be written", error);
         let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path());
         let mut sink = Sink {
             writing: self,
@@ -148,9 +160,9 @@ impl Writing {
     /// # Errors
     /// Something cannot be written; the archive is removed then.
     pub fn finish(&self, manifest: &Manifest, key: &SigningKey) -> Outcome<Arc<Entry>> {
-        let failed = |error: String| Failure::internal("the archive cannot be finished", error);
-        let signed = SignedManifest::sign(manifest, key).map_err(|error| failed(error.to_string()))?;
-        let entry = self.write_record(manifest, &signed).map_err(|error| failed(error.to_string()))?;
+        let what = "the archive cannot be finished";
+        let signed = SignedManifest::sign(manifest, key).map_err(|error| Failure::internal(what, error))?;
+        let entry = self.write_record(manifest, &signed).map_err(|error| Failure::of_disk(what, error))?;
         let entry = Arc::new(entry);
         let mut inner = self.spool.lock();
         inner.writing.remove(&self.id);

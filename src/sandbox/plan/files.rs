@@ -167,15 +167,22 @@ fn compare(reg: &RegFile, member: &Member, read_build_id: &dyn Fn() -> Option<Ve
     })
 }
 
+/// In words. A library may be mapped by thousands, of which a few are named.
 fn used_as(file: &OpenFile) -> Vec<String> {
+    const MAX_PIDS: usize = 8;
+    const MAX_USES: usize = 16;
     let held = [(Hold::Exe, "exe of"), (Hold::Cwd, "cwd of"), (Hold::Root, "root of"), (Hold::Map, "mapped by")];
     let of = |(hold, words): (Hold, &str)| {
         let mut pids: Vec<u32> = file.held_by.iter().filter(|(_, by)| *by == hold).map(|(pid, _)| pid.0).collect();
         pids.sort_unstable();
         pids.dedup();
-        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-        (!pids.is_empty()).then(|| format!("{words} {}", pids.join(", ")))
+        let named = pids.iter().take(MAX_PIDS).map(u32::to_string).collect::<Vec<_>>().join(", ");
+        match pids.len().saturating_sub(MAX_PIDS) {
+            _ if pids.is_empty() => None,
+            0 => Some(format!("{words} {named}")),
+            more => Some(format!("{words} {named} and {more} more")),
+        }
     };
     let fds = file.fds.iter().map(|(pid, fd)| format!("fd {fd} of {pid}"));
-    held.into_iter().filter_map(of).chain(fds).take(16).collect()
+    held.into_iter().filter_map(of).chain(fds).take(MAX_USES).collect()
 }

@@ -72,6 +72,15 @@ pub fn concerns(
             "give the image that the container started from; the files are listed",
         );
     }
+    if checkpoint.namespaces.iter().any(|namespace| namespace.kind == NsKind::Mnt && namespace.is_host) {
+        add(
+            Weight::Fatal,
+            "processes saw the mounts of their host and not those of a container: criu would look for their files in its \
+             own root"
+                .into(),
+            "only containers are restored yet",
+        );
+    }
     let zeros = super::make::placeholders(checkpoint).len();
     if zeros > 0 {
         add(

@@ -83,17 +83,33 @@ pub(super) fn open(model: &mut Model, paths: Vec<PathBuf>) -> Vec<Effect> {
     for path in paths {
         match model.archives.iter().find(|archive| archive.path == path && !archive.is_sample) {
             Some(open) => effects.extend(activate(model, open.id)),
-            None => {
-                let title = format!("Open {}", file_name(&path));
-                effects.push(start_job(model, title, JobWork::OpenArchive(path)).1);
-            }
+            None => effects.push(start_opening(model, path).1),
         }
     }
     effects
 }
 
+/// Opens what the job has fetched; what was seen of it on its way stays until then.
+pub(super) fn open_fetched(model: &mut Model, fetched_by: JobId, path: PathBuf) -> Vec<Effect> {
+    let is_early = |archive: &OpenArchive| archive.arriving == Some(fetched_by);
+    if !model.archives.iter().any(is_early) {
+        return open(model, vec![path]);
+    }
+    let (job, effect) = start_opening(model, path);
+    model.archives.iter_mut().filter(|archive| is_early(archive)).for_each(|archive| archive.arriving = Some(job));
+    vec![effect]
+}
+
+fn start_opening(model: &mut Model, path: PathBuf) -> (JobId, Effect) {
+    let title = format!("Open {}", file_name(&path));
+    start_job(model, title, JobWork::OpenArchive(path))
+}
+
 /// Shows what has passed of an archive, in place of an earlier look at it.
 fn arrives(model: &mut Model, job: JobId, path: &Path, checkpoints: Vec<Loaded>) -> Vec<Effect> {
+    if model.nodes.acquisition_mut(job).is_some_and(|acquisition| !acquisition.is_shown) {
+        return Vec::new();
+    }
     match put(model, path, false, Some(job), checkpoints, Vec::new()) {
         Put::Replaced => Vec::new(),
         Put::New(first) => first.map(|first| activate(model, first)).unwrap_or_default(),
@@ -281,8 +297,13 @@ fn close(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
         effects.push(Effect::CancelJob(job));
     }
     effects.extend(closed.sandbox.jobs().map(Effect::CancelJob));
-    // Whoever closes an early look does not want the rest.
-    effects.extend(closed.arriving.map(Effect::CancelJob));
+    match closed.arriving.map(|job| (job, model.nodes.acquisition_mut(job))) {
+        // It goes on to come here, to be opened another time.
+        Some((_, Some(acquisition))) => acquisition.is_shown = false,
+        // Whoever closes an early look does not want the rest.
+        Some((job, None)) => effects.push(Effect::CancelJob(job)),
+        None => {}
+    }
     effects
 }
 

@@ -17,7 +17,10 @@ pub(super) fn apply(model: &mut Model, command: JobsCommand) -> Vec<Effect> {
                 job.arrival = Some(arrival);
             }
         }
-        JobsCommand::Ended { id, end } => ended(model, id, end),
+        JobsCommand::Ended { id, end } => {
+            ended(model, id, end);
+            return super::nodes::go_on(model, id);
+        }
         JobsCommand::ClearEnded => model.jobs.retain(|job| job.is_running()),
     }
     Vec::new()

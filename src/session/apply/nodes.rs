@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::start_job;
 use crate::acquire::PullControl;
 use crate::session::nodes::{Acquisition, AcquisitionEnd, ListState, NodeState, Pairing, Wanted};
-use crate::session::{Effect, JobWork, Level, Model, NodesCommand, PanelKind};
+use crate::session::{Effect, JobId, JobWork, Level, Model, NodesCommand, PanelKind};
 
 /// Acquisitions that are remembered.
 const MAX_ACQUISITIONS: usize = 200;
@@ -85,12 +85,15 @@ pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
             let Some(acquisition) = model.nodes.acquisition_mut(job) else { return Vec::new() };
             acquisition.end = Some(AcquisitionEnd::Here(path.clone()));
             acquisition.notes = notes;
+            let is_shown = acquisition.is_shown;
             let (node, called) = (acquisition.node.clone(), acquisition.called.clone());
             let detail = format!("from {node}; SHA-256 {sha256}, signed by the node");
             model.notifications.push(Level::Success, format!("Acquired {called}"), detail);
-            model.hashes_due.push(path.clone());
-            let mut effects = super::archives::open(model, vec![path]);
-            effects.extend(ask(model, &node));
+            let mut effects = ask(model, &node);
+            if is_shown {
+                model.hashes_due.push(path.clone());
+                effects.extend(super::archives::open_fetched(model, job, path));
+            }
             effects
         }
         NodesCommand::Hold { job, is_held } => {
@@ -130,14 +133,29 @@ fn ask(model: &mut Model, name: &str) -> Vec<Effect> {
     vec![effect]
 }
 
+/// Goes on with a series of which this was one.
+pub(super) fn go_on(model: &mut Model, ended: JobId) -> Vec<Effect> {
+    let Some(acquisition) = model.nodes.acquisition_mut(ended) else { return Vec::new() };
+    if acquisition.end == Some(AcquisitionEnd::Cancelled) {
+        return Vec::new();
+    }
+    let (node, called, next) = (acquisition.node.clone(), acquisition.called.clone(), acquisition.wanted.next());
+    next.map(|next| acquire(model, node, called, next)).unwrap_or_default()
+}
+
 fn acquire(model: &mut Model, node: String, called: String, wanted: Wanted) -> Vec<Effect> {
     let control: Arc<PullControl> = Arc::default();
     let verb = if matches!(wanted, Wanted::Freeze { .. }) { "Freeze" } else { "Fetch" };
     let title = format!("{verb} {called} on {node}");
-    let work = JobWork::Acquire { node: node.clone(), wanted, control: Arc::clone(&control) };
+    let work = JobWork::Acquire { node: node.clone(), wanted: wanted.clone(), control: Arc::clone(&control) };
     let (job, effect) = start_job(model, title, work);
     let all = &mut model.nodes.acquisitions;
-    all.push(Acquisition { job, node, called, step: "asking the node".into(), notes: Vec::new(), control, end: None });
+    let step = "asking the node".into();
+    let is_shown = wanted.series().is_none();
+    if !is_shown {
+        control.growing.end();
+    }
+    all.push(Acquisition { job, node, called, wanted, step, notes: Vec::new(), control, is_shown, end: None });
     if all.len() > MAX_ACQUISITIONS
         && let Some(oldest) = all.iter().position(|acquisition| acquisition.end.is_some())
     {

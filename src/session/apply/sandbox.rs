@@ -58,6 +58,12 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
             }
             Vec::new()
         }
+        SandboxCommand::Records { archive, job, path } => {
+            if let Some(run) = run_mut(model, archive, job) {
+                run.packets = Some(path);
+            }
+            Vec::new()
+        }
         SandboxCommand::Compared { archive, job, changes } => {
             if let Some(run) = run_mut(model, archive, job) {
                 run.compared(changes);

@@ -2,20 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::sandbox::plan::{self, Config, Danger, NetworkMode, Processor, Rule};
 use crate::sandbox::run::{Event, Order};
+use crate::session::nodes::{Series, Wanted};
 use crate::session::sandbox::{Ended, Parts, Phase, Planned};
 use crate::session::search::hits::tests::hit;
 use crate::session::search::{Query, QueryKind, SearchState};
 use crate::session::{
     ArchiveId, ArchivesCommand, BookmarksCommand, Command, ContentKey, Effect, ExportCommand, FileChoice, HashState,
-    JobEnd, JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NotificationsCommand, PanelKind,
-    ProcessTab, Requested, SandboxCommand, SearchCommand, SearchId, SearchNews, SearchRequest, Target, Theme,
-    ViewCommand, apply, sample,
+    JobEnd, JobId, JobWork, JobsCommand, Level, Loaded, Model, NavigateCommand, NodesCommand, NotificationsCommand,
+    PanelKind, ProcessTab, Requested, SandboxCommand, SearchCommand, SearchId, SearchNews, SearchRequest, Target,
+    Theme, ViewCommand, apply, sample,
 };
 
 /// The sample, loaded once for all tests.
@@ -115,6 +117,62 @@ fn early_look_that_never_becomes_whole_is_closed() {
     let _ = apply(&mut model, arrives(8, "/e/c.tar.zst"));
     let effects = apply(&mut model, ArchivesCommand::CloseActive.into());
     assert!(matches!(effects.as_slice(), [Effect::CancelJob(JobId(8))]));
+}
+
+#[test]
+fn early_look_at_what_is_fetched_may_be_closed_and_the_rest_still_comes() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let wanted = Wanted::Fetch { archive: "1".into() };
+    let acquire = NodesCommand::Acquire { node: "n".into(), called: "web".into(), wanted };
+    let effects = apply(&mut model, acquire.clone().into());
+    let Some(Effect::StartJob { id: first, .. }) = effects.last() else { panic!("no job") };
+    let acquired = |job: JobId, path: &str| {
+        NodesCommand::Acquired { job, path: path.into(), sha256: String::new(), notes: Vec::new() }.into()
+    };
+    let opens = |effects: &[Effect]| {
+        effects.iter().any(|effect| matches!(effect, Effect::StartJob { work: JobWork::OpenArchive(_), .. }))
+    };
+    let _ = apply(&mut model, arrives(first.0, "/e/b.tar"));
+    // What was seen early stays until the archive is open.
+    let effects = apply(&mut model, acquired(*first, "/e/b.tar"));
+    assert!(opens(&effects));
+    let _ = apply(&mut model, JobsCommand::Ended { id: *first, end: JobEnd::Done }.into());
+    assert_eq!(model.archives().len(), 2);
+    let _ = apply(&mut model, opened("/e/b.tar"));
+    assert_eq!((model.archives().len(), model.active().unwrap().arriving()), (2, None));
+
+    let effects = apply(&mut model, acquire.into());
+    let Some(Effect::StartJob { id: second, .. }) = effects.last() else { panic!("no job") };
+    let _ = apply(&mut model, arrives(second.0, "/e/c.tar"));
+    let effects = apply(&mut model, ArchivesCommand::CloseActive.into());
+    assert!(effects.is_empty(), "the rest is still fetched: {effects:?}");
+    let _ = apply(&mut model, arrives(second.0, "/e/c.tar"));
+    assert_eq!(model.archives().len(), 2);
+    assert!(!opens(&apply(&mut model, acquired(*second, "/e/c.tar"))));
+}
+
+#[test]
+fn series_goes_on_after_a_failure_and_ends_when_one_is_stopped() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let series = Some(Series::new(4, Duration::from_secs(30)));
+    let wanted = Wanted::Freeze { container: "c".into(), is_collection: false, reason: None, series };
+    let started = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::StartJob { id, work: JobWork::Acquire { wanted, .. }, .. } => Some((*id, wanted.series().unwrap())),
+            _ => None,
+        })
+    };
+    let acquire = NodesCommand::Acquire { node: "n".into(), called: "web".into(), wanted };
+    let (job, first) = started(&apply(&mut model, acquire.into())).unwrap();
+    let acquired = NodesCommand::Acquired { job, path: "/e/1".into(), sha256: String::new(), notes: Vec::new() };
+    let _ = apply(&mut model, acquired.into());
+    assert_eq!(model.archives().len(), 1, "none of a series is opened by itself");
+    let mut end = |id, end| started(&apply(&mut model, JobsCommand::Ended { id, end }.into()));
+    let (job, second) = end(job, JobEnd::Done).unwrap();
+    assert_eq!((second.number, second.due), (2, first.due + Duration::from_secs(30)));
+    let (job, third) = end(job, JobEnd::Failed("a client connected just then".into())).unwrap();
+    assert_eq!(third.number, 3);
+    assert_eq!(end(job, JobEnd::Cancelled), None);
 }
 
 #[test]

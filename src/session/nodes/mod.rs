@@ -8,6 +8,7 @@ pub(super) mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -102,12 +103,16 @@ pub struct Acquisition {
     pub node: String,
     /// Of which container, as people call it.
     pub called: String,
+    /// What was asked for.
+    pub wanted: Wanted,
     /// Where it stands, in words.
     pub step: String,
     /// Lines that broke, warnings of the node.
     pub notes: Vec<String>,
     /// Its rate, and how it is held.
     pub control: Arc<PullControl>,
+    /// Whether it is opened when it is here, and shown before: not in a series, nor when that early look was closed.
+    pub is_shown: bool,
     /// How it ended.
     pub end: Option<AcquisitionEnd>,
 }
@@ -134,12 +139,62 @@ pub enum Wanted {
         is_collection: bool,
         /// For the manifest and the node's audit log.
         reason: Option<String>,
+        /// One of several.
+        series: Option<Series>,
     },
     /// An archive that is there.
     Fetch {
         /// Its id on the node.
         archive: String,
     },
+}
+
+/// Checkpoints of one container, one after another. Each is an acquisition of its own, and the next begins when one has
+/// ended, be it badly; stopping one ends the series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// Which one this is, from 1.
+    pub number: u32,
+    /// How many are wanted.
+    pub of: u32,
+    /// From the beginning of one to that of the next, at least.
+    pub every: Duration,
+    /// When this one begins.
+    pub due: Instant,
+}
+
+impl Series {
+    /// The first of so many.
+    pub fn new(of: u32, every: Duration) -> Series {
+        Series { number: 1, of, every, due: Instant::now() }
+    }
+
+    /// The one behind this one; `None` behind the last.
+    fn next(self) -> Option<Series> {
+        let due = self.due.checked_add(self.every)?.max(Instant::now());
+        (self.number < self.of).then(|| Series { number: self.number.saturating_add(1), due, ..self })
+    }
+}
+
+impl Wanted {
+    /// Which of a series it is.
+    pub fn series(&self) -> Option<Series> {
+        match self {
+            Wanted::Freeze { series, .. } => *series,
+            Wanted::Fetch { .. } => None,
+        }
+    }
+
+    /// What is wanted when this has come.
+    pub(super) fn next(&self) -> Option<Wanted> {
+        let next = self.series()?.next()?;
+        match self.clone() {
+            Wanted::Freeze { container, is_collection, reason, .. } => {
+                Some(Wanted::Freeze { container, is_collection, reason, series: Some(next) })
+            }
+            Wanted::Fetch { .. } => None,
+        }
+    }
 }
 
 impl Nodes {

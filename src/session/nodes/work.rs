@@ -1,12 +1,14 @@
 //! The jobs of nodes. They ask agents; the model learns what these said.
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::Instant;
 
 use anyhow::Context as _;
 
 use super::{NodeRow, NodeState, Told, Wanted};
 use crate::acquire::custody::{Custody, Verified};
-use crate::acquire::freeze::{Step, Way, Wishes};
+use crate::acquire::freeze::{self, Step, Way, Wishes};
 use crate::acquire::pair::{self, Wish};
 use crate::acquire::wire::JobState;
 use crate::acquire::{Client, Nodes, PullControl, Pulled, Route, Target};
@@ -14,6 +16,8 @@ use crate::base::Progress as _;
 use crate::checkpoint::Checkpoint;
 use crate::home;
 use crate::jobs::JobCtx;
+use crate::session::driver::Say;
+use crate::session::{NodesCommand, early};
 
 /// Lists the user's nodes.
 pub(in crate::session) fn list(ctx: &JobCtx) -> anyhow::Result<Vec<NodeRow>> {
@@ -71,14 +75,26 @@ pub(in crate::session) fn archives_dir() -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
-/// Acquires; each step goes to `tell`, in words.
+/// Acquires, and shows what has come while the rest does.
 pub(in crate::session) fn acquire(
     node: &str,
     wanted: &Wanted,
     control: &PullControl,
-    tell: &dyn Fn(String),
+    say: &Say,
     ctx: &JobCtx,
 ) -> anyhow::Result<Pulled> {
+    thread::scope(|scope| {
+        // Without a second thread there is no early look, and nothing else is lost.
+        let _ =
+            thread::Builder::new().name("follow".into()).spawn_scoped(scope, || early::follow(&control.growing, say));
+        let pulled = bring(node, wanted, control, say, ctx);
+        control.growing.end();
+        pulled
+    })
+}
+
+fn bring(node: &str, wanted: &Wanted, control: &PullControl, say: &Say, ctx: &JobCtx) -> anyhow::Result<Pulled> {
+    let tell = |step| say.say(NodesCommand::Happened { job: say.job, step });
     let node = Nodes::open()?.get(node)?;
     let client = Client::new(&node, &Route::default())?;
     let target = Target::Dir(archives_dir()?);
@@ -88,7 +104,14 @@ pub(in crate::session) fn acquire(
             tell("fetching".into());
             Ok(way.fetch(archive)?)
         }
-        Wanted::Freeze { container, is_collection, reason } => {
+        Wanted::Freeze { container, is_collection, reason, series } => {
+            if let Some(series) = series {
+                let wait = series.due.saturating_duration_since(Instant::now());
+                if !wait.is_zero() {
+                    tell(format!("begins in {} s", wait.as_secs().max(1)));
+                    freeze::sleep(wait, ctx)?;
+                }
+            }
             let containers = client.containers()?.containers;
             let found = containers.into_iter().find(|found| found.id == *container);
             let found = found.context("the container is not there any more; ask the node again")?;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::sandbox::plan::{Isolation, NetworkMode, Plan, Review};
 
 use super::JobId;
+use crate::base::Pid;
 
 pub use readiness::{Parts, Readiness};
 pub use run::{Ended, Line, LineKind, MAX_LINES, Phase, SandboxRun};
@@ -74,8 +75,8 @@ pub struct Wishes {
     pub freezes_again: bool,
     /// What the processes can reach.
     pub network: NetworkMode,
-    /// Whether all system calls are told.
-    pub traces: bool,
+    /// Whose system calls are told.
+    pub traced: Traced,
     /// Whether the processes stand still at first.
     pub starts_stopped: bool,
 }
@@ -88,10 +89,22 @@ impl Default for Wishes {
             cpus: 2,
             freezes_again: false,
             network: NetworkMode::None,
-            traces: false,
+            traced: Traced::Nobody,
             starts_stopped: false,
         }
     }
+}
+
+/// Whose system calls are told; attempted connections always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Traced {
+    /// Of no process.
+    #[default]
+    Nobody,
+    /// Of this one, and of what it starts.
+    Process(Pid),
+    /// Of every one.
+    All,
 }
 
 /// What is known of the plan.

@@ -1,6 +1,7 @@
 //! What a run has told so far.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ pub struct SandboxRun {
     processes: Vec<ProcessLine>,
     nr_more_processes: u32,
     seen: Seen,
+    pub(in crate::session) packets: Option<PathBuf>,
     /// Counts what changed, so that views know when to look again.
     version: u64,
 }
@@ -94,6 +96,7 @@ impl SandboxRun {
             processes: Vec::new(),
             nr_more_processes: 0,
             seen: Seen::default(),
+            packets: None,
             version: 0,
         }
     }
@@ -131,6 +134,11 @@ impl SandboxRun {
     /// Whether the processes were told to stand still.
     pub fn is_paused(&self) -> bool {
         self.is_paused
+    }
+
+    /// Where packets of the sink are recorded.
+    pub fn packets(&self) -> Option<&Path> {
+        self.packets.as_deref()
     }
 
     /// What happened, oldest first.

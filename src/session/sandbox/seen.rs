@@ -33,6 +33,16 @@ pub enum Reached {
     Contact(Contact),
 }
 
+impl Reached {
+    /// Microseconds since the processes were restored, by the machine's clock.
+    pub fn time_us(&self) -> u64 {
+        match self {
+            Reached::Attempt(attempt) => attempt.time_us,
+            Reached::Contact(contact) => contact.time_us,
+        }
+    }
+}
+
 impl Seen {
     /// System calls, oldest first.
     pub fn calls(&self) -> &VecDeque<Call> {
@@ -81,8 +91,8 @@ impl Seen {
             Event::CallsLeftOut { dropped, .. } => {
                 self.nr_calls_left_out = self.nr_calls_left_out.saturating_add(dropped);
             }
-            Event::Attempt { attempt, .. } => drop(push(&mut self.reached, Reached::Attempt(attempt))),
-            Event::Contact { contact, .. } => drop(push(&mut self.reached, Reached::Contact(contact))),
+            Event::Attempt { attempt, .. } => self.reach(Reached::Attempt(attempt)),
+            Event::Contact { contact, .. } => self.reach(Reached::Contact(contact)),
             Event::OpenFiles { list, .. } => self.open_files = list,
             Event::Sockets { list, .. } => self.sockets = list,
             Event::FileChange { change, .. }
@@ -96,6 +106,15 @@ impl Seen {
             }
             _ => {}
         }
+    }
+
+    /// Puts it at its time: the sink tells of a connection before the process' call has returned.
+    fn reach(&mut self, reached: Reached) {
+        if self.reached.len() >= MAX_SEEN {
+            self.reached.pop_front();
+        }
+        let at = self.reached.partition_point(|other| other.time_us() <= reached.time_us());
+        self.reached.insert(at, reached);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Parts, Planned, Wishes};
+use super::{Parts, Planned, Traced, Wishes};
 use crate::base::Progress as _;
 use crate::checkpoint::{Checkpoint, load};
 use crate::evidence::{BaseImage, Evidence, OpenOptions};
@@ -73,13 +73,15 @@ pub(in crate::session) fn plan(
     Planned { plan, review }
 }
 
-/// Carries a plan out; every event goes to `tell`. The new checkpoint, where one was wanted.
+/// Carries a plan out; every event goes to `tell`, and where packets go to `records`. The new checkpoint, where one was
+/// wanted.
 pub(in crate::session) fn run(
     checkpoint: &Checkpoint,
     base: Option<&(PathBuf, Arc<BaseImage>)>,
     planned: &Planned,
     wishes: Wishes,
     tell: &dyn Fn(Event),
+    records: &dyn Fn(&Path),
     orders: &Receiver<Order>,
     ctx: &JobCtx,
 ) -> anyhow::Result<Option<PathBuf>> {
@@ -91,9 +93,13 @@ pub(in crate::session) fn run(
     let checkpoint_to = wishes.freezes_again.then(|| journal::place_for_checkpoint(name)).transpose()?;
     let packets_to = (wishes.network == NetworkMode::Sink).then(|| journal::place_for_packets(name)).transpose()?;
     if let Some(path) = &packets_to {
-        tell(Event::Stage { at_ms: 0, name: format!("packets go into {}", path.display()) });
+        records(path);
     }
-    let trace = if wishes.traces { Trace::All } else { Trace::Addresses };
+    let trace = match wishes.traced {
+        Traced::Nobody => Trace::Addresses,
+        Traced::Process(pid) => Trace::Processes(vec![pid.0]),
+        Traced::All => Trace::All,
+    };
     let options = OpenOptions::default();
     let bundle = Store::new(&options)?.open()?;
     let thaw = Thaw {

@@ -41,7 +41,11 @@ fn acquisition_ui(ui: &mut Ui, acquisition: &Acquisition, jobs: &[JobRow], comma
         ui.label(RichText::new(icon).font(tokens::icon_font(15.0)).color(tokens.tone(tone)));
         let called = escape_controls(&acquisition.called).into_owned();
         ui.label(RichText::new(&called).font(tokens::strong_font(tokens::TEXT_BODY)).color(tokens.strong));
-        ui.label(RichText::new(format!("on {}", escape_controls(&acquisition.node))).color(tokens.muted));
+        let mut whence = format!("on {}", escape_controls(&acquisition.node));
+        if let Some(series) = acquisition.wanted.series() {
+            whence.push_str(&format!(", {} of {}", series.number, series.of));
+        }
+        ui.label(RichText::new(whence).color(tokens.muted));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             if acquisition.end.is_some() {
                 return;
@@ -78,7 +82,7 @@ fn acquisition_ui(ui: &mut Ui, acquisition: &Acquisition, jobs: &[JobRow], comma
         Some(AcquisitionEnd::Here(path)) => {
             ui.horizontal_wrapped(|ui| {
                 ui.spacing_mut().item_spacing.x = SPACE_S;
-                ui.add_space(SPACE_L + SPACE_XS - SPACE_S);
+                ui.add_space(SPACE_L + SPACE_XS);
                 ui.label(mono_text(escape_controls(&path.display().to_string())).color(tokens.muted));
                 if link(ui, "Open").clicked() {
                     commands.push(ArchivesCommand::Open(vec![path.clone()]).into());

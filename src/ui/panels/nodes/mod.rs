@@ -19,13 +19,23 @@ use crate::ui::tokens::{SPACE_S, Tokens};
 use crate::ui::widgets::{button, empty_state, primary_button};
 
 /// What the panel keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NodesState {
     tab: Tab,
     filter: String,
     wants_filter: bool,
     /// For the manifest and the node's audit log.
     reason: String,
+    /// How many checkpoints are made of a container, and how many seconds lie between their beginnings.
+    times: u32,
+    every_seconds: u32,
+}
+
+impl Default for NodesState {
+    fn default() -> NodesState {
+        let (filter, reason) = (String::new(), String::new());
+        NodesState { tab: Tab::default(), filter, wants_filter: false, reason, times: 1, every_seconds: 30 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -216,7 +226,9 @@ mod tests {
                 _ => None,
             })
             .collect();
-        let [(node, called, Wanted::Freeze { container, is_collection: false, reason })] = asked.as_slice() else {
+        let [(node, called, Wanted::Freeze { container, is_collection: false, reason, series: None })] =
+            asked.as_slice()
+        else {
             panic!("{asked:?}");
         };
         assert_eq!((node.as_str(), called.as_str(), container.as_str()), ("node-a", "shop/web/front", "front-id"));

@@ -1,13 +1,15 @@
 //! One node: what it says of itself, its containers, the archives that wait there.
 
-use egui::{Align, Frame, Label, Layout, Margin, RichText, ScrollArea, TextEdit, Ui};
+use std::time::Duration;
+
+use egui::{Align, DragValue, Frame, Label, Layout, Margin, RichText, ScrollArea, TextEdit, Ui};
 
 use super::list::state_of;
 use super::{NodesState, Tab, acquisitions};
 use crate::acquire::selector::Called;
 use crate::acquire::wire::{Archive, Container, ContainerState, SourceKind};
 use crate::base::escape_controls;
-use crate::session::nodes::{NodeRow, NodeState, Nodes, Told, Wanted};
+use crate::session::nodes::{NodeRow, NodeState, Nodes, Series, Told, Wanted};
 use crate::session::{Command, JobRow, NodesCommand};
 use crate::ui::tokens::{self, ROW_HEIGHT, SPACE_L, SPACE_M, SPACE_S, SPACE_XS, Tokens, Tone};
 use crate::ui::widgets::{
@@ -129,6 +131,7 @@ fn containers_ui(ui: &mut Ui, row: &NodeRow, told: &Told, state: &mut NodesState
         let hint = "Goes into the signed manifest and into the node's audit log";
         let reason = TextEdit::singleline(&mut state.reason).hint_text("Reason, as a case number").desired_width(220.0);
         ui.add(reason).on_hover_text(hint);
+        series_ui(ui, state);
     });
     for issue in &told.containers.issues {
         ui.horizontal(|ui| {
@@ -144,9 +147,11 @@ fn containers_ui(ui: &mut Ui, row: &NodeRow, told: &Told, state: &mut NodesState
     }
     let can_collect = told.node.sources.iter().any(|source| source.kind == SourceKind::Proc && source.ready);
     let reason = Some(state.reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+    let every = Duration::from_secs(u64::from(state.every_seconds));
+    let series = (state.times > 1).then(|| Series::new(state.times, every));
     ScrollArea::vertical().auto_shrink(false).show_rows(ui, ROW_HEIGHT, shown.len(), |ui, range| {
         for container in shown.get(range).unwrap_or_default() {
-            let ask = Ask { row, reason: reason.as_deref(), can_collect };
+            let ask = Ask { row, reason: reason.as_deref(), can_collect, series };
             container_ui(ui, &ask, container, &needle, commands);
         }
     });
@@ -163,6 +168,21 @@ struct Ask<'a> {
     reason: Option<&'a str>,
     /// Whether the agent reads processes by way of /proc.
     can_collect: bool,
+    /// How often.
+    series: Option<Series>,
+}
+
+/// How many checkpoints a click makes.
+fn series_ui(ui: &mut Ui, state: &mut NodesState) {
+    let muted = Tokens::get(ui).muted;
+    let hint = "A series: each checkpoint is fetched and kept, and none is opened by itself";
+    let suffix = if state.times == 1 { " time" } else { " times" };
+    ui.add(DragValue::new(&mut state.times).range(1..=1000).speed(0.05).suffix(suffix)).on_hover_text(hint);
+    ui.add_enabled_ui(state.times > 1, |ui| {
+        ui.label(RichText::new("every").color(muted));
+        let every = DragValue::new(&mut state.every_seconds).range(1..=86_400).speed(0.5).suffix(" s");
+        ui.add(every).on_hover_text("From the beginning of one to that of the next, at least");
+    });
 }
 
 fn container_ui(ui: &mut Ui, ask: &Ask<'_>, container: &Container, needle: &str, commands: &mut Vec<Command>) {
@@ -198,6 +218,7 @@ fn container_ui(ui: &mut Ui, ask: &Ask<'_>, container: &Container, needle: &str,
             container: container.id.clone(),
             is_collection,
             reason: ask.reason.map(str::to_owned),
+            series: ask.series,
         },
     };
     actions_ui(ui, rect, |ui| {

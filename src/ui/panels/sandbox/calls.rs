@@ -18,9 +18,9 @@ const COLUMNS: &[Column] = &[
     Column::right("PID", 70.0, "Inside the container"),
     Column::left("Name", 130.0, "comm of the thread"),
     Column::left("Call", 130.0, "Name of the system call"),
-    Column::left("Arguments", 520.0, "Strings and addresses as the kernel read them"),
-    Column::left("Result", 130.0, "What it returned; ? while it goes on"),
+    Column::left("Result", 110.0, "What it returned; ? while it goes on"),
     Column::right("Took", 90.0, "From its beginning to its end"),
+    Column::left("Arguments", 520.0, "Strings and addresses as the kernel read them"),
 ];
 
 pub(super) fn calls_ui(
@@ -31,7 +31,7 @@ pub(super) fn calls_ui(
     commands: &mut Vec<Command>,
 ) {
     let rows = Rows { archive, run };
-    let hint = "Tick \"trace calls\" before a run: the kernel tells them, no process is touched.";
+    let hint = "Choose whose calls are told before a run: the kernel tells them, no process is touched.";
     let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
     let target = archive.selected_pid().map_or(Target::Overview, Target::process);
     let table = Table::new("system calls", COLUMNS).empty_hint(hint);
@@ -76,12 +76,12 @@ impl TableRows for Rows<'_> {
             1 => pid_cell(call.pid),
             2 => Cell::text(escape_controls(&call.comm)),
             3 => Cell::mono(escape_controls(&call.call)),
-            4 => Cell::mono(escape_controls(&call.args.join(", ")).into_owned()),
-            5 => {
+            4 => {
                 let cell = Cell::mono(words::result(call.result, call.error));
                 if call.error.is_some() { cell.tone(Tone::Warning) } else { cell }
             }
-            6 => call.took_us.map_or_else(Cell::empty, |took| Cell::mono(format!("{:.1} ms", took as f64 / 1000.0))),
+            5 => call.took_us.map_or_else(Cell::empty, |took| Cell::mono(format!("{:.1} ms", took as f64 / 1000.0))),
+            6 => Cell::mono(escape_controls(&call.args.join(", ")).into_owned()),
             _ => Cell::empty(),
         }
     }
@@ -91,8 +91,8 @@ impl TableRows for Rows<'_> {
         match column {
             0 => one.time_us.cmp(&other.time_us),
             1 => one.pid.cmp(&other.pid),
-            5 => one.result.cmp(&other.result),
-            6 => one.took_us.cmp(&other.took_us),
+            4 => one.result.cmp(&other.result),
+            5 => one.took_us.cmp(&other.took_us),
             _ => self.cell(a, column).text_cmp(&self.cell(b, column)),
         }
     }

@@ -5,7 +5,7 @@ use egui::{Align, ComboBox, Layout, RichText, Ui};
 use crate::sandbox::microvm::Acceleration;
 use crate::sandbox::plan::NetworkMode;
 use crate::sandbox::run::Why;
-use crate::session::sandbox::{Ended, Phase, PlanState, Readiness, SandboxRun};
+use crate::session::sandbox::{Ended, Phase, PlanState, Readiness, SandboxRun, Traced};
 use crate::session::{Command, OpenArchive, SandboxCommand};
 use crate::ui::icons;
 use crate::ui::tokens::{SPACE_S, SPACE_XS, Tokens, Tone};
@@ -104,12 +104,36 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     let mut has_sink = new.network == NetworkMode::Sink;
     ui.checkbox(&mut has_sink, "sink").on_hover_text(hint);
     new.network = if has_sink { NetworkMode::Sink } else { NetworkMode::None };
-    let hint = "Every system call is told by the kernel; no process is touched, and none can tell";
-    ui.checkbox(&mut new.traces, "trace calls").on_hover_text(hint);
+    trace_ui(ui, archive, &mut new.traced);
     ui.checkbox(&mut new.starts_stopped, "stopped").on_hover_text("Restored, the processes stand still at first");
     if new != wishes {
         commands.push(SandboxCommand::Wish { archive: archive.id(), wishes: new }.into());
     }
+}
+
+/// Whose system calls are wanted: nobody's, everybody's, or those of a process; the selected one is offered.
+fn trace_ui(ui: &mut Ui, archive: &OpenArchive, traced: &mut Traced) {
+    let words = |traced: Traced| match traced {
+        Traced::Nobody => "no calls".to_owned(),
+        Traced::All => "all calls".to_owned(),
+        Traced::Process(pid) => format!("calls of {pid}"),
+    };
+    let combo = ComboBox::from_id_salt("sandbox trace").width(84.0).selected_text(words(*traced));
+    let response = combo.show_ui(ui, |ui| {
+        for choice in [Traced::Nobody, Traced::All] {
+            ui.selectable_value(traced, choice, words(choice));
+        }
+        if let Some(process) = archive.selected_pid().and_then(|pid| archive.checkpoint().process(pid)) {
+            let name = process.comm_label();
+            let choice = Traced::Process(process.pid);
+            ui.selectable_value(traced, choice, format!("calls of {} {name}, the selected process", process.pid));
+        }
+    });
+    let text = format!("System calls that are told: {}", words(*traced));
+    response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, &text));
+    let hint = "System calls are told by the kernel; no process is touched, and none can tell. A process' calls come \
+                with those of what it starts";
+    response.response.on_hover_text(hint);
 }
 
 fn seconds(seconds: u32) -> String {

@@ -14,10 +14,10 @@ use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState};
 
 const COLUMNS: &[Column] = &[
     Column::left("What", 100.0, "Changed since the processes were restored, or open now"),
+    Column::right("PID", 70.0, "Who has it open"),
+    Column::right("FD", 60.0, "As which descriptor"),
+    Column::right("Size", 100.0, "Of a file that changed, when it was looked at"),
     Column::left("Path", 560.0, "In the container, or what the descriptor leads to"),
-    Column::right("Size", 110.0, "Of a file that changed, when it was looked at"),
-    Column::right("PID", 80.0, "Who has it open"),
-    Column::right("FD", 70.0, "As which descriptor"),
 ];
 
 pub(super) fn files_ui(
@@ -69,25 +69,29 @@ impl TableRows for Rows<'_> {
                 if change.change == Change::Removed { cell.tone(Tone::Error) } else { cell.tone(Tone::Warning) }
             }
             (0, Some(File::Open(_))) => Cell::text("open").muted(),
-            (1, Some(File::Changed(change))) => Cell::mono(escape_controls(&change.path)),
-            (1, Some(File::Open(file))) => Cell::mono(escape_controls(&file.target)),
-            (2, Some(File::Changed(change))) if change.change != Change::Removed => {
+            (1, Some(File::Open(file))) => Cell::mono(file.pid.to_string()),
+            (2, Some(File::Open(file))) => Cell::mono(file.fd.to_string()),
+            (3, Some(File::Changed(change))) if change.change != Change::Removed => {
                 Cell::mono(text::bytes(change.size_bytes))
             }
-            (3, Some(File::Open(file))) => Cell::mono(file.pid.to_string()),
-            (4, Some(File::Open(file))) => Cell::mono(file.fd.to_string()),
+            (4, Some(File::Changed(change))) => Cell::mono(escape_controls(&change.path)),
+            (4, Some(File::Open(file))) => Cell::mono(escape_controls(&file.target)),
             _ => Cell::empty(),
         }
     }
 
     fn compare(&self, a: usize, b: usize, column: usize) -> Ordering {
         let number = |row: usize| match (column, self.list.get(row)) {
-            (2, Some(File::Changed(change))) => Some(change.size_bytes),
-            (3, Some(File::Open(file))) => Some(u64::from(file.pid)),
-            (4, Some(File::Open(file))) => Some(u64::from(file.fd)),
+            (1, Some(File::Open(file))) => Some(u64::from(file.pid)),
+            (2, Some(File::Open(file))) => Some(u64::from(file.fd)),
+            (3, Some(File::Changed(change))) => Some(change.size_bytes),
             _ => None,
         };
-        if column < 2 { self.cell(a, column).text_cmp(&self.cell(b, column)) } else { number(a).cmp(&number(b)) }
+        if matches!(column, 0 | 4) {
+            self.cell(a, column).text_cmp(&self.cell(b, column))
+        } else {
+            number(a).cmp(&number(b))
+        }
     }
 
     fn target(&self, row: usize) -> Option<Target> {

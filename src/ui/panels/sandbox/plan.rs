@@ -204,7 +204,7 @@ fn network_ui(ui: &mut Ui, plan: &Plan) {
                 ui.label("resolve to 198.18.0.0/15 and fd00:5ea1:d::/112, one address a name");
             });
             property_ui(ui, "Packets", "For tcpdump and Wireshark", |ui| {
-                ui.label("all of them are recorded; the console says where");
+                ui.label("all of them are recorded; the Network tab says where");
             });
         }
     });

@@ -11,7 +11,7 @@ use crate::session::sandbox::{Reached, SandboxRun};
 use crate::session::{Command, OpenArchive, Target};
 use crate::ui::text;
 use crate::ui::tokens::Tone;
-use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState};
+use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, link};
 
 const COLUMNS: &[Column] = &[
     Column::right("Time", 90.0, "Since the processes were restored, by the machine's clock"),
@@ -36,7 +36,8 @@ pub(super) fn reached_ui(
     let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
     let target = archive.selected_pid().map_or(Target::Overview, Target::process);
     let table = Table::new("entries", COLUMNS).empty_hint(hint);
-    commands.extend(table.show(ui, state, &rows, key, &target, |ui| {
+    let mut copied = None;
+    let shown = table.show(ui, state, &rows, key, &target, |ui| {
         let sockets = run.seen().sockets();
         let open = sockets.iter().filter(|socket| socket.state == "ESTAB").count();
         if !sockets.is_empty() {
@@ -46,7 +47,16 @@ pub(super) fn reached_ui(
             let words = format!("{}, {open} established", text::counted(sockets.len(), "socket now", "sockets now"));
             ui.label(words).on_hover_text(lines);
         }
-    }));
+        if let Some(path) = run.packets() {
+            let path = path.display().to_string();
+            let hint = format!("All packets are recorded in {path}, which Wireshark reads");
+            if link(ui, "Copy path of packets").on_hover_text(hint).clicked() {
+                copied = Some(Command::copy("path of packets", path));
+            }
+        }
+    });
+    commands.extend(shown);
+    commands.extend(copied);
 }
 
 struct Rows<'a> {
@@ -60,13 +70,6 @@ impl Rows<'_> {
     }
 }
 
-fn time(reached: &Reached) -> u64 {
-    match reached {
-        Reached::Attempt(attempt) => attempt.time_us,
-        Reached::Contact(contact) => contact.time_us,
-    }
-}
-
 impl TableRows for Rows<'_> {
     fn len(&self) -> usize {
         self.run.seen().reached().len()
@@ -75,7 +78,7 @@ impl TableRows for Rows<'_> {
     fn cell(&self, row: usize, column: usize) -> Cell<'_> {
         let Some(reached) = self.reached(row) else { return Cell::empty() };
         match (column, reached) {
-            (0, _) => time_cell(time(reached)),
+            (0, _) => time_cell(reached.time_us()),
             (1, Reached::Attempt(_)) => Cell::text("attempt"),
             (1, Reached::Contact(_)) => Cell::text("sink").tone(Tone::Accent),
             (2, Reached::Attempt(attempt)) => pid_cell(attempt.pid),
@@ -97,7 +100,7 @@ impl TableRows for Rows<'_> {
     fn compare(&self, a: usize, b: usize, column: usize) -> Ordering {
         let (Some(one), Some(other)) = (self.reached(a), self.reached(b)) else { return Ordering::Equal };
         match column {
-            0 => time(one).cmp(&time(other)),
+            0 => one.time_us().cmp(&other.time_us()),
             _ => self.cell(a, column).text_cmp(&self.cell(b, column)),
         }
     }
