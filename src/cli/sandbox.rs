@@ -8,7 +8,7 @@ use super::context::Context;
 use super::sandbox_args::{InstallArgs, SandboxAction, SandboxArgs};
 use crate::report::text::bytes as human_size;
 use crate::sandbox::bundle::{self, Bundle, BundleError, Manifest, Store};
-use crate::sandbox::microvm;
+use crate::sandbox::{microvm, run};
 
 pub(super) fn run(args: &SandboxArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     match &args.action {
@@ -66,7 +66,7 @@ fn status(context: &mut Context<'_>) -> anyhow::Result<()> {
     let store = Store::new(&context.options)?;
     let opened = store.open();
     let mut problems = Vec::new();
-    let (qemu, guest) = (microvm::find_qemu(), microvm::guest_program());
+    let (qemu, guest) = (microvm::find_qemu(), run::guest_program());
     problems.extend(opened.as_ref().err().map(ToString::to_string));
     problems.extend(qemu.as_ref().err().map(ToString::to_string));
     problems.extend(guest.as_ref().err().map(ToString::to_string));

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::args::{Parents, Which, parse_size};
 use super::sandbox_handover_args::HandOverArgs;
+use crate::sandbox::backend::Backend;
 use crate::sandbox::plan::NetworkMode;
 use crate::sandbox::watched::Trace;
 
@@ -14,7 +15,8 @@ use crate::sandbox::watched::Trace;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Restoring runs the suspect's code. It runs in a virtual machine that has no network, sees no file of this machine and is \
-thrown away; QEMU needs no root for it.
+thrown away; QEMU needs no root for it. With --backend container it runs in namespaces of this machine's kernel instead: \
+faster to start without KVM, and weaker.
 
 Examples:
   cryoscope sandbox install
@@ -84,6 +86,8 @@ pub struct InstallArgs {
 #[command(after_help = "\
 Examples:
   cryoscope sandbox plan checkpoint.tar --rootfs image.tar
+  sudo cryoscope sandbox plan checkpoint.tar --rootfs image.tar --backend container
+      which isolation a container would have here, and which not
   cryoscope sandbox plan checkpoint.tar --json | jq -r '.files.problems[] | \"\\(.build_id) \\(.path)\"'
       without the image: which files are missing")]
 pub struct PlanArgs {
@@ -110,6 +114,9 @@ pub struct RestoreArgs {
     /// Restore although of this danger, by the id that the plan shows; can be given again
     #[arg(long, value_name = "ID")]
     pub allow: Vec<String>,
+    /// What it runs in: microvm, a virtual machine; or container, namespaces of this machine's kernel, which takes root
+    #[arg(long, value_name = "microvm|container", default_value_t = Backend::Microvm)]
+    pub backend: Backend,
     /// Memory of the machine
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     pub memory: u64,
@@ -137,6 +144,8 @@ Events are printed as they come, with --json one document a line.
 
 Examples:
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s
+  sudo cryoscope sandbox run checkpoint.tar --rootfs image.tar --backend container
+      in a second, where there is no KVM; the kernel is this machine's
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --for 10s --checkpoint-to later.tar
       goes on for ten seconds, and is frozen again
   cryoscope sandbox run checkpoint.tar --rootfs image.tar --network sink --pcap packets.pcap

@@ -10,6 +10,8 @@ use crate::base::escape_controls;
 use crate::checkpoint::Checkpoint;
 use crate::evidence::BaseImage;
 use crate::report::text::{Align, Cell, Columns, Style, Tone, bytes, plural};
+use crate::sandbox::backend::Backend;
+use crate::sandbox::container::{self, Layer};
 use crate::sandbox::host;
 use crate::sandbox::plan::{self, Config, Dangers, Isolation, NeededFiles, Plan, Review, Stream, Weight};
 
@@ -24,7 +26,10 @@ struct PlanReport<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
     isolation: Isolation,
-    /// A danger is not allowed.
+    /// Of a container: what isolates it, and what of it this machine has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: &'a Vec<Layer>,
+    /// A danger is not allowed, or an isolation that there must be is missing.
     refused: bool,
     #[serde(flatten)]
     review: &'a Review,
@@ -55,26 +60,33 @@ pub(super) fn prepare(args: &RestoreArgs, max_seconds: u32, context: &mut Contex
         network: args.network.unwrap_or_default(),
     };
     let plan = plan::make(&checkpoint, base.as_ref(), &config);
-    let review = review(&plan, &checkpoint, base.as_ref(), &args.allow)?;
+    let review = review(&plan, &checkpoint, base.as_ref(), args.backend, &args.allow)?;
     Ok(Prepared { checkpoint, base, plan, review })
 }
 
 pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     let Prepared { plan, review, .. } = prepare(&args.restore, MAX_SECONDS, context)?;
-    let refused = review.dangers.is_refused(Isolation::Machine);
+    let isolation = args.restore.backend.isolation();
+    let layers = match args.restore.backend {
+        Backend::Microvm => Vec::new(),
+        Backend::Container => container::layers(&container::Facts::probe()),
+    };
+    let missing = container::essential(&layers).err();
+    let refused = missing.is_some() || review.dangers.is_refused(isolation);
     if context.json {
-        return context.write_json(&PlanReport {
-            plan: &plan,
-            isolation: Isolation::Machine,
-            refused,
-            review: &review,
-        });
+        return context.write_json(&PlanReport { plan: &plan, isolation, layers: &layers, refused, review: &review });
     }
     let style = context.style;
     let out = &mut *context.out;
     writeln!(out, "{}", style.paint(Tone::Strong, "Machine"))?;
     let machine = &plan.machine;
-    writeln!(out, "  isolation   a virtual machine of its own: no network device, nothing of this machine shared")?;
+    match isolation {
+        Isolation::Namespaces => self::layers(&layers, style, out)?,
+        _ => writeln!(
+            out,
+            "  isolation   a virtual machine of its own: no network device, nothing of this machine shared"
+        )?,
+    }
     writeln!(
         out,
         "  has         {} MiB of memory, {}",
@@ -94,7 +106,7 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
     rootfs(&plan, &review.files, out)?;
     writeln!(out, "\n{}", style.paint(Tone::Strong, "Handed in"))?;
     handed_in(&plan, style, out)?;
-    dangers(&review.dangers, style, out)?;
+    dangers(&review.dangers, isolation, style, out)?;
     files(&review.files, style, out)?;
     writeln!(out, "\n{}", style.paint(Tone::Strong, "To know"))?;
     for concern in &review.concerns {
@@ -108,7 +120,9 @@ pub(super) fn run(args: &PlanArgs, context: &mut Context<'_>) -> anyhow::Result<
             writeln!(out, "         {}", style.paint(Tone::Dim, &concern.hint))?;
         }
     }
-    if refused {
+    if let Some(missing) = missing {
+        writeln!(out, "\nRefused: {missing}.")?;
+    } else if refused {
         writeln!(out, "\nRefused: dangers are not allowed; each can be, by --allow ID.")?;
     }
     Ok(())
@@ -122,13 +136,27 @@ pub(super) fn review(
     plan: &Plan,
     checkpoint: &Checkpoint,
     base: Option<&BaseImage>,
+    backend: Backend,
     allow: &[String],
 ) -> anyhow::Result<Review> {
-    let mut review = plan::review(plan, checkpoint, base, host::processor(), host::ARCH);
+    let mut review = host::review(plan, checkpoint, base, backend);
     review.dangers.allow(allow).map_err(|id| {
         anyhow::anyhow!("--allow {id}: there is no such danger; their ids are shown by: cryoscope sandbox plan")
     })?;
     Ok(review)
+}
+
+/// What isolates a container.
+fn layers(layers: &[Layer], style: Style, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    writeln!(out, "  isolation   namespaces of this machine's kernel: a hole in the kernel is a hole in all of this")?;
+    for layer in layers {
+        let (word, tone) = if layer.missing.is_none() { ("had", Tone::Dim) } else { ("missing", Tone::Alert) };
+        writeln!(out, "    {}  {:18} {}", style.paint(tone, &format!("{word:7}")), layer.id, layer.what)?;
+        if let Some(why) = &layer.missing {
+            writeln!(out, "                                {why}")?;
+        }
+    }
+    Ok(())
 }
 
 fn rootfs(plan: &Plan, files: &NeededFiles, out: &mut dyn std::io::Write) -> std::io::Result<()> {
@@ -171,13 +199,13 @@ fn handed_in(plan: &Plan, style: Style, out: &mut dyn std::io::Write) -> anyhow:
     Ok(table.write(out, style, 2)?)
 }
 
-fn dangers(dangers: &Dangers, style: Style, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+fn dangers(dangers: &Dangers, isolation: Isolation, style: Style, out: &mut dyn std::io::Write) -> std::io::Result<()> {
     if dangers.list.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{}", style.paint(Tone::Strong, "Dangers"))?;
     for danger in &dangers.list {
-        let refuses = dangers.refusing(Isolation::Machine).any(|it| it.id == danger.id);
+        let refuses = dangers.refusing(isolation).any(|it| it.id == danger.id);
         let word = if danger.allowed {
             style.paint(Tone::Dim, "allowed")
         } else if refuses {
@@ -187,7 +215,7 @@ fn dangers(dangers: &Dangers, style: Style, out: &mut dyn std::io::Write) -> std
         };
         writeln!(out, "  {word}  {}", style.paint(Tone::Id, &escape_controls(&danger.id)))?;
         writeln!(out, "           {}", escape_controls(&danger.what))?;
-        writeln!(out, "           elsewhere: {}; here: {}", danger.rule.attack(), danger.rule.in_machine())?;
+        writeln!(out, "           elsewhere: {}; here: {}", danger.rule.attack(), danger.rule.here(isolation))?;
     }
     for (rule, count) in &dangers.left_out {
         writeln!(out, "  {count} more of {}: too many to be allowed", rule.word())?;

@@ -12,20 +12,25 @@ use super::json::Escaping;
 use super::sandbox_args::RunArgs;
 use super::sandbox_plan::{Prepared, prepare};
 use crate::base::{Cancelled, Progress, escape_controls};
+use crate::sandbox::backend::Backend;
 use crate::sandbox::bundle::Store;
-use crate::sandbox::microvm::{self, Event, Order, Watcher, Why};
 use crate::sandbox::protocol::ProcessLine;
+use crate::sandbox::run::{self, Event, Order, Watcher, Why};
 use crate::sandbox::thaw::{self, Thaw};
 use crate::sandbox::watched::{SocketLine, Trace};
 use crate::sandbox::words::{self, LineKind};
+use crate::sandbox::{container, microvm};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
 const EXTRA_SECONDS: u64 = 900;
 
 pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     // What is missing is said before the evidence is opened, which may take long.
-    microvm::find_qemu()?;
-    microvm::guest_program()?;
+    match args.restore.backend {
+        Backend::Microvm => drop(microvm::find_qemu()?),
+        Backend::Container => container::essential(&container::layers(&container::Facts::probe()))?,
+    }
+    run::guest_program()?;
     let bundle = Store::new(&context.options)?.open()?;
     let seconds = args.time.as_secs().saturating_add(EXTRA_SECONDS);
     let max_seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
@@ -45,6 +50,7 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
         is_traced: args.trace.is_some(),
     };
     let thaw = Thaw {
+        backend: args.restore.backend,
         bundle: &bundle,
         plan: &plan,
         review: &review,

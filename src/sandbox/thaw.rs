@@ -8,14 +8,15 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::backend::Backend;
 use super::bundle::Bundle;
 use super::disk::{self, DiskError};
 use super::journal::{self, JournalError};
-use super::microvm::{self, Event, MachineError, Order, Run, Watcher, Why};
-use super::pcap;
-use super::plan::{Isolation, NetworkMode, Plan, Review};
+use super::plan::{NetworkMode, Plan, Review};
 use super::refrozen::{self, RefrozenError};
+use super::run::{self, Event, MachineError, Order, Run, Watcher, Why};
 use super::watched::{Trace, Watching};
+use super::{container, microvm, pcap};
 use crate::base::Progress;
 use crate::checkpoint::Checkpoint;
 use crate::evidence::{BaseImage, OpenOptions};
@@ -27,6 +28,8 @@ pub struct Thaw<'a> {
     pub checkpoint: &'a Checkpoint,
     /// The image that it started from.
     pub base: Option<&'a BaseImage>,
+    /// What it runs in.
+    pub backend: Backend,
     /// The machine's kernel and system.
     pub bundle: &'a Bundle,
     /// What will be done.
@@ -60,6 +63,14 @@ pub enum ThawError {
         archive: String,
         /// Ids of dangers.
         dangers: String,
+    },
+    /// The backend is not able to.
+    #[error("a container cannot {what}: {why}; the microVM can (--backend microvm)")]
+    NotThere {
+        /// What was asked for.
+        what: &'static str,
+        /// Why it cannot.
+        why: &'static str,
     },
     /// The disk cannot be written.
     #[error(transparent)]
@@ -95,6 +106,7 @@ struct Started<'a> {
     archive: &'a str,
     container_id: Option<&'a str>,
     container: Option<&'a str>,
+    backend: Backend,
     base: Option<&'a Path>,
     allowed: Vec<&'a str>,
     seconds: u64,
@@ -118,25 +130,33 @@ struct Ended {
 /// # Errors
 /// See [`ThawError`]; nothing has run when it is `Refused`, `Disk` or `Journal`.
 pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress) -> Result<Why, ThawError> {
-    let Thaw { checkpoint, base, bundle, plan, review, time, checkpoint_to, packets_to, trace, is_stopped, options } =
-        *thaw;
-    if review.dangers.is_refused(Isolation::Machine) {
-        let ids = review.dangers.refusing(Isolation::Machine).take(8).map(|danger| danger.id.as_str());
+    let Thaw { checkpoint, base, backend, bundle, plan, review, time, checkpoint_to, packets_to, .. } = *thaw;
+    let Thaw { trace, is_stopped, options, .. } = *thaw;
+    if let Some((what, why)) = backend.lacks(*trace != Trace::Addresses, checkpoint_to.is_some()) {
+        return Err(ThawError::NotThere { what, why });
+    }
+    if backend == Backend::Container {
+        container::essential(&container::layers(&container::Facts::probe()))?;
+    }
+    let isolation = backend.isolation();
+    if review.dangers.is_refused(isolation) {
+        let ids = review.dangers.refusing(isolation).take(8).map(|danger| danger.id.as_str());
         let dangers = ids.collect::<Vec<_>>().join(", ");
         return Err(ThawError::Refused { archive: plan.archive.clone(), dangers });
     }
     let packets = packets_to.map(Packets::create).transpose()?;
     progress.stage("writing the disk");
-    let disk = disk::write(plan, checkpoint, base, options, progress)?;
+    let disk = disk::write(plan, checkpoint, base, backend, options, progress)?;
     for issue in &disk.issues {
         let _ = watcher.event(Event::Error { at_ms: 0, what: issue.to_string() });
     }
-    let scratch = checkpoint_to.map(|_| microvm::scratch(plan, options)).transpose()?;
+    let scratch = checkpoint_to.map(|_| run::scratch(plan, options)).transpose()?;
     let allowed = review.dangers.list.iter().filter(|danger| danger.allowed).map(|danger| danger.id.as_str());
     let noted = journal::start(&Started {
         archive: &plan.archive,
         container_id: checkpoint.container.id.as_deref(),
         container: checkpoint.container.name.as_deref(),
+        backend,
         base: plan.rootfs.base.as_deref(),
         allowed: allowed.collect(),
         seconds: time.as_secs(),
@@ -153,7 +173,10 @@ pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress)
     let scratch_file = scratch.as_ref();
     let run = Run { plan, bundle, disk: &disk, scratch: scratch_file, time, freeze_at_end, watching: &watching };
     let mut listening = Listening { watcher, frozen: None, packets };
-    let result = microvm::run(&run, &mut listening, progress);
+    let result = match backend {
+        Backend::Microvm => microvm::run(&run, &mut listening, progress),
+        Backend::Container => container::run(&run, checkpoint, &mut listening, progress),
+    };
     let Listening { frozen, packets, .. } = listening;
     let outcome = result.as_ref().ok().copied();
     noted.end(&Ended { outcome, error: result.as_ref().err().map(ToString::to_string) })?;

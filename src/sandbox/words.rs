@@ -1,8 +1,9 @@
 //! Events of a run in words, one place for command line and window. Texts are those of an untrusted machine: whoever
 //! shows them escapes controls.
 
-use super::microvm::{Acceleration, Event, Why};
+use super::microvm::Acceleration;
 use super::plan::Stream;
+use super::run::{Event, Why};
 use super::syscalls::{Attempt, Call};
 use crate::report::text::plural;
 
@@ -103,6 +104,7 @@ pub fn lines(event: &Event) -> Vec<Line> {
             };
             machine(format!("booting by {by}{}", note.as_ref().map_or_else(String::new, |note| format!("; {note}"))))
         }
+        Event::Entering { .. } => machine("entering namespaces of this machine's kernel".into()),
         Event::Booted { kernel, .. } => machine(format!("booted: Linux {kernel}")),
         Event::Stage { name, .. } => machine(name.clone()),
         Event::Restored { took_ms, .. } => machine(format!("restored in {}", seconds(*took_ms))),

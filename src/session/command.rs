@@ -18,7 +18,7 @@ use crate::jobs::ProgressView;
 use crate::memory::Memory;
 use crate::report::changes::Changes;
 use crate::report::search::KeptHit;
-use crate::sandbox::microvm::Event;
+use crate::sandbox::run::Event;
 
 /// One thing asked, by the analyst or by a job that has ended.
 #[derive(Clone, Debug)]

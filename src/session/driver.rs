@@ -17,7 +17,7 @@ use crate::base::Progress;
 use crate::checkpoint::{self, SuppliedParent};
 use crate::evidence::{Evidence, OpenOptions};
 use crate::jobs::{self, JobCtx, JobHandle, Outcome, ProgressView, Wake};
-use crate::sandbox::microvm::Order;
+use crate::sandbox::run::Order;
 
 /// How long the end of the program waits for settings that are being written.
 const SAVING: std::time::Duration = std::time::Duration::from_millis(500);

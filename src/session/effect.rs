@@ -15,7 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::evidence::BaseImage;
 use crate::memory::Memory;
 use crate::report::search::KeptHit;
-use crate::sandbox::microvm::Order;
+use crate::sandbox::run::Order;
 
 /// One thing to do, once. The driver runs jobs; what needs a window is handed on to it.
 #[derive(Clone, Debug)]

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::backend::Backend;
+use super::container::{FIRST_ID, NR_IDS};
 use super::plan::Plan;
 use crate::base::{Cancelled, Issue, Progress};
 use crate::checkpoint::Checkpoint;
@@ -88,7 +90,7 @@ pub struct Disk {
     pub issues: Vec<Issue>,
 }
 
-/// Makes the disk of a plan.
+/// Makes the disk of a plan. For a container files belong to the ids of this machine that its ids stand for.
 ///
 /// # Errors
 /// See [`DiskError`].
@@ -96,13 +98,17 @@ pub fn write(
     plan: &Plan,
     checkpoint: &Checkpoint,
     base: Option<&BaseImage>,
+    backend: Backend,
     options: &OpenOptions,
     progress: &dyn Progress,
 ) -> Result<Disk, DiskError> {
     progress.stage("preparing the disk");
     progress.step(0, None)?;
     let mut issues = Vec::new();
-    let tree = tree(plan, checkpoint, base, &mut issues)?;
+    let mut tree = tree(plan, checkpoint, base, &mut issues)?;
+    if backend == Backend::Container {
+        tree.shift_owners(FIRST_ID, NR_IDS);
+    }
     let dir = options.cache_dir()?;
     let cannot_make = |source| DiskError::Make { dir: dir.clone(), source };
     std::fs::create_dir_all(&dir).map_err(cannot_make)?;

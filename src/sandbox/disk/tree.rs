@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use crate::evidence::{Evidence, Member, Xattr};
 
+/// Whose files are that belong to no id.
+const NOBODY: u32 = 65_534;
+
 /// Number of an inode in its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ino(pub(super) usize);
@@ -120,6 +123,15 @@ impl FileTree {
     /// As [`FileTree::get`], to be changed.
     pub fn get_mut(&mut self, ino: Ino) -> &mut Inode {
         &mut self.inodes[ino.0]
+    }
+
+    /// Gives everything to owners whose ids are higher by so much; ids that there are not are those of nobody.
+    pub fn shift_owners(&mut self, first: u32, count: u32) {
+        let shifted = |id: u32| first.saturating_add(if id < count { id } else { NOBODY });
+        for inode in &mut self.inodes {
+            let attributes = &mut inode.attributes;
+            (attributes.uid, attributes.gid) = (shifted(attributes.uid), shifted(attributes.gid));
+        }
     }
 
     /// The inode of a path below the root, without following links.

@@ -11,8 +11,10 @@ use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN, modules};
 use crate::sandbox::disk::ROOTFS;
 use crate::sandbox::protocol::PORT;
 
-/// Cgroup of everything that is restored.
+/// Cgroup of everything that is restored, and that of the agent.
 const CGROUP: &str = "/sys/fs/cgroup/container";
+/// Where cgroups are; each hierarchy has `container` and `agent`.
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Processes and threads that the container may have.
 const MAX_PIDS: &str = "20000";
@@ -36,8 +38,13 @@ pub(super) fn early() -> Result<(), GuestError> {
         mount_at(fstype, fstype, dir, flags, data)?;
     }
     make_dir(RUN)?;
-    make_dir(CGROUP)?;
+    make_cgroups(CGROUPS)?;
+    enter_cgroup(&[CGROUPS.to_owned()], false)?;
     limit_container()
+}
+
+pub(super) fn make_cgroups(hierarchy: &str) -> Result<(), GuestError> {
+    ["container", "agent"].iter().try_for_each(|name| make_dir(&format!("{hierarchy}/{name}")))
 }
 
 /// What the processes may take, so that the agent still speaks when they take all they can.
@@ -69,13 +76,18 @@ pub(super) fn late(host: &Host) -> Result<(), GuestError> {
     // criu gives the processes their old pids.
     write("/proc/sys/kernel/pid_max", "4194304")?;
     mount_at("erofs", "/dev/vda", EVIDENCE, MountFlags::RDONLY | MountFlags::NOSUID, "")?;
+    mount_overlay("size=100%", "")
+}
+
+/// Lays a writable layer of memory over the disk.
+pub(super) fn mount_overlay(size: &str, options: &str) -> Result<(), GuestError> {
     let layers = format!("{RUN}/layers");
-    mount_at("tmpfs", "layers", &layers, MountFlags::empty(), "mode=755,size=100%")?;
+    mount_at("tmpfs", "layers", &layers, MountFlags::empty(), &format!("mode=755,{size}"))?;
     for dir in ["upper", "work"] {
         make_dir(&format!("{layers}/{dir}"))?;
     }
     copy_mode(&format!("{EVIDENCE}/{ROOTFS}"), &format!("{layers}/upper"))?;
-    let data = format!("lowerdir={EVIDENCE}/{ROOTFS},upperdir={layers}/upper,workdir={layers}/work");
+    let data = format!("lowerdir={EVIDENCE}/{ROOTFS},upperdir={layers}/upper,workdir={layers}/work{options}");
     mount_at("overlay", "overlay", CONTAINER, MountFlags::empty(), &data)
 }
 
@@ -113,12 +125,14 @@ pub(super) fn freeze_cgroup(is_frozen: bool) -> Result<(), GuestError> {
 
 /// A script for criu: when all is restored and nothing goes on yet, the container's cgroup is stopped. criu
 /// and the agent, which are in it, leave it before that: they are the parents of the script.
-pub(super) fn hold_script() -> Result<String, GuestError> {
+pub(super) fn hold_script(hierarchies: &[String]) -> Result<String, GuestError> {
+    let leave: String =
+        hierarchies.iter().map(|dir| format!("echo \"$pid\" > {dir}/agent/cgroup.procs || exit 1\n")).collect();
     let text = format!(
         "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = pre-resume ] || exit 0\n\
          pid=$$\n\
          while [ \"$pid\" -gt 0 ]; do\n\
-         echo \"$pid\" > /sys/fs/cgroup/cgroup.procs || exit 1\n\
+         {leave}\
          read -r own comm state pid rest < \"/proc/$pid/stat\" || exit 1\n\
          done\n\
          echo 1 > {CGROUP}/cgroup.freeze\n"
@@ -136,9 +150,9 @@ pub(super) fn script(name: &str, text: &str) -> Result<String, GuestError> {
 }
 
 /// Moves the agent, and so what it starts, into the container's cgroup or out of it.
-pub(super) fn enter_cgroup(is_inside: bool) -> Result<(), GuestError> {
-    let dir = if is_inside { CGROUP } else { "/sys/fs/cgroup" };
-    write(format!("{dir}/cgroup.procs"), "1")
+pub(super) fn enter_cgroup(hierarchies: &[String], is_inside: bool) -> Result<(), GuestError> {
+    let name = if is_inside { "container" } else { "agent" };
+    hierarchies.iter().try_for_each(|dir| write(format!("{dir}/{name}/cgroup.procs"), "1"))
 }
 
 /// Processes of the container, in the machine's numbers.

@@ -1,4 +1,4 @@
-//! The program inside the machine: init and agent (`cryoscope-guest`).
+//! The program inside the machine or the container: init and agent (`cryoscope-guest`).
 //!
 //! # Steps
 //! 1. `boot`: mounts, a root that can be pivoted, modules, the loopback device, the disk with a writable layer over it.
@@ -9,11 +9,15 @@
 //!    `connect`: talks to it over its network; `freeze`: takes a new checkpoint.
 //! 6. When the host is gone the machine stops.
 //!
+//! In a container it is the same but for steps 1 and 2, which are `contain`'s, and for system calls, which are those of this
+//! machine's kernel and not watched.
+//!
 //! It is linked to a loader at a path of its own ([`LOADER`]): the host that built it may have another C library than the
 //! bundle, so its own goes into the machine with it.
 
 mod boot;
 mod connect;
+pub(in crate::sandbox) mod contain;
 mod files;
 mod freeze;
 mod modules;
@@ -32,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::container::Confinement;
 use super::plan::{Netns, RestorePlan};
 use super::protocol::{self, FromGuest, FromHost, MAX_FROM_GUEST, MAX_FROM_HOST, VERSION};
 use super::watched::Watching;
@@ -40,6 +45,8 @@ use super::watched::Watching;
 pub const LIBRARIES: &str = "cryoscope/lib";
 /// Its loader in the machine.
 pub const LOADER: &str = "cryoscope/lib/ld.so";
+/// Its name as the `tar` of a container.
+pub const GUEST_TAR: &str = "cryoscope/bin/tar";
 /// Where the disk is mounted.
 const EVIDENCE: &str = "/evidence";
 /// Where the root file system of the container is.
@@ -58,6 +65,8 @@ enum GuestError {
     File { what: &'static str, path: String, source: io::Error },
     #[error("{program} {args} ended with {status}: {said}")]
     Program { program: String, args: String, status: String, said: String },
+    #[error("criu cannot freeze again what runs in a container: it may not read filters of system calls there")]
+    NoFreeze,
     #[error("the machine has no port named {}", protocol::PORT)]
     NoPort,
     #[error(transparent)]
@@ -87,18 +96,72 @@ impl Host {
     }
 }
 
-/// Runs as the first process of the machine, or as its `modprobe`; it returns only where it is not the first.
+/// What the agent is the first process of.
+#[derive(Clone, Debug)]
+enum Holder {
+    /// A machine with a kernel of its own.
+    Machine,
+    /// Namespaces of this kernel.
+    Container(Confinement),
+}
+
+impl Holder {
+    fn is_container(&self) -> bool {
+        matches!(self, Holder::Container(_))
+    }
+
+    /// Hierarchies in which the container has a cgroup.
+    fn hierarchies(&self) -> Vec<String> {
+        match self {
+            Holder::Machine => vec![boot::CGROUPS.to_owned()],
+            Holder::Container(confinement) => contain::hierarchies(confinement),
+        }
+    }
+}
+
+/// Runs as the first process of the machine, as its `modprobe`, or as a part of a container (see `contain`); as the first
+/// of a machine it does not return.
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    if args.next().is_some_and(|name| Path::new(&name).file_name() == Some("modprobe".as_ref())) {
-        return modules::modprobe(args);
+    let name = args.next().map(std::path::PathBuf::from).unwrap_or_default();
+    match name.file_name().and_then(|name| name.to_str()) {
+        Some("modprobe") => return modules::modprobe(args),
+        Some("tar") => return contain::tar(args),
+        _ => {}
     }
+    let words: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        [contain::KEEP, told] => contain::keep(told),
+        [contain::ENTER, root, told] => contain::enter(root, told),
+        [contain::AGENT, told] if std::process::id() == 1 => in_container(told),
+        _ => return in_machine(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "cryoscope-guest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The agent of a container. When it returns the kernel kills the rest.
+fn in_container(told: &str) -> Result<(), GuestError> {
+    let confinement: Confinement =
+        serde_json::from_str(told).map_err(|error| GuestError::file("read", "what the agent is told")(error))?;
+    let channel = contain::channel()?;
+    contain::early(&confinement)?;
+    serve(channel, Holder::Container(confinement))
+}
+
+fn in_machine() -> ExitCode {
     if std::process::id() != 1 {
         let _ =
             writeln!(io::stderr(), "cryoscope-guest runs inside the sandbox's machine only; see `cryoscope sandbox`");
         return ExitCode::from(2);
     }
-    if let Err(error) = run() {
+    if let Err(error) = boot::early().and_then(|()| serve(boot::open_port()?, Holder::Machine)) {
         let _ = writeln!(io::stderr(), "cryoscope-guest: {error}");
     }
     // The first process must not end: the kernel would panic where it shall stop.
@@ -108,9 +171,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), GuestError> {
-    boot::early()?;
-    let port = boot::open_port()?;
+/// Does as the host says, until it is gone.
+fn serve(port: File, holder: Holder) -> Result<(), GuestError> {
     let mut from_host = port.try_clone().map_err(GuestError::file("duplicate", "port"))?;
     let host = Host(Arc::new(Mutex::new(port)));
     host.say(&FromGuest::Hello { version: VERSION, kernel: boot::kernel_release(), uptime_ms: boot::uptime_ms() });
@@ -124,7 +186,7 @@ fn run() -> Result<(), GuestError> {
         }
     };
     std::thread::Builder::new().name("host".into()).spawn(listen).map_err(GuestError::file("start", "a thread"))?;
-    let mut agent = Agent::new(host);
+    let mut agent = Agent::new(host, holder);
     loop {
         match messages.recv_timeout(agent.patience()) {
             Ok(message) => {
@@ -144,6 +206,7 @@ fn run() -> Result<(), GuestError> {
 #[derive(Debug)]
 struct Agent {
     host: Host,
+    holder: Holder,
     root_pid: Option<u32>,
     plan: Option<Box<RestorePlan>>,
     restored: Option<Instant>,
@@ -156,9 +219,10 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(host: Host) -> Agent {
+    fn new(host: Host, holder: Holder) -> Agent {
         Agent {
             host,
+            holder,
             root_pid: None,
             plan: None,
             restored: None,
@@ -186,6 +250,7 @@ impl Agent {
                 Ok(())
             }
             FromHost::Freeze { leave_running } => match (self.root_pid, &self.plan) {
+                _ if self.holder.is_container() => Err(GuestError::NoFreeze),
                 (Some(pid), Some(plan)) => freeze::freeze(pid, leave_running, plan, &self.host),
                 _ => Ok(()),
             },
@@ -195,7 +260,11 @@ impl Agent {
     fn restore(&mut self, plan: Box<RestorePlan>, watching: &Watching) -> Result<(), GuestError> {
         let started = Instant::now();
         self.host.stage("preparing");
-        let outcome = boot::late(&self.host).and_then(|()| restore::restore(&plan, &self.host));
+        let ready = match &self.holder {
+            Holder::Machine => boot::late(&self.host),
+            Holder::Container(confinement) => contain::late(confinement),
+        };
+        let outcome = ready.and_then(|()| restore::restore(&plan, &self.holder, &self.host));
         let pid = match outcome {
             Ok(restore::Outcome::Restored { pid }) => pid,
             Ok(restore::Outcome::Failed { errors, log }) => {
@@ -211,6 +280,9 @@ impl Agent {
         if plan.netns == Netns::InImages {
             self.or_say(restore::unlock_network(pid));
         }
+        if self.holder.is_container() {
+            self.or_say(contain::set_host_name(pid));
+        }
         if let Err(error) = restore::join_sink(&plan, watching, pid, &self.host) {
             // Without the network that was planned nothing goes on.
             let errors = vec![protocol::cut(format!("the sink cannot be had: {error}"))];
@@ -218,7 +290,9 @@ impl Agent {
             return Ok(());
         }
         self.files = files::Files::start(&plan);
-        self.tracer = self.or_say(trace::Tracer::start(&watching.trace, self.host.clone()));
+        if !self.holder.is_container() {
+            self.tracer = self.or_say(trace::Tracer::start(&watching.trace, self.host.clone()));
+        }
         self.root_pid = Some(pid);
         self.plan = Some(plan);
         if self.tracer.is_some() {

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use super::boot::{enter_cgroup, hold_script, make_dir, mount_at, open, read, script, write};
-use super::{CONTAINER, EVIDENCE, GuestError, Host, RUN, output, sink};
+use super::{CONTAINER, EVIDENCE, GUEST_TAR, GuestError, Holder, Host, RUN, output, sink};
 use crate::sandbox::disk::{FILLS, IMAGES};
 use crate::sandbox::plan::{Cgroups, Interface, Netns, RestorePlan, SinkPlan, StandIn, Stream, Tcp};
 use crate::sandbox::protocol::cut;
@@ -18,6 +19,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 pub(super) const WORK: &str = "/run/cryoscope/criu";
 /// Lines of the end of criu's log that are told.
 const MAX_LOG_LINES: usize = 60;
+/// Where programs of the bundle are.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Name of the made network namespace.
 const NETNS: &str = "container";
 
@@ -34,8 +37,9 @@ pub(super) enum Outcome {
 }
 
 /// Lets criu do it; afterwards the processes stand still.
-pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestError> {
+pub(super) fn restore(plan: &RestorePlan, holder: &Holder, host: &Host) -> Result<Outcome, GuestError> {
     make_dir(WORK)?;
+    let hierarchies = holder.hierarchies();
     let mut args: Vec<String> = [
         "restore",
         "--images-dir",
@@ -53,12 +57,15 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
     ]
     .map(str::to_owned)
     .to_vec();
-    args.extend(["--action-script".into(), hold_script()?]);
+    args.extend(["--action-script".into(), hold_script(&hierarchies)?]);
     args.push(format!("--manage-cgroups={}", if plan.cgroups == Cgroups::Ignore { "ignore" } else { "soft" }));
     match plan.tcp {
         Tcp::None => {}
         Tcp::Established => args.push("--tcp-established".into()),
         Tcp::Close => args.push("--tcp-close".into()),
+    }
+    if holder.is_container() {
+        args.push("--unprivileged".into());
     }
     if plan.file_locks {
         args.push("--file-locks".into());
@@ -66,7 +73,7 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
     if plan.shell_job {
         args.push("--shell-job".into());
     }
-    stand_ins(plan, &mut args)?;
+    stand_ins(plan, holder, &mut args)?;
     // Kept open until criu has started: a number of a descriptor is what it is told.
     let mut held: Vec<OwnedFd> = Vec::new();
     if plan.sink.is_some() {
@@ -76,12 +83,12 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
         ip_batch(None, &sink_words(sink))?;
     }
     if let Netns::External { key } = &plan.netns {
-        let file = make_netns(plan)?;
+        let file = make_netns(plan, holder)?;
         args.extend(["--inherit-fd".into(), format!("fd[{}]:{key}", file.as_raw_fd())]);
         held.push(file.into());
     }
     if plan.netns == Netns::Empty {
-        let script = network_script(plan)?;
+        let script = network_script(plan, holder)?;
         args.extend(["--empty-ns".into(), "net".into(), "--action-script".into(), script]);
     }
     for inherit in &plan.inherit_fds {
@@ -95,9 +102,16 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
     }
     args.extend(plan.more_args.iter().cloned());
     host.stage("restoring");
-    enter_cgroup(true)?;
-    let status = command("criu").args(&args).status();
-    enter_cgroup(false)?;
+    let mut criu = command("criu");
+    criu.args(&args);
+    if holder.is_container() {
+        let own = format!("/{}", GUEST_TAR.trim_end_matches("/tar"));
+        criu.env("PATH", format!("{own}:{PATH}"));
+    }
+    enter_cgroup(&hierarchies, true)?;
+    let child = criu.spawn();
+    let status = child.and_then(wait);
+    enter_cgroup(&hierarchies, false)?;
     drop(held);
     let status = status.map_err(GuestError::file("run", "criu"))?;
     let pid = read(&format!("{WORK}/pid")).ok().and_then(|text| text.trim().parse().ok());
@@ -107,6 +121,30 @@ pub(super) fn restore(plan: &RestorePlan, host: &Host) -> Result<Outcome, GuestE
             let (errors, log) = log("restore.log");
             Ok(Outcome::Failed { errors, log })
         }
+    }
+}
+
+/// Waits for criu. One of the processes that cannot become what it was says so in the log and ends; criu waits for it for
+/// ever, so it is ended then.
+fn wait(mut criu: Child) -> std::io::Result<ExitStatus> {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let mut hopeless: Option<Instant> = None;
+    let mut looked = Instant::now();
+    loop {
+        if let Some(status) = criu.try_wait()? {
+            return Ok(status);
+        }
+        if hopeless.is_some_and(|since| since.elapsed() > PATIENCE) {
+            criu.kill()?;
+            return criu.wait();
+        }
+        if looked.elapsed() > PATIENCE && hopeless.is_none() {
+            let is_restorer = |line: &String| line.contains("pie: ");
+            hopeless = log("restore.log").0.iter().any(is_restorer).then(Instant::now);
+            looked = Instant::now();
+        }
+        std::thread::sleep(INTERVAL);
     }
 }
 
@@ -161,7 +199,7 @@ pub(super) fn log(name: &str) -> (Vec<String>, Vec<String>) {
 }
 
 /// Makes what stands in for mounts of the engine, and fills it.
-fn stand_ins(plan: &RestorePlan, args: &mut Vec<String>) -> Result<(), GuestError> {
+fn stand_ins(plan: &RestorePlan, holder: &Holder, args: &mut Vec<String>) -> Result<(), GuestError> {
     let dir = format!("{RUN}/stand-ins");
     mount_at("tmpfs", "stand-ins", &dir, MountFlags::empty(), "mode=755")?;
     for (number, mount) in plan.ext_mounts.iter().enumerate() {
@@ -180,6 +218,11 @@ fn stand_ins(plan: &RestorePlan, args: &mut Vec<String>) -> Result<(), GuestErro
                 write(&own, text)?;
                 own
             }
+            // A device of the machine keeps the flags that it is mounted with, and criu sets those that there were.
+            StandIn::DevNull if holder.is_container() => {
+                write(&own, "")?;
+                own
+            }
             StandIn::DevNull => "/dev/null".to_owned(),
             StandIn::Rootfs { path } => format!("{CONTAINER}{path}"),
         };
@@ -194,9 +237,9 @@ fn stand_ins(plan: &RestorePlan, args: &mut Vec<String>) -> Result<(), GuestErro
 }
 
 /// A network namespace with a loopback device and interfaces that lead nowhere.
-fn make_netns(plan: &RestorePlan) -> Result<File, GuestError> {
+fn make_netns(plan: &RestorePlan, holder: &Holder) -> Result<File, GuestError> {
     run_program("ip", &["netns", "add", NETNS])?;
-    for words in network_words(plan) {
+    for words in network_words(plan, holder) {
         let all: Vec<String> = ["-netns", NETNS].map(str::to_owned).into_iter().chain(words).collect();
         run_program("ip", &all)?;
     }
@@ -206,13 +249,13 @@ fn make_netns(plan: &RestorePlan) -> Result<File, GuestError> {
 }
 
 /// A script that criu runs when it has made an empty network namespace. What the evidence names goes into it quoted.
-fn network_script(plan: &RestorePlan) -> Result<String, GuestError> {
+fn network_script(plan: &RestorePlan, holder: &Holder) -> Result<String, GuestError> {
     let quote = |word: String| format!("'{}'", word.replace('\'', r"'\''"));
     let mut text = format!(
         "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = setup-namespaces ] || exit 0\n\
          ip netns attach {NETNS} \"$CRTOOLS_INIT_PID\" || exit 1\n"
     );
-    for words in network_words(plan) {
+    for words in network_words(plan, holder) {
         let words: Vec<String> = words.into_iter().map(quote).collect();
         text.push_str(&format!("ip -netns {NETNS} {} || exit 1\n", words.join(" ")));
     }
@@ -220,12 +263,18 @@ fn network_script(plan: &RestorePlan) -> Result<String, GuestError> {
 }
 
 /// What `ip` is told to do in a new network namespace.
-fn network_words(plan: &RestorePlan) -> Vec<Vec<String>> {
+fn network_words(plan: &RestorePlan, holder: &Holder) -> Vec<Vec<String>> {
     let mut out = vec![words("link set lo up")];
     let leads_to_sink = |interface: &Interface| plan.sink.as_ref().is_some_and(|sink| sink.interface == interface.name);
-    for interface in plan.interfaces.iter().filter(|interface| !leads_to_sink(interface)) {
+    for (number, interface) in plan.interfaces.iter().filter(|interface| !leads_to_sink(interface)).enumerate() {
         let name = interface.name.as_str();
-        out.push(named("link add", name, "type dummy"));
+        // Kernels of this machine need not have dummies; the other end is the agent's, and nothing is there.
+        let kind = if holder.is_container() {
+            format!("type veth peer name end{number} netns 1")
+        } else {
+            "type dummy".to_owned()
+        };
+        out.push(named("link add", name, &kind));
         for address in &interface.addresses {
             out.push([words("address add"), vec![address.clone()], named("dev", name, "nodad")].concat());
         }
@@ -267,7 +316,7 @@ fn named(before: &str, name: &str, after: &str) -> Vec<String> {
 pub(super) fn command(program: &str) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the machine's own programs, inside the machine")]
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/");
+    command.env_clear().env("PATH", PATH).env("HOME", "/").stdin(Stdio::null());
     command
 }
 

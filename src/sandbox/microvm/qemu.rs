@@ -1,23 +1,28 @@
 //! QEMU: which one, and with what words it is started.
 
-use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use super::MachineError;
 use crate::sandbox::plan::MachinePlan;
 use crate::sandbox::protocol::PORT;
+use crate::sandbox::run::{Ending, FIRST_FD, MachineError, Process};
+use crate::sandbox::sys::Bounds;
 
 /// The emulator's name, and the package that has it.
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
-/// Numbers of the files that are handed over, from this one on: above those that a process has open when it starts.
-pub(super) const FIRST_FD: RawFd = 100;
 const INITRD_FD: RawFd = FIRST_FD;
 const DISK_FD: RawFd = FIRST_FD + 1;
 const CONTROL_FD: RawFd = FIRST_FD + 2;
 const KERNEL_FD: RawFd = FIRST_FD + 3;
 const SCRATCH_FD: RawFd = FIRST_FD + 4;
+
+/// What QEMU needs on top of the machine's memory: its own code, translations, buffers.
+const OVERHEAD_BYTES: u64 = 6 << 30;
 
 /// How instructions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -44,11 +49,47 @@ pub fn may_have_kvm() -> bool {
     std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
+/// Files of a machine.
+#[derive(Debug)]
+pub(super) struct Files<'a> {
+    /// Read by QEMU while it starts.
+    pub(super) kernel: &'a File,
+    /// Read by QEMU while it starts.
+    pub(super) initrd: &'a File,
+    /// Read-only.
+    pub(super) disk: &'a File,
+    /// Written by the guest.
+    pub(super) scratch: Option<&'a File>,
+}
+
+/// Starts QEMU. It ends with the calling thread at the latest.
+pub(super) fn start(
+    program: &Path,
+    plan: &MachinePlan,
+    acceleration: Acceleration,
+    files: &Files<'_>,
+) -> Result<Process, MachineError> {
+    let (channel, theirs) = UnixStream::pair().map_err(MachineError::io("make a channel"))?;
+    let copy = |file: &File| file.try_clone().map(OwnedFd::from).map_err(MachineError::io("hand over a file"));
+    let mut handed = vec![copy(files.initrd)?, copy(files.disk)?, theirs.into(), copy(files.kernel)?];
+    if let Some(scratch) = files.scratch {
+        handed.push(copy(scratch)?);
+    }
+    let bounds = Bounds {
+        address_space: u64::from(plan.memory_mib).saturating_mul(1 << 20).saturating_add(OVERHEAD_BYTES),
+        cpu_seconds: u64::from(plan.max_seconds).saturating_mul(u64::from(plan.cpus) + 2).saturating_add(60),
+    };
+    #[expect(clippy::disallowed_methods, reason = "the machine's emulator is started here only")]
+    let mut command = Command::new(program);
+    command.args(arguments(plan, acceleration, files.scratch.is_some()));
+    Process::start("QEMU", command, channel, handed, Some(bounds), Ending::Kill)
+}
+
 /// The command line: nothing but a processor, memory, one or two disks, one port, and a console that only speaks.
 ///
 /// No network card, no monitor, no display, no devices by default; seccomp on, so that QEMU itself starts no program and
 /// raises no privilege. Disks and port are open files; QEMU opens nothing by a name of the evidence.
-pub(super) fn arguments(plan: &MachinePlan, acceleration: Acceleration, has_scratch: bool) -> Vec<String> {
+fn arguments(plan: &MachinePlan, acceleration: Acceleration, has_scratch: bool) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut add = |word: &[&str]| words.extend(word.iter().map(|word| (*word).to_owned()));
     add(&["-name", "cryoscope-sandbox", "-no-user-config", "-nodefaults", "-no-reboot"]);

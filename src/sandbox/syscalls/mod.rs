@@ -79,6 +79,11 @@ pub fn name(nr: u64) -> String {
 }
 
 /// Which numbers have names.
+pub(super) fn number(wanted: &str) -> Option<u64> {
+    numbers().find(|nr| name(*nr) == wanted)
+}
+
+/// Numbers that mean something.
 pub(super) fn numbers() -> impl Iterator<Item = u64> {
     (0..CALLS.len() as u64).filter(|nr| entry(*nr).is_some())
 }

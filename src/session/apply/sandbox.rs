@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::start_job;
 use crate::evidence::BaseImage;
-use crate::sandbox::microvm::Order;
+use crate::sandbox::run::Order;
 use crate::session::sandbox::{Ended, PlanState, Readiness, SandboxRun, Wishes};
 use crate::session::{
     ArchiveId, BaseState, Effect, JobEnd, JobId, JobWork, Model, OpenArchive, PanelKind, SandboxCommand,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::report::changes::Changes;
-use crate::sandbox::microvm::{Acceleration, Event, Why};
+use crate::sandbox::microvm::Acceleration;
 use crate::sandbox::protocol::ProcessLine;
+use crate::sandbox::run::{Event, Why};
 use crate::sandbox::words;
 use crate::session::JobId;
 
@@ -45,7 +46,7 @@ pub struct SandboxRun {
 pub enum Phase {
     /// The disk is written.
     Preparing,
-    /// QEMU was started.
+    /// The machine comes up.
     Booting,
     /// criu makes the processes.
     Restoring,
@@ -208,6 +209,7 @@ impl SandboxRun {
                 self.phase = Phase::Booting;
                 self.acceleration = Some(acceleration);
             }
+            Event::Entering { .. } => self.phase = Phase::Booting,
             Event::Booted { kernel, .. } => {
                 self.phase = Phase::Restoring;
                 self.kernel = Some(kernel);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::report::changes::Changes;
-use crate::sandbox::microvm::Event;
+use crate::sandbox::run::Event;
 use crate::sandbox::syscalls::{Attempt, Call};
 use crate::sandbox::watched::{Contact, FileChange, OpenFile, SocketLine};
 

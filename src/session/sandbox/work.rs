@@ -15,9 +15,11 @@ use crate::evidence::{BaseImage, Evidence, OpenOptions};
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
 use crate::report::changes::Changes;
+use crate::sandbox::backend::Backend;
 use crate::sandbox::bundle::{self, Bundle, Store};
-use crate::sandbox::microvm::{self, Event, Order, Watcher, Why};
+use crate::sandbox::microvm;
 use crate::sandbox::plan::{self, Config, NetworkMode};
+use crate::sandbox::run::{self, Event, Order, Watcher, Why};
 use crate::sandbox::thaw::{self, Thaw};
 use crate::sandbox::watched::Trace;
 use crate::sandbox::{host, journal};
@@ -32,7 +34,7 @@ pub(in crate::session) fn check(ctx: &JobCtx) -> Parts {
     Parts {
         bundle: bundle.map(|bundle| line_of(&bundle)).map_err(|error| error.to_string()),
         qemu: microvm::find_qemu().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
-        guest: microvm::guest_program().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
+        guest: run::guest_program().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
         may_have_kvm: microvm::may_have_kvm(),
     }
 }
@@ -67,7 +69,7 @@ pub(in crate::session) fn plan(
     };
     let image = base.map(|(_, image)| image.as_ref());
     let plan = plan::make(checkpoint, image, &config);
-    let review = plan::review(&plan, checkpoint, image, host::processor(), host::ARCH);
+    let review = host::review(&plan, checkpoint, image, Backend::Microvm);
     Planned { plan, review }
 }
 
@@ -98,6 +100,7 @@ pub(in crate::session) fn run(
     let options = OpenOptions::default();
     let bundle = Store::new(&options)?.open()?;
     let thaw = Thaw {
+        backend: Backend::Microvm,
         bundle: &bundle,
         checkpoint,
         base: base.map(|(_, image)| image.as_ref()),

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout};
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
+};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType};
 
 use super::{INTERFACE, Sink, dns, printable, thread};
@@ -32,7 +34,9 @@ pub(super) fn start(plan: &SinkPlan, sends_packets: bool, sink: Sink, host: Host
     let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
         .map_err(cannot())?;
     set_socket_timeout(&socket, Timeout::Recv, Some(INTERVAL)).map_err(cannot())?;
-    set_socket_recv_buffer_size_force(&socket, BUFFER).map_err(cannot())?;
+    // In a container the kernel keeps as little as it keeps for anybody.
+    let forced = set_socket_recv_buffer_size_force(&socket, BUFFER);
+    forced.or_else(|_| set_socket_recv_buffer_size(&socket, BUFFER)).map_err(cannot())?;
     let own: Vec<IpAddr> = plan.links.iter().map(|link| link.own).collect();
     let sender =
         Sender { host, is_wanted: sends_packets, records: Vec::new(), lost: 0, nr_bytes: 0, last: Instant::now() };

@@ -46,11 +46,13 @@ pub enum Rule {
     DeviceMount,
     /// The container has namespaces or rights of the host.
     HostAccess,
+    /// Something that shall isolate the container is not had on this machine.
+    NoIsolation,
 }
 
 impl Rule {
     /// Every rule, in the order of the report.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 11] = [
         Rule::LeavesTree,
         Rule::ThroughLink,
         Rule::NotAFile,
@@ -61,6 +63,7 @@ impl Rule {
         Rule::BindSource,
         Rule::DeviceMount,
         Rule::HostAccess,
+        Rule::NoIsolation,
     ];
 
     /// The word of ids and of the JSON.
@@ -76,6 +79,7 @@ impl Rule {
             Rule::BindSource => "bind-source",
             Rule::DeviceMount => "device-mount",
             Rule::HostAccess => "host-access",
+            Rule::NoIsolation => "no-isolation",
         }
     }
 
@@ -92,12 +96,20 @@ impl Rule {
             Rule::BindSource => "whoever writes there controls the host",
             Rule::DeviceMount => "CRIU mounts the device as root, and hands what lies on it to the container",
             Rule::HostAccess => "the restored processes reach processes, network or hardware of the host",
+            Rule::NoIsolation => "one thing less stands between the restored processes and this machine",
         }
     }
 
-    /// What Cryoscope's own machine does with it once it is allowed.
-    pub fn in_machine(self) -> &'static str {
+    /// What Cryoscope's own machine or container does with it once it is allowed.
+    pub fn here(self, isolation: Isolation) -> &'static str {
         match self {
+            Rule::DeviceNode | Rule::DeviceMount if isolation == Isolation::Namespaces => {
+                "refused by the kernel: in a user namespace there are no devices"
+            }
+            Rule::HostAccess if isolation == Isolation::Namespaces => {
+                "that of the container, whose kernel is this machine's"
+            }
+            Rule::NoIsolation => "done without",
             Rule::LeavesTree => "written inside of the root file system, by what remains of its name",
             Rule::ThroughLink => "links are never followed when the disk is made",
             Rule::NotAFile => "not read",

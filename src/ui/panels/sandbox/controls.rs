@@ -2,8 +2,9 @@
 
 use egui::{Align, ComboBox, Layout, RichText, Ui};
 
-use crate::sandbox::microvm::{Acceleration, Why};
+use crate::sandbox::microvm::Acceleration;
 use crate::sandbox::plan::NetworkMode;
+use crate::sandbox::run::Why;
 use crate::session::sandbox::{Ended, Phase, PlanState, Readiness, SandboxRun, Traced};
 use crate::session::{Command, OpenArchive, SandboxCommand};
 use crate::ui::icons;

@@ -122,7 +122,7 @@ fn danger_ui(ui: &mut Ui, archive: &OpenArchive, danger: &Danger, is_refusing: b
             let color = if is_refusing { tokens.error } else { tokens.text };
             ui.add(Label::new(mono_text(escape_controls(&danger.id)).color(color)).wrap().selectable(true));
             ui.add(Label::new(escape_controls(&danger.what)).wrap());
-            let words = format!("Elsewhere {}; here: {}", danger.rule.attack(), danger.rule.in_machine());
+            let words = format!("Elsewhere {}; here: {}", danger.rule.attack(), danger.rule.here(Isolation::Machine));
             ui.add(Label::new(RichText::new(words).color(tokens.muted)).wrap());
         });
     });

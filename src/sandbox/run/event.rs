@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::qemu::Acceleration;
 use crate::sandbox::explain;
+use crate::sandbox::microvm::Acceleration;
 use crate::sandbox::pcap;
 use crate::sandbox::plan::Stream;
 use crate::sandbox::protocol::{FromGuest, MAX_PROCESSES, ProcessLine};
@@ -13,7 +13,7 @@ use crate::sandbox::watched::{
     bound,
 };
 
-/// What happens, in order. Times are milliseconds since QEMU was started.
+/// What happens, in order. Times are milliseconds since the guest was started.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -25,6 +25,11 @@ pub enum Event {
         acceleration: Acceleration,
         /// Why it is not the faster way, where that was tried.
         note: Option<String>,
+    },
+    /// Namespaces of this kernel are made.
+    Entering {
+        /// When.
+        at_ms: u64,
     },
     /// The agent in the machine speaks.
     Booted {
@@ -216,10 +221,11 @@ pub enum Event {
 }
 
 impl Event {
-    /// Milliseconds since QEMU was started.
+    /// Milliseconds since the guest was started.
     pub fn at_ms(&self) -> u64 {
         match self {
             Event::Booting { at_ms, .. }
+            | Event::Entering { at_ms }
             | Event::Booted { at_ms, .. }
             | Event::Stage { at_ms, .. }
             | Event::Restored { at_ms, .. }

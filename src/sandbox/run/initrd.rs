@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::MachineError;
 use crate::sandbox::bundle::{Bundle, Node, Tree, cpio};
 use crate::sandbox::elf;
-use crate::sandbox::guest::{LIBRARIES, LOADER};
+use crate::sandbox::guest::{GUEST_TAR, LIBRARIES, LOADER};
 
 /// Environment variable that names the guest's program.
 pub const GUEST_VARIABLE: &str = "CRYOSCOPE_GUEST";
@@ -40,7 +40,7 @@ pub fn guest_program() -> Result<PathBuf, MachineError> {
 /// The initrd of a run, in a file that is in memory only.
 ///
 /// What the bundle has is unpacked here: this machine does it faster than an emulated one.
-pub(super) fn initrd(bundle: &Bundle) -> Result<File, MachineError> {
+pub(in crate::sandbox) fn initrd(bundle: &Bundle) -> Result<File, MachineError> {
     let packed = read(&bundle.initrd)?;
     let base =
         zstd::bulk::decompress(&packed, MAX_UNPACKED_BYTES).map_err(MachineError::io("unpack the bundle's initrd"))?;
@@ -48,13 +48,8 @@ pub(super) fn initrd(bundle: &Bundle) -> Result<File, MachineError> {
     in_memory(&[&base, &guest])
 }
 
-/// The kernel of a run, in a file that is in memory only.
-pub(super) fn kernel(bundle: &Bundle) -> Result<File, MachineError> {
-    let image = read(&bundle.kernel)?;
-    in_memory(&[&super::kernel::unpacked(&image).unwrap_or(image)])
-}
-
-fn in_memory(parts: &[&[u8]]) -> Result<File, MachineError> {
+/// A file that is in memory only.
+pub(in crate::sandbox) fn in_memory(parts: &[&[u8]]) -> Result<File, MachineError> {
     let file = rustix::fs::memfd_create("cryoscope", rustix::fs::MemfdFlags::CLOEXEC);
     let mut file = File::from(file.map_err(|error| MachineError::io("make a file in memory")(error.into()))?);
     let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.rewind());
@@ -72,6 +67,8 @@ fn guest_tree(program: &Path) -> Result<Tree, MachineError> {
     next.retain(|name| !LOADER.ends_with(name.as_str()));
     let is_static = next.is_empty();
     tree.insert("init".into(), Node::File(0o755, stripped(content)));
+    // criu of a container asks for this one first; see the guest's `tmpfs`.
+    tree.insert(GUEST_TAR.into(), Node::Symlink("/init".into()));
     // The kernel asks for modules by this name.
     tree.insert("usr/sbin/modprobe".into(), Node::Symlink("/init".into()));
     let mut seen = std::collections::BTreeSet::new();
@@ -87,8 +84,7 @@ fn guest_tree(program: &Path) -> Result<Tree, MachineError> {
         tree.insert(format!("{LIBRARIES}/{name}"), Node::File(0o755, content));
     }
     if !is_static {
-        let loader =
-            seen.iter().find(|name| name.starts_with("ld-") || name.starts_with("ld64") || name.starts_with("ld."));
+        let loader = seen.iter().find(|name| is_loader(name));
         let loader =
             loader.ok_or_else(|| MachineError::BadGuest { what: "no loader is among its libraries".into() })?;
         tree.insert(LOADER.into(), Node::Symlink(loader.clone()));
@@ -111,6 +107,15 @@ fn stripped(mut program: Vec<u8>) -> Vec<u8> {
     program
 }
 
+/// The loader of this very process: it starts the guest's program on this machine too, whose own loader is in the guest.
+pub(in crate::sandbox) fn loader() -> Result<Option<PathBuf>, MachineError> {
+    Ok(loaded_libraries()?.into_iter().find(|(name, _)| is_loader(name)).map(|(_, path)| path))
+}
+
+fn is_loader(name: &str) -> bool {
+    name.starts_with("ld-") || name.starts_with("ld64") || name.starts_with("ld.")
+}
+
 /// Libraries of this very process by their names: built in one go with the guest, it uses the same.
 fn loaded_libraries() -> Result<BTreeMap<String, PathBuf>, MachineError> {
     #[expect(clippy::disallowed_methods, reason = "this process' own maps")]
@@ -120,7 +125,7 @@ fn loaded_libraries() -> Result<BTreeMap<String, PathBuf>, MachineError> {
     Ok(named.filter(|(name, _)| name.contains(".so")).collect())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, MachineError> {
+pub(in crate::sandbox) fn read(path: &Path) -> Result<Vec<u8>, MachineError> {
     #[expect(clippy::disallowed_methods, reason = "the bundle, the guest's program and its libraries")]
     fs::read(path).map_err(MachineError::io("read a part of the machine"))
 }

@@ -46,13 +46,29 @@ pub enum MachineError {
         /// The system's word.
         source: io::Error,
     },
-    /// QEMU ended.
-    #[error("QEMU ended ({status}): {said}")]
-    QemuEnded {
+    /// What holds the guest does not start.
+    #[error("cannot start {name}: {source}")]
+    NoStart {
+        /// Which.
+        name: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// What holds the guest ended.
+    #[error("{name} ended ({status}): {said}")]
+    Ended {
+        /// Which.
+        name: &'static str,
         /// Its exit status.
         status: String,
-        /// Last lines of its standard error.
+        /// Last lines that it said.
         said: String,
+    },
+    /// An isolation of the container cannot be had on this machine.
+    #[error("a container cannot be had on this machine: {what}; restore it in the microVM (--backend microvm)")]
+    NoContainer {
+        /// What is missing, and why.
+        what: String,
     },
     /// The machine does not come up.
     #[error("the machine did not come up within {} s; its last words: {said}", patience.as_secs())]
@@ -99,7 +115,7 @@ pub enum MachineError {
 }
 
 impl MachineError {
-    pub(super) fn io(what: &'static str) -> impl FnOnce(io::Error) -> MachineError {
+    pub(in crate::sandbox) fn io(what: &'static str) -> impl FnOnce(io::Error) -> MachineError {
         move |source| MachineError::Io { what, source }
     }
 }

@@ -1,21 +1,17 @@
-//! One QEMU process: started, listened to, ended.
+//! The process that holds a guest (QEMU, or the keeper of a container): started, listened to, ended.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::MachineError;
-use super::qemu::{self, Acceleration, FIRST_FD};
-use crate::sandbox::plan::MachinePlan;
 use crate::sandbox::protocol::{self, FromGuest, FromHost, MAX_FROM_GUEST, MAX_FROM_HOST, Meter};
 use crate::sandbox::sys::{self, Bounds};
 
@@ -24,73 +20,68 @@ const QUEUE: usize = 64;
 /// Lines kept of console and standard error, and how long each may be.
 const MAX_LINES: usize = 60;
 const MAX_LINE: u64 = 2000;
-/// What QEMU needs on top of the machine's memory: its own code, translations, buffers.
-const OVERHEAD_BYTES: u64 = 6 << 30;
+/// Numbers of the files that are handed over, from this one on: above those that a process has open when it starts.
+pub(in crate::sandbox) const FIRST_FD: RawFd = 100;
 
 /// Lines said last, shared with the threads that read them.
-pub(super) type LastLines = Arc<Mutex<VecDeque<String>>>;
+type LastLines = Arc<Mutex<VecDeque<String>>>;
 
 /// A machine that runs. Dropped, it is killed, and nothing of it is left.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::sandbox) struct Process {
+    name: &'static str,
     child: Child,
     control: UnixStream,
     messages: Receiver<Result<FromGuest, MachineError>>,
     errors: LastLines,
     console: LastLines,
+    ending: Ending,
 }
 
-/// Files of a machine.
-#[derive(Debug)]
-pub(super) struct Files<'a> {
-    /// Read by QEMU while it starts.
-    pub(super) kernel: &'a File,
-    /// Read by QEMU while it starts.
-    pub(super) initrd: &'a File,
-    /// Read-only.
-    pub(super) disk: &'a File,
-    /// Written by the guest.
-    pub(super) scratch: Option<&'a File>,
+/// How what holds the guest is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) enum Ending {
+    /// It is killed.
+    Kill,
+    /// Its standard input ends; it kills what it holds, clears up, and ends itself.
+    EndOfInput,
 }
+
+/// How long what clears up may take.
+const PATIENCE_ENDING: Duration = Duration::from_secs(10);
+
+/// How long last words may be on their way.
+const PATIENCE_WORDS: Duration = Duration::from_millis(300);
 
 impl Process {
-    /// Starts QEMU. It ends with the calling thread at the latest.
-    pub(super) fn start(
-        program: &Path,
-        plan: &MachinePlan,
-        acceleration: Acceleration,
-        files: &Files<'_>,
+    /// Starts `command` in a process group of its own and with nothing of our environment; `name` is what errors call it.
+    /// `files` become its descriptors from [`FIRST_FD`] on; the channel's other end is among them.
+    pub(in crate::sandbox) fn start(
+        name: &'static str,
+        mut command: Command,
+        channel: UnixStream,
+        files: Vec<OwnedFd>,
+        bounds: Option<Bounds>,
+        ending: Ending,
     ) -> Result<Process, MachineError> {
-        let (control, theirs) = UnixStream::pair().map_err(MachineError::io("make a channel"))?;
-        let copy = |file: &File| file.try_clone().map(OwnedFd::from).map_err(MachineError::io("hand over a file"));
-        let mut handed = vec![copy(files.initrd)?, copy(files.disk)?, theirs.into(), copy(files.kernel)?];
-        if let Some(scratch) = files.scratch {
-            handed.push(copy(scratch)?);
-        }
-        let bounds = Bounds {
-            address_space: u64::from(plan.memory_mib).saturating_mul(1 << 20).saturating_add(OVERHEAD_BYTES),
-            cpu_seconds: u64::from(plan.max_seconds).saturating_mul(u64::from(plan.cpus) + 2).saturating_add(60),
-        };
-        #[expect(clippy::disallowed_methods, reason = "the machine's emulator is started here only")]
-        let mut command = Command::new(program);
-        command.args(qemu::arguments(plan, acceleration, files.scratch.is_some()));
-        command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl+C in a terminal is for this program, which then ends the machine.
+        let stdin = if ending == Ending::EndOfInput { Stdio::piped() } else { Stdio::null() };
+        command.env_clear().current_dir("/").stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl+C in a terminal is for this program, which then ends the guest.
         command.process_group(0);
-        sys::confine(&mut command, handed, FIRST_FD, bounds);
-        let mut child = command.spawn().map_err(MachineError::io("start QEMU"))?;
+        sys::confine(&mut command, files, FIRST_FD, bounds);
+        let mut child = command.spawn().map_err(|source| MachineError::NoStart { name, source })?;
         // The command holds the handed files, the guest's end of the channel among them.
         drop(command);
         let console = keep_lines("console", child.stdout.take())?;
-        let errors = keep_lines("qemu", child.stderr.take())?;
+        let errors = keep_lines("errors", child.stderr.take())?;
         let (sender, messages) = sync_channel(QUEUE);
-        let reader = control.try_clone().map_err(MachineError::io("copy the channel"))?;
+        let reader = channel.try_clone().map_err(MachineError::io("copy the channel"))?;
         thread("channel", move || listen(reader, &sender))?;
-        Ok(Process { child, control, messages, errors, console })
+        Ok(Process { name, child, control: channel, messages, errors, console, ending })
     }
 
     /// The next message; `None` when none came until `deadline`.
-    pub(super) fn next(&mut self, deadline: Instant) -> Result<Option<FromGuest>, MachineError> {
+    pub(in crate::sandbox) fn next(&mut self, deadline: Instant) -> Result<Option<FromGuest>, MachineError> {
         use std::sync::mpsc::RecvTimeoutError;
         match self.messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(message) => message.map(Some),
@@ -100,31 +91,47 @@ impl Process {
     }
 
     /// Says something to the guest.
-    pub(super) fn say(&mut self, message: &FromHost) -> Result<(), MachineError> {
+    pub(in crate::sandbox) fn say(&mut self, message: &FromHost) -> Result<(), MachineError> {
         Ok(protocol::write(&mut self.control, message, MAX_FROM_HOST)?)
     }
 
-    /// Last lines of QEMU's standard error.
-    pub(super) fn errors(&self) -> String {
+    /// Last lines of its standard error.
+    pub(in crate::sandbox) fn errors(&self) -> String {
         joined(&self.errors)
     }
 
-    /// Last lines of the machine's console.
-    pub(super) fn console(&self) -> String {
+    /// Last lines of its standard output: of a machine, the console.
+    pub(in crate::sandbox) fn console(&self) -> String {
         joined(&self.console)
     }
 
     fn ended(&mut self) -> MachineError {
-        let _ = self.child.kill();
+        self.end();
         let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        // What it said last may still be on its way through the threads that read.
+        let until = Instant::now() + PATIENCE_WORDS;
+        while self.errors().is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let said = [self.errors(), self.console()].into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-        MachineError::QemuEnded { status, said }
+        MachineError::Ended { name: self.name, status, said }
+    }
+
+    fn end(&mut self) {
+        if self.ending == Ending::EndOfInput {
+            drop(self.child.stdin.take());
+            let until = Instant::now() + PATIENCE_ENDING;
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let _ = self.child.kill();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.end();
         let _ = self.child.wait();
         // Ends the thread that listens.
         let _ = self.control.shutdown(Shutdown::Both);
@@ -142,7 +149,7 @@ fn listen(mut channel: UnixStream, sender: &SyncSender<Result<FromGuest, Machine
             }
             Ok(Some(message)) => Ok(message),
             Ok(None) => return,
-            // QEMU ended within a message: its end is what is told.
+            // It ended within a message: its end is what is told.
             Err(protocol::ChannelError::Io(_)) => return,
             Err(error) => Err(error.into()),
         };
