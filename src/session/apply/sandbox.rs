@@ -45,7 +45,7 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
         SandboxCommand::Wish { archive, wishes } => {
             if let Some(open) = model.archive_mut(archive) {
                 let before = std::mem::replace(&mut open.sandbox.wishes, bounded(wishes));
-                if before.network != wishes.network {
+                if (before.network, before.backend) != (wishes.network, wishes.backend) {
                     forget_plan(open);
                 }
             }
@@ -153,8 +153,10 @@ pub(super) fn forget_plan(open: &mut OpenArchive) {
 }
 
 fn start(model: &mut Model, id: ArchiveId) -> Vec<Effect> {
-    let is_ready = model.readiness.is_ready();
-    let Some(open) = model.archive(id).filter(|open| is_ready && !open.sandbox.is_running()) else { return Vec::new() };
+    let Some(open) = model.archive(id).filter(|open| !open.sandbox.is_running()) else { return Vec::new() };
+    if !model.readiness.is_ready(open.sandbox.wishes.backend) {
+        return Vec::new();
+    }
     let PlanState::Made(planned) = open.sandbox.plan() else { return Vec::new() };
     if planned.is_refused() {
         return Vec::new();

@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
+use crate::sandbox::backend::Backend;
 use crate::sandbox::plan::{self, Config, Danger, NetworkMode, Processor, Rule};
 use crate::sandbox::run::{Event, Order};
 use crate::session::nodes::{Series, Wanted};
-use crate::session::sandbox::{Ended, Parts, Phase, Planned};
+use crate::session::sandbox::{Ended, Parts, Phase, PlanState, Planned, Wishes};
 use crate::session::search::hits::tests::hit;
 use crate::session::search::{Query, QueryKind, SearchState};
 use crate::session::{
@@ -416,7 +417,7 @@ fn plan_of(checkpoint: &checkpoint::Checkpoint) -> Planned {
     let config = Config { rootfs: None, memory_mib: 256, cpus: 1, max_seconds: 60, network: NetworkMode::None };
     let plan = plan::make(checkpoint, None, &config);
     let review = plan::review(&plan, checkpoint, None, Processor::Emulated, crate::decode::Arch::X86);
-    Planned { plan, review }
+    Planned { plan, review, backend: Backend::default() }
 }
 
 /// The job that an effect starts.
@@ -435,7 +436,13 @@ fn model_with_plan() -> (Model, ArchiveId) {
     let archive = model.active().unwrap().id();
     let job = started(&apply(&mut model, SandboxCommand::Check.into()));
     let there = || Ok("there".to_owned());
-    let parts = Arc::new(Parts { bundle: there(), qemu: there(), guest: there(), may_have_kvm: false });
+    let parts = Arc::new(Parts {
+        bundle: there(),
+        qemu: there(),
+        guest: there(),
+        container: Err("not root".into()),
+        may_have_kvm: false,
+    });
     let _ = apply(&mut model, SandboxCommand::Checked { job, parts }.into());
     let job = started(&apply(&mut model, SandboxCommand::Plan(archive).into()));
     assert!(apply(&mut model, SandboxCommand::Plan(archive).into()).is_empty(), "one plan at a time");
@@ -445,6 +452,20 @@ fn model_with_plan() -> (Model, ArchiveId) {
     planned.review.dangers.list.push(danger);
     let _ = apply(&mut model, SandboxCommand::Planned { archive, job, planned: Arc::new(planned) }.into());
     (model, archive)
+}
+
+#[test]
+fn another_backend_wants_another_plan_and_what_it_needs() {
+    let (mut model, archive) = model_with_plan();
+    let wishes = model.archive(archive).unwrap().sandbox().wishes();
+    let wish = |backend| SandboxCommand::Wish { archive, wishes: Wishes { backend, ..wishes } };
+    let _ = apply(&mut model, wish(Backend::Container).into());
+    assert!(matches!(model.archive(archive).unwrap().sandbox().plan(), PlanState::Unknown));
+    let job = started(&apply(&mut model, SandboxCommand::Plan(archive).into()));
+    let planned = Planned { backend: Backend::Container, ..plan_of(model.active().unwrap().checkpoint()) };
+    let _ = apply(&mut model, SandboxCommand::Planned { archive, job, planned: Arc::new(planned) }.into());
+    assert!(apply(&mut model, SandboxCommand::Start(archive).into()).is_empty(), "this machine has no container");
+    assert!(model.readiness().is_ready(Backend::Microvm) && !model.readiness().is_ready(Backend::Container));
 }
 
 #[test]

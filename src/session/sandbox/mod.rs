@@ -14,6 +14,7 @@ pub(super) mod work;
 
 use std::sync::Arc;
 
+use crate::sandbox::backend::Backend;
 use crate::sandbox::plan::{Isolation, NetworkMode, Plan, Review};
 
 use super::JobId;
@@ -65,6 +66,8 @@ impl Sandbox {
 /// What the analyst sets for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wishes {
+    /// What the processes are restored in.
+    pub backend: Backend,
     /// Seconds that the processes may go on.
     pub seconds: u32,
     /// Memory of the machine in MiB.
@@ -84,6 +87,7 @@ pub struct Wishes {
 impl Default for Wishes {
     fn default() -> Wishes {
         Wishes {
+            backend: Backend::default(),
             seconds: 60,
             memory_mib: 1024,
             cpus: 2,
@@ -128,11 +132,18 @@ pub struct Planned {
     pub plan: Plan,
     /// What to know before.
     pub review: Review,
+    /// What it would run in.
+    pub backend: Backend,
 }
 
 impl Planned {
     /// Whether a danger is not allowed.
     pub fn is_refused(&self) -> bool {
-        self.review.dangers.is_refused(Isolation::Machine)
+        self.review.dangers.is_refused(self.isolation())
+    }
+
+    /// What would stand between the processes and this machine.
+    pub fn isolation(&self) -> Isolation {
+        self.backend.isolation()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::sandbox::backend::Backend;
 use crate::session::JobId;
 
 /// What is known of it.
@@ -19,9 +20,9 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// Whether everything is there.
-    pub fn is_ready(&self) -> bool {
-        matches!(self, Readiness::Known(parts) if parts.missing().next().is_none())
+    /// Whether everything is there that a backend needs.
+    pub fn is_ready(&self, backend: Backend) -> bool {
+        matches!(self, Readiness::Known(parts) if parts.is_ready(backend))
     }
 }
 
@@ -34,18 +35,24 @@ pub struct Parts {
     pub qemu: Result<String, String>,
     /// The program that goes into the machine.
     pub guest: Result<String, String>,
+    /// Isolation by this kernel.
+    pub container: Result<String, String>,
     /// `/dev/kvm` can be opened; whether it works is seen when a machine boots.
     pub may_have_kvm: bool,
 }
 
 impl Parts {
-    /// Names of the parts with what was found.
-    pub fn rows(&self) -> [(&'static str, &Result<String, String>); 3] {
-        [("Bundle", &self.bundle), ("QEMU", &self.qemu), ("Guest program", &self.guest)]
+    /// Names of the parts that a backend needs, with what was found.
+    pub fn rows(&self, backend: Backend) -> [(&'static str, &Result<String, String>); 3] {
+        let own = match backend {
+            Backend::Microvm => ("QEMU", &self.qemu),
+            Backend::Container => ("Container", &self.container),
+        };
+        [("Bundle", &self.bundle), own, ("Guest program", &self.guest)]
     }
 
-    /// Why it is not ready.
-    pub fn missing(&self) -> impl Iterator<Item = &str> {
-        self.rows().into_iter().filter_map(|(_, part)| part.as_ref().err().map(String::as_str))
+    /// Whether all of them are there.
+    pub fn is_ready(&self, backend: Backend) -> bool {
+        self.rows(backend).into_iter().all(|(_, part)| part.is_ok())
     }
 }

@@ -15,14 +15,13 @@ use crate::evidence::{BaseImage, Evidence, OpenOptions};
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
 use crate::report::changes::Changes;
-use crate::sandbox::backend::Backend;
 use crate::sandbox::bundle::{self, Bundle, Store};
 use crate::sandbox::microvm;
 use crate::sandbox::plan::{self, Config, NetworkMode};
 use crate::sandbox::run::{self, Event, Order, Watcher, Why};
 use crate::sandbox::thaw::{self, Thaw};
 use crate::sandbox::watched::Trace;
-use crate::sandbox::{host, journal};
+use crate::sandbox::{container, host, journal};
 
 /// Seconds that booting and restoring may take on top of the time that was asked for.
 const EXTRA_SECONDS: u32 = 900;
@@ -35,6 +34,9 @@ pub(in crate::session) fn check(ctx: &JobCtx) -> Parts {
         bundle: bundle.map(|bundle| line_of(&bundle)).map_err(|error| error.to_string()),
         qemu: microvm::find_qemu().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
         guest: run::guest_program().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
+        container: container::essential(&container::layers(&container::Facts::probe()))
+            .map(|()| "namespaces, limits and filters of this kernel".to_owned())
+            .map_err(|error| error.to_string()),
         may_have_kvm: microvm::may_have_kvm(),
     }
 }
@@ -69,8 +71,8 @@ pub(in crate::session) fn plan(
     };
     let image = base.map(|(_, image)| image.as_ref());
     let plan = plan::make(checkpoint, image, &config);
-    let review = host::review(&plan, checkpoint, image, Backend::Microvm);
-    Planned { plan, review }
+    let review = host::review(&plan, checkpoint, image, wishes.backend);
+    Planned { plan, review, backend: wishes.backend }
 }
 
 /// Carries a plan out. The new checkpoint, where one was wanted.
@@ -100,7 +102,7 @@ pub(in crate::session) fn run(
     let options = OpenOptions::default();
     let bundle = Store::new(&options)?.open()?;
     let thaw = Thaw {
-        backend: Backend::Microvm,
+        backend: planned.backend,
         bundle: &bundle,
         checkpoint,
         base: base.map(|(_, image)| image.as_ref()),

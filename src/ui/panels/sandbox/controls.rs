@@ -2,6 +2,7 @@
 
 use egui::{Align, ComboBox, Layout, RichText, Ui};
 
+use crate::sandbox::backend::Backend;
 use crate::sandbox::microvm::Acceleration;
 use crate::sandbox::plan::NetworkMode;
 use crate::sandbox::run::Why;
@@ -45,7 +46,9 @@ pub(super) fn controls_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readin
 fn start_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands: &mut Vec<Command>) {
     let sandbox = archive.sandbox();
     let why_not = match (readiness, sandbox.plan()) {
-        (Readiness::Known(_), _) if !readiness.is_ready() => Some("Parts of the sandbox are missing: see the plan"),
+        (Readiness::Known(_), _) if !readiness.is_ready(sandbox.wishes().backend) => {
+            Some("Parts of the sandbox are missing: see the plan")
+        }
         (Readiness::Known(_), PlanState::Made(planned)) if planned.is_refused() => {
             Some("The archive attacks whoever restores it: see the dangers in the plan")
         }
@@ -57,7 +60,7 @@ fn start_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands:
     let response = ui.add_enabled_ui(why_not.is_none(), |ui| primary_button(ui, icons::PLAY, text)).inner;
     let response = match why_not {
         Some(why) => response.on_disabled_hover_text(why),
-        None => response.on_hover_text("Lets the processes go on, in a machine that nothing leaves"),
+        None => response.on_hover_text("Lets the processes go on, in a sandbox that nothing leaves"),
     };
     if response.clicked() {
         commands.push(SandboxCommand::Start(archive.id()).into());
@@ -88,6 +91,7 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     let tokens = Tokens::get(ui);
     let wishes = archive.sandbox().wishes();
     let mut new = wishes;
+    backend_ui(ui, &mut new.backend);
     ui.label(RichText::new("for").color(tokens.muted));
     choose(ui, "Time", &SECONDS, &mut new.seconds, seconds);
     ui.label(RichText::new("with").color(tokens.muted));
@@ -98,17 +102,46 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
         if cpus == 1 { "1 processor".to_owned() } else { format!("{cpus} processors") }
     });
     let hint = "When the time is over a new checkpoint is taken in the machine, and opened beside this one";
-    ui.checkbox(&mut new.freezes_again, "freeze again").on_hover_text(hint);
+    let why_not = new.backend.lacks(false, true).map(|(_, why)| why);
+    ui.add_enabled_ui(why_not.is_none(), |ui| {
+        ui.checkbox(&mut new.freezes_again, "freeze again")
+            .on_hover_text(hint)
+            .on_disabled_hover_text(why_not.unwrap_or_default());
+    });
     let hint =
         "A sink inside the machine answers DNS, accepts every connection, and records all packets; nothing leaves";
     let mut has_sink = new.network == NetworkMode::Sink;
     ui.checkbox(&mut has_sink, "sink").on_hover_text(hint);
     new.network = if has_sink { NetworkMode::Sink } else { NetworkMode::None };
-    trace_ui(ui, archive, &mut new.traced);
+    let why_not = new.backend.lacks(true, false).map(|(_, why)| why);
+    let traces = ui.add_enabled_ui(why_not.is_none(), |ui| trace_ui(ui, archive, &mut new.traced));
+    traces.response.on_disabled_hover_text(why_not.unwrap_or_default());
     ui.checkbox(&mut new.starts_stopped, "stopped").on_hover_text("Restored, the processes stand still at first");
+    if new.backend == Backend::Container {
+        (new.freezes_again, new.traced) = (false, Traced::Nobody);
+    }
     if new != wishes {
         commands.push(SandboxCommand::Wish { archive: archive.id(), wishes: new }.into());
     }
+}
+
+/// What the processes are restored in. Whether this machine has it, the plan says.
+fn backend_ui(ui: &mut Ui, backend: &mut Backend) {
+    let words = |backend: Backend| match backend {
+        Backend::Microvm => "microVM",
+        Backend::Container => "container",
+    };
+    let combo = ComboBox::from_id_salt("sandbox backend").width(78.0).selected_text(words(*backend));
+    let response = combo.show_ui(ui, |ui| {
+        let hint = "A virtual machine of its own, with a kernel of its own";
+        ui.selectable_value(backend, Backend::Microvm, words(Backend::Microvm)).on_hover_text(hint);
+        let hint =
+            "Namespaces of this machine's kernel: at once, and a hole in the kernel is a hole in all of it. Needs root";
+        ui.selectable_value(backend, Backend::Container, words(Backend::Container)).on_hover_text(hint);
+    });
+    let text = format!("Restored in: {}", words(*backend));
+    response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, &text));
+    response.response.on_hover_text("What the processes are restored in");
 }
 
 /// Whose system calls are wanted: nobody's, everybody's, or those of a process; the selected one is offered.

@@ -26,7 +26,7 @@ pub(super) fn plan_ui(
         Frame::NONE.inner_margin(Margin::symmetric(SPACE_L as i8, SPACE_M as i8)).show(ui, |ui| {
             ui.set_max_width(ui.available_width().min(1180.0));
             ui.spacing_mut().item_spacing.y = SPACE_XS;
-            ready_ui(ui, readiness, jobs, commands);
+            ready_ui(ui, readiness, archive.sandbox().wishes().backend, jobs, commands);
             match archive.sandbox().plan() {
                 _ if archive.arriving().is_some() => {
                     ui.label(RichText::new("The plan comes when all of the archive is there.").color(muted(ui)));
@@ -85,7 +85,8 @@ fn dangers_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &
     if dangers.list.is_empty() {
         return;
     }
-    let refusing = dangers.refusing(Isolation::Machine).count();
+    let isolation = planned.isolation();
+    let refusing = dangers.refusing(isolation).count();
     let note = if planned.is_refused() {
         format!("{} must be allowed before it runs", text::grouped(refusing as u64))
     } else {
@@ -93,8 +94,8 @@ fn dangers_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &
     };
     section(ui, "Dangers to whoever restores it", &note, |ui| {
         for danger in &dangers.list {
-            let is_refusing = dangers.refusing(Isolation::Machine).any(|it| it.id == danger.id);
-            danger_ui(ui, archive, danger, is_refusing, commands);
+            let is_refusing = dangers.refusing(isolation).any(|it| it.id == danger.id);
+            danger_ui(ui, archive, danger, (isolation, is_refusing), commands);
         }
         for (rule, count) in &dangers.left_out {
             row_ui(ui, icons::ERROR, Tone::Error, rule.word(), &format!("{count} more: too many to be allowed"));
@@ -102,7 +103,13 @@ fn dangers_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &
     });
 }
 
-fn danger_ui(ui: &mut Ui, archive: &OpenArchive, danger: &Danger, is_refusing: bool, commands: &mut Vec<Command>) {
+fn danger_ui(
+    ui: &mut Ui,
+    archive: &OpenArchive,
+    danger: &Danger,
+    (isolation, is_refusing): (Isolation, bool),
+    commands: &mut Vec<Command>,
+) {
     let tokens = Tokens::get(ui);
     ui.horizontal_top(|ui| {
         ui.spacing_mut().item_spacing.x = SPACE_S;
@@ -122,7 +129,7 @@ fn danger_ui(ui: &mut Ui, archive: &OpenArchive, danger: &Danger, is_refusing: b
             let color = if is_refusing { tokens.error } else { tokens.text };
             ui.add(Label::new(mono_text(escape_controls(&danger.id)).color(color)).wrap().selectable(true));
             ui.add(Label::new(escape_controls(&danger.what)).wrap());
-            let words = format!("Elsewhere {}; here: {}", danger.rule.attack(), danger.rule.here(Isolation::Machine));
+            let words = format!("Elsewhere {}; here: {}", danger.rule.attack(), danger.rule.here(isolation));
             ui.add(Label::new(RichText::new(words).color(tokens.muted)).wrap());
         });
     });

@@ -3,13 +3,20 @@
 use egui::{Label, ProgressBar, RichText, Ui};
 
 use crate::base::escape_controls;
+use crate::sandbox::backend::Backend;
 use crate::session::sandbox::{Parts, Readiness};
 use crate::session::{Command, JobId, JobRow, JobsCommand, SandboxCommand};
 use crate::ui::tokens::{SPACE_S, Tokens, Tone};
 use crate::ui::widgets::{button, link, paint_icon, primary_button, section};
 use crate::ui::{icons, text};
 
-pub(super) fn ready_ui(ui: &mut Ui, readiness: &Readiness, jobs: &[JobRow], commands: &mut Vec<Command>) {
+pub(super) fn ready_ui(
+    ui: &mut Ui,
+    readiness: &Readiness,
+    backend: Backend,
+    jobs: &[JobRow],
+    commands: &mut Vec<Command>,
+) {
     match readiness {
         Readiness::Unknown => {}
         Readiness::Checking(_) => {
@@ -20,19 +27,20 @@ pub(super) fn ready_ui(ui: &mut Ui, readiness: &Readiness, jobs: &[JobRow], comm
         Readiness::Installing(job) => {
             section(ui, "Sandbox", "", |ui| installing_ui(ui, *job, jobs, commands));
         }
-        Readiness::Known(parts) => known_ui(ui, parts, commands),
+        Readiness::Known(parts) => known_ui(ui, parts, backend, commands),
     }
 }
 
-fn known_ui(ui: &mut Ui, parts: &Parts, commands: &mut Vec<Command>) {
-    let is_ready = parts.missing().next().is_none();
+fn known_ui(ui: &mut Ui, parts: &Parts, backend: Backend, commands: &mut Vec<Command>) {
+    let is_ready = parts.is_ready(backend);
     let note = match (is_ready, parts.may_have_kvm) {
         (false, _) => "parts are missing",
+        (true, _) if backend == Backend::Container => "ready; shares this machine's kernel",
         (true, true) => "ready",
         (true, false) => "ready; without KVM, so slower",
     };
     section(ui, "Sandbox", note, |ui| {
-        for (name, found) in parts.rows() {
+        for (name, found) in parts.rows(backend) {
             match found {
                 Ok(what) => row_ui(ui, icons::SUCCESS, Tone::Success, name, what),
                 Err(why) => row_ui(ui, icons::ERROR, Tone::Error, name, why),
