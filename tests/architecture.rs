@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("report", &["base", "evidence", "decode", "checkpoint", "memory"]),
     ("jobs", &["base"]),
     ("sandbox", &["base", "home", "evidence", "decode", "checkpoint", "memory", "report", "jobs"]),
-    ("acquire", &["base", "home", "jobs"]),
+    ("acquire", &["base", "home", "evidence", "jobs"]),
     ("agent", &["base", "home", "evidence", "decode", "checkpoint", "jobs", "acquire"]),
     (
         "session",

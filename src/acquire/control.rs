@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::base::Growing;
+use crate::evidence::Growing;
 
 /// How often the rate is told anew.
 const TICK: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::base::{Growing, Issue, Progress};
+use crate::base::{Issue, Progress};
 
 use super::header::{BLOCK, Header};
 use super::map::Mapped;
@@ -17,7 +17,7 @@ use super::source::{FileSource, Source};
 use super::spool::Stream;
 use super::walk::{Walk, of_walk};
 use super::{
-    Compression, Delivered, Evidence, Inner, Member, NotAnArchive, OpenError, OpenOptions, Store, directory,
+    Compression, Delivered, Evidence, Growing, Inner, Member, NotAnArchive, OpenError, OpenOptions, Store, directory,
     display_path, spool,
 };
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::driver::Say;
 use super::{ArchivesCommand, Loaded};
-use crate::base::{Cancelled, Growing, Issue, Place, Progress, Silent};
+use crate::base::{Cancelled, Issue, Place, Progress, Silent};
 use crate::checkpoint;
-use crate::evidence::{Evidence, OpenError, OpenOptions, Passed};
+use crate::evidence::{Evidence, Growing, OpenError, OpenOptions, Passed};
 use crate::jobs::JobCtx;
 
 /// Until the first look. Each further one waits twice as long: what it decodes grows.
