@@ -15,20 +15,22 @@ use crate::ui::widgets::{badge, button, primary_button};
 const SECONDS: [u32; 6] = [10, 30, 60, 300, 900, 3600];
 const MEMORY_MIB: [u32; 6] = [512, 1024, 2048, 4096, 8192, 16_384];
 const CPUS: [u32; 4] = [1, 2, 4, 8];
+/// Width of the row from which on a badge has room beside all that can be set.
+const ROOM_FOR_BOTH: f32 = 1080.0;
 /// How long a step is.
 const STEP_MS: u64 = 100;
 
 pub(super) fn controls_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands: &mut Vec<Command>) {
     let sandbox = archive.sandbox();
+    // How the last run went and what the next one gets: side by side where there is room.
+    let has_two_rows = sandbox.run().is_some() && ui.available_width() < ROOM_FOR_BOTH;
     ui.add_space(SPACE_XS);
-    ui.allocate_ui_with_layout(egui::vec2(ui.available_width(), 30.0), Layout::left_to_right(Align::Center), |ui| {
-        ui.spacing_mut().item_spacing.x = SPACE_S;
-        ui.add_space(SPACE_S);
+    row(ui, |ui| {
         match sandbox.run().filter(|run| run.is_running()) {
             Some(run) => running_ui(ui, archive, run, commands),
             None => start_ui(ui, archive, readiness, commands),
         }
-        if !sandbox.is_running() {
+        if !sandbox.is_running() && !has_two_rows {
             wishes_ui(ui, archive, commands);
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -38,9 +40,21 @@ pub(super) fn controls_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readin
             }
         });
     });
+    if !sandbox.is_running() && has_two_rows {
+        row(ui, |ui| wishes_ui(ui, archive, commands));
+    }
     ui.add_space(SPACE_XS);
     let y = ui.cursor().top() - 0.5;
     ui.painter().hline(ui.max_rect().x_range(), y, egui::Stroke::new(1.0, Tokens::get(ui).line));
+}
+
+fn row(ui: &mut Ui, draw: impl FnOnce(&mut Ui)) {
+    let size = egui::vec2(ui.available_width(), 30.0);
+    ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+        ui.spacing_mut().item_spacing.x = SPACE_S;
+        ui.add_space(SPACE_S);
+        draw(ui);
+    });
 }
 
 fn start_ui(ui: &mut Ui, archive: &OpenArchive, readiness: &Readiness, commands: &mut Vec<Command>) {
