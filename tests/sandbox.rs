@@ -15,35 +15,13 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use machine::{cache, events, fake_qemu, json_lines, of, program, text, turn};
+use machine::{alive, cache, events, fake_qemu, json_lines, of, program, restored, text, turn};
 
 use serde_json::Value;
 
 fn sha256(path: &str) -> String {
     let output = Command::new("sha256sum").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).output().unwrap();
     text(&output.stdout).split(' ').next().unwrap().to_owned()
-}
-
-/// pid and comm of every process that is no zombie, as the checkpoint has them.
-fn alive(archive: &str) -> Vec<(u64, String)> {
-    let output = program(cache(), &["inspect", "--json", archive]).output().unwrap();
-    let document = json_lines(&output).remove(0);
-    let processes = document["processes"].as_array().unwrap().iter().filter(|process| process["state"] != "zombie");
-    let mut out: Vec<(u64, String)> = processes
-        .map(|process| (process["pid"].as_u64().unwrap(), process["comm"].as_str().unwrap().to_owned()))
-        .collect();
-    out.sort();
-    out
-}
-
-/// The same of the first list that a run told.
-fn restored(events: &[Value]) -> Vec<(u64, String)> {
-    let list = of(events, "processes")[0]["list"].as_array().unwrap();
-    let lines = list.iter().filter(|line| line["state"] != "Z");
-    let mut out: Vec<(u64, String)> =
-        lines.map(|line| (line["ns_pid"].as_u64().unwrap(), line["comm"].as_str().unwrap().to_owned())).collect();
-    out.sort();
-    out
 }
 
 const COUNTER: [&str; 4] = [

@@ -17,9 +17,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
-use machine::{cache, json_lines, of, program, text, turn};
+use machine::{alive, cache, json_lines, of, program, restored, text, turn};
 use serde_json::Value;
 
 /// How names of cgroups of the sandbox begin.
@@ -48,33 +49,8 @@ fn command(args: &[&str]) -> Command {
 }
 
 /// Events of a run that ends well.
-fn events(args: &[&str]) -> Vec<Value> {
-    let _turn = turn();
-    let output = command(args).output().unwrap();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    json_lines(&output)
-}
-
-/// pid and comm of every process that is no zombie, as the checkpoint has them.
-fn alive(archive: &str) -> Vec<(u64, String)> {
-    let output = program(cache(), &["inspect", "--json", archive]).output().unwrap();
-    let document = json_lines(&output).remove(0);
-    let processes = document["processes"].as_array().unwrap().iter().filter(|process| process["state"] != "zombie");
-    let mut out: Vec<(u64, String)> = processes
-        .map(|process| (process["pid"].as_u64().unwrap(), process["comm"].as_str().unwrap().to_owned()))
-        .collect();
-    out.sort();
-    out
-}
-
-/// The same of the first list that a run told.
-fn restored(events: &[Value]) -> Vec<(u64, String)> {
-    let list = of(events, "processes")[0]["list"].as_array().unwrap();
-    let lines = list.iter().filter(|line| line["state"] != "Z");
-    let mut out: Vec<(u64, String)> =
-        lines.map(|line| (line["ns_pid"].as_u64().unwrap(), line["comm"].as_str().unwrap().to_owned())).collect();
-    out.sort();
-    out
+fn events(turn: &MutexGuard<'static, ()>, args: &[&str]) -> Vec<Value> {
+    machine::events_in(turn, &[&["--backend=container"], args].concat())
 }
 
 /// Every process that runs in a container of the sandbox, by /proc.
@@ -111,10 +87,10 @@ fn start(args: &[&str]) -> (Child, impl BufRead + use<>) {
 
 const COUNTER: [&str; 2] = ["fixtures/counter.tar.zst", "--rootfs=fixtures/base/counter.tar.zst"];
 
-fn count() -> String {
+fn count(turn: &MutexGuard<'static, ()>) -> String {
     let asking = ["--for=1s", "--connect=127.0.0.1:8088", r"--send=GET / HTTP/1.0\r\n\r\n"];
     let started = Instant::now();
-    let events = events(&[COUNTER.as_slice(), &asking].concat());
+    let events = events(turn, &[COUNTER.as_slice(), &asking].concat());
     assert_eq!(restored(&events), alive(COUNTER[0]));
     assert_eq!(of(&events, "stopped")[0]["why"], "time-over");
     let time = |kind: &str| of(&events, kind)[0]["at_ms"].as_u64().unwrap();
@@ -132,9 +108,10 @@ fn counter_goes_on_counting_from_the_same_start_each_time() {
     if !can_run() {
         return;
     }
+    let turn = turn();
     // It had answered four requests, numbered from zero.
-    assert_eq!(count(), "counter: 4\n");
-    assert_eq!(count(), "counter: 4\n");
+    assert_eq!(count(&turn), "counter: 4\n");
+    assert_eq!(count(&turn), "counter: 4\n");
 }
 
 /// Restores a fixture over the image of all of them; every process comes back with its pid and name.
@@ -143,7 +120,7 @@ fn comes_back(fixture: &str) {
         return;
     }
     let archive = format!("fixtures/{fixture}.tar.zst");
-    let events = events(&[&archive, "--rootfs=fixtures/base/zoo.tar.zst", "--for=1s"]);
+    let events = events(&turn(), &[&archive, "--rootfs=fixtures/base/zoo.tar.zst", "--for=1s"]);
     let spelled = |list: Vec<(u64, String)>| -> Vec<(u64, String)> {
         // A comm that is not UTF-8 is spelled in two ways.
         list.into_iter().map(|(pid, comm)| (pid, comm.replace("\\xe9", "\u{fffd}"))).collect()
@@ -299,8 +276,7 @@ fn killed_keeper_takes_everything_with_it_and_the_next_run_clears_up() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(child.wait().unwrap().code(), Some(2));
-    drop(turn);
-    assert_eq!(count(), "counter: 4\n");
+    assert_eq!(count(&turn), "counter: 4\n");
     assert_eq!(left_over(), before);
 }
 
@@ -309,14 +285,18 @@ fn processes_that_do_their_worst_are_held_within_their_limits_and_ended_in_time(
     if !can_run() {
         return;
     }
+    let turn = turn();
     let before = left_over();
     let started = Instant::now();
-    let events = events(&[
-        "fixtures/sandbox/hostile.tar.zst",
-        "--rootfs=fixtures/sandbox/hostile-image.tar.zst",
-        "--for=4s",
-        "--memory=512M",
-    ]);
+    let events = events(
+        &turn,
+        &[
+            "fixtures/sandbox/hostile.tar.zst",
+            "--rootfs=fixtures/sandbox/hostile-image.tar.zst",
+            "--for=4s",
+            "--memory=512M",
+        ],
+    );
     let restored = of(&events, "restored")[0]["at_ms"].as_u64().unwrap();
     let stopped = of(&events, "stopped")[0];
     assert!(stopped["at_ms"].as_u64().unwrap() < restored + 10_000, "{stopped}");
@@ -332,7 +312,7 @@ fn sealed_network_answers_and_records_in_a_container_too() {
         return;
     }
     let beacon = ["fixtures/sandbox/beacon.tar.zst", "--rootfs=fixtures/sandbox/beacon-image.tar.zst"];
-    let events = events(&[beacon.as_slice(), &["--network=sink", "--for=10s"]].concat());
+    let events = events(&turn(), &[beacon.as_slice(), &["--network=sink", "--for=10s"]].concat());
     let contacts = of(&events, "contact");
     let has = |to: &str, key: &str, value: &str| {
         let found = contacts.iter().any(|contact| contact["to"] == to && contact[key] == value);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and starts the program")]
 
+#[expect(dead_code, reason = "the tests of restoring use more of it")]
 mod machine;
 
 use std::collections::BTreeSet;

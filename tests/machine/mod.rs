@@ -50,7 +50,11 @@ pub(crate) fn json_lines(output: &Output) -> Vec<Value> {
 
 /// Events of `sandbox run ARGS`, which ends well.
 pub(crate) fn events(args: &[&str]) -> Vec<Value> {
-    let _turn = turn();
+    events_in(&turn(), args)
+}
+
+/// The same in a turn that goes on afterwards, so that what is left can be looked at.
+pub(crate) fn events_in(_turn: &MutexGuard<'static, ()>, args: &[&str]) -> Vec<Value> {
     let all: Vec<&str> = ["sandbox", "run", "--json"].iter().chain(args).copied().collect();
     let output = program(cache(), &all).output().unwrap();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
@@ -59,6 +63,28 @@ pub(crate) fn events(args: &[&str]) -> Vec<Value> {
 
 pub(crate) fn of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event"] == kind).collect()
+}
+
+/// pid and comm of every process that is no zombie, as the checkpoint has them.
+pub(crate) fn alive(archive: &str) -> Vec<(u64, String)> {
+    let output = program(cache(), &["inspect", "--json", archive]).output().unwrap();
+    let document = json_lines(&output).remove(0);
+    let processes = document["processes"].as_array().unwrap().iter().filter(|process| process["state"] != "zombie");
+    let mut out: Vec<(u64, String)> = processes
+        .map(|process| (process["pid"].as_u64().unwrap(), process["comm"].as_str().unwrap().to_owned()))
+        .collect();
+    out.sort();
+    out
+}
+
+/// The same of the first list that a run told.
+pub(crate) fn restored(events: &[Value]) -> Vec<(u64, String)> {
+    let list = of(events, "processes")[0]["list"].as_array().unwrap();
+    let lines = list.iter().filter(|line| line["state"] != "Z");
+    let mut out: Vec<(u64, String)> =
+        lines.map(|line| (line["ns_pid"].as_u64().unwrap(), line["comm"].as_str().unwrap().to_owned())).collect();
+    out.sort();
+    out
 }
 
 /// A directory with a program that stands in for QEMU: it speaks for a guest that means harm. The channel is its
