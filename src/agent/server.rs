@@ -89,6 +89,19 @@ async fn serve_connection(
         Err(_) => return tracing::info!("{address}: no handshake within {:?}", limits::HANDSHAKE_DEADLINE),
     };
     let peer = Peer { address, certificate: peer_certificate(stream.get_ref().1.peer_certificates()) };
+    // Told or gone, it is the same.
+    let stop = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+    talk(stream, peer, router, stop).await;
+}
+
+/// Answers the requests of one connection until the other end is gone, or `stop` is done and the one under way is answered.
+pub async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
+    let address = peer.address;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
@@ -100,10 +113,9 @@ async fn serve_connection(
         .max_buf_size(limits::MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let stop = async move { stopped.wait_for(|stopped| *stopped).await.map(|_stopped| ()) };
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        _ = stop => {
+        () = stop => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -2,10 +2,10 @@
 //! byte says which.
 #![no_main]
 
+use cryoscope::acquire::Address;
 use cryoscope::acquire::manifest::SignedManifest;
 use cryoscope::acquire::selector::Selector;
 use cryoscope::acquire::wire::{Archives, Containers, Job, Node, PairCode, Problem};
-use cryoscope::acquire::Address;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -11,21 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use cryoscope::acquire::manifest::{ArchiveFacts, Manifest, SCHEMA};
 use cryoscope::acquire::wire::{Container, ContainerState, JobKind, Requester, SourceKind};
 use cryoscope::agent::config::{Config, SourcesConfig, SpoolConfig};
-use cryoscope::agent::server::Peer;
+use cryoscope::agent::server::{self, Peer};
 use cryoscope::agent::tls::PeerCertificate;
-use cryoscope::agent::{Agent, limits, routes};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use cryoscope::agent::{Agent, routes};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
-use tower::ServiceExt as _;
 
 struct Served {
     runtime: Runtime,
@@ -52,17 +46,8 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 async fn answer(router: &Router, peer: Peer, request: &[u8]) -> Vec<u8> {
-    let (mut client, server) = tokio::io::duplex(64 << 10);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer.clone());
-        router.clone().oneshot(request)
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_DEADLINE)
-        .max_buf_size(limits::MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(server), service);
+    let (mut client, agents) = tokio::io::duplex(64 << 10);
+    let serving = server::talk(agents, peer, router.clone(), std::future::pending());
     let talking = async move {
         // The agent may hang up before all is said.
         let _ = client.write_all(request).await;
@@ -72,7 +57,7 @@ async fn answer(router: &Router, peer: Peer, request: &[u8]) -> Vec<u8> {
         answer
     };
     let both = async { tokio::join!(serving, talking) };
-    let (_, answer) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("a connection that never ends");
+    let ((), answer) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("a connection that never ends");
     answer
 }
 
@@ -97,7 +82,12 @@ fn serve() -> Served {
     let writing = agent.spool.begin().unwrap();
     let written = writing.copy(&mut &b"the bytes of an archive"[..], &mut |_| Ok(())).unwrap();
     let now = jiff::Timestamp::now();
-    let archive = ArchiveFacts { name: "a.tar".into(), kind: JobKind::Checkpoint, size_bytes: written.size_bytes, sha256: written.sha256 };
+    let archive = ArchiveFacts {
+        name: "a.tar".into(),
+        kind: JobKind::Checkpoint,
+        size_bytes: written.size_bytes,
+        sha256: written.sha256,
+    };
     let container = Container {
         id: "c".into(),
         name: "c".into(),
