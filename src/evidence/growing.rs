@@ -39,23 +39,18 @@ impl Growing {
     }
 
     /// Waits until it has begun: what it will be called; `None` when it ends without.
-    pub fn begun(&self) -> Option<PathBuf> {
-        self.wait(|state| state.begun.as_ref().map(|(path, _)| path.clone()))
+    pub fn path(&self) -> Option<PathBuf> {
+        self.begun().map(|(path, _)| path)
     }
 
-    /// It, for who reads what was told of.
-    pub fn file(&self) -> Option<Arc<File>> {
-        self.wait(|state| state.begun.as_ref().map(|(_, file)| Arc::clone(file)))
+    /// The same, with the file.
+    pub(super) fn begun(&self) -> Option<(PathBuf, Arc<File>)> {
+        self.wait(|state| state.begun.clone())
     }
 
     /// Waits until more than `at` bytes are there: how many; `None` when it ends without.
-    pub fn more_than(&self, at: u64) -> Option<u64> {
+    pub(super) fn more_than(&self, at: u64) -> Option<u64> {
         self.wait(|state| (at < state.written).then_some(state.written))
-    }
-
-    /// Reads it from its start, and waits where it is not written yet; `None` when it ends before it has begun.
-    pub fn reader(&self) -> Option<impl Read + Send + 'static> {
-        Some(GrowingReader { file: self.file()?, growing: self.clone(), at: 0 })
     }
 
     fn wait<T>(&self, look: impl Fn(&State) -> Option<T>) -> Option<T> {
@@ -77,11 +72,12 @@ impl Growing {
     }
 }
 
+/// Reads it from its start, and waits where it is not written yet.
 #[derive(Debug)]
-struct GrowingReader {
-    growing: Growing,
-    file: Arc<File>,
-    at: u64,
+pub(super) struct GrowingReader {
+    pub(super) growing: Growing,
+    pub(super) file: Arc<File>,
+    pub(super) at: u64,
 }
 
 impl Read for GrowingReader {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::base::{Issue, Progress};
 
+use super::growing::GrowingReader;
 use super::header::{BLOCK, Header};
 use super::map::Mapped;
 use super::source::{FileSource, Source};
@@ -99,14 +100,14 @@ impl Evidence {
     /// # Errors
     /// As [`Evidence::open`], as far as it was seen.
     pub fn follow(growing: &Growing, options: &OpenOptions, progress: &dyn Progress) -> Result<(), OpenError> {
-        let (Some(path), Some(file)) = (growing.begun(), growing.file()) else { return Ok(()) };
+        let Some((path, file)) = growing.begun() else { return Ok(()) };
         let name = display_path(&path);
         let origin = Origin { name: &name, path: Some(&path), is_nested: false };
         let Some(mut written) = growing.more_than(HEAD_BYTES as u64) else { return Ok(()) };
         let mut head = [0; HEAD_BYTES];
         let head = read_head(&file, &mut head).map_err(|source| OpenError::from_io(&path, source))?;
         if Compression::detect(head) != Compression::None {
-            let Some(reader) = growing.reader() else { return Ok(()) };
+            let reader = GrowingReader { growing: growing.clone(), file, at: 0 };
             return Evidence::open_stream(&origin, Box::new(reader), options, progress).map(drop);
         }
         check_head(&name, head)?;

@@ -25,7 +25,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions, say: &Say, ctx: &JobCtx) 
 
 /// Says what has arrived of evidence that is fetched. Returns when no more comes.
 pub(super) fn follow(growing: &Growing, say: &Say) {
-    let Some(path) = growing.begun() else { return };
+    let Some(path) = growing.path() else { return };
     let options = OpenOptions::default();
     // What is wrong is told when all is there.
     let _ = while_looking(&path, "fetched", &options, say, |options| Evidence::follow(growing, options, &Silent));
