@@ -28,7 +28,7 @@ pub(super) fn run(args: &RunArgs, context: &mut Context<'_>) -> anyhow::Result<(
     // What is missing is said before the evidence is opened, which may take long.
     match args.restore.backend {
         Backend::Microvm => drop(microvm::find_qemu()?),
-        Backend::Container => container::essential(&container::layers(&container::Facts::probe()))?,
+        Backend::Container => container::check()?,
     }
     run::guest_program()?;
     let bundle = Store::new(&context.options)?.open()?;

@@ -136,7 +136,7 @@ pub fn thaw(thaw: &Thaw<'_>, watcher: &mut dyn Watcher, progress: &dyn Progress)
         return Err(ThawError::NotThere { what, why });
     }
     if backend == Backend::Container {
-        container::essential(&container::layers(&container::Facts::probe()))?;
+        container::check()?;
     }
     let isolation = backend.isolation();
     if review.dangers.is_refused(isolation) {

@@ -42,6 +42,14 @@ pub(super) use confinement::{CHANNEL, DISK, INITRD};
 /// How long it may take until the agent speaks.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Refuses where this machine cannot hold a container.
+///
+/// # Errors
+/// What is missing.
+pub fn check() -> Result<(), MachineError> {
+    essential(&layers(&Facts::probe()))
+}
+
 /// Runs a plan to its end. Call it on a thread that lives that long.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::start_job;
 use crate::evidence::BaseImage;
 use crate::sandbox::run::Order;
-use crate::session::sandbox::{Ended, PlanState, Readiness, SandboxRun, Wishes};
+use crate::session::sandbox::{Ended, PlanState, Readiness, SandboxRun, Traced, Wishes};
 use crate::session::{
     ArchiveId, BaseState, Effect, JobEnd, JobId, JobWork, Model, OpenArchive, PanelKind, SandboxCommand,
 };
@@ -93,8 +93,12 @@ pub(super) fn apply(model: &mut Model, command: SandboxCommand) -> Vec<Effect> {
     }
 }
 
+/// As far as the machine and the backend are able to.
 fn bounded(wishes: Wishes) -> Wishes {
+    let Wishes { backend, freezes_again, traced, .. } = wishes;
     Wishes {
+        freezes_again: freezes_again && backend.lacks(false, true).is_none(),
+        traced: if backend.lacks(true, false).is_none() { traced } else { Traced::Nobody },
         seconds: wishes.seconds.clamp(1, 24 * 3600),
         memory_mib: wishes.memory_mib.clamp(256, 1 << 20),
         cpus: wishes.cpus.clamp(1, 64),

@@ -11,7 +11,7 @@ use crate::sandbox::backend::Backend;
 use crate::sandbox::plan::{self, Config, Danger, NetworkMode, Processor, Rule};
 use crate::sandbox::run::{Event, Order};
 use crate::session::nodes::{Series, Wanted};
-use crate::session::sandbox::{Ended, Parts, Phase, PlanState, Planned, Wishes};
+use crate::session::sandbox::{Ended, Parts, Phase, PlanState, Planned, Traced, Wishes};
 use crate::session::search::hits::tests::hit;
 use crate::session::search::{Query, QueryKind, SearchState};
 use crate::session::{
@@ -458,8 +458,13 @@ fn model_with_plan() -> (Model, ArchiveId) {
 fn another_backend_wants_another_plan_and_what_it_needs() {
     let (mut model, archive) = model_with_plan();
     let wishes = model.archive(archive).unwrap().sandbox().wishes();
-    let wish = |backend| SandboxCommand::Wish { archive, wishes: Wishes { backend, ..wishes } };
+    let more = Wishes { freezes_again: true, traced: Traced::All, ..wishes };
+    let wish = |backend| SandboxCommand::Wish { archive, wishes: Wishes { backend, ..more } };
+    let _ = apply(&mut model, wish(Backend::Microvm).into());
+    assert_eq!(model.archive(archive).unwrap().sandbox().wishes(), more);
     let _ = apply(&mut model, wish(Backend::Container).into());
+    let kept = model.archive(archive).unwrap().sandbox().wishes();
+    assert_eq!((kept.freezes_again, kept.traced), (false, Traced::Nobody), "a container does neither");
     assert!(matches!(model.archive(archive).unwrap().sandbox().plan(), PlanState::Unknown));
     let job = started(&apply(&mut model, SandboxCommand::Plan(archive).into()));
     let planned = Planned { backend: Backend::Container, ..plan_of(model.active().unwrap().checkpoint()) };

@@ -99,7 +99,7 @@ impl Default for Wishes {
     }
 }
 
-/// Whose system calls are told; attempted connections always are.
+/// Whose system calls are told. In a machine attempted connections are told of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Traced {
     /// Of no process.

@@ -34,8 +34,8 @@ pub(in crate::session) fn check(ctx: &JobCtx) -> Parts {
         bundle: bundle.map(|bundle| line_of(&bundle)).map_err(|error| error.to_string()),
         qemu: microvm::find_qemu().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
         guest: run::guest_program().map(|path| path.display().to_string()).map_err(|error| error.to_string()),
-        container: container::essential(&container::layers(&container::Facts::probe()))
-            .map(|()| "namespaces, limits and filters of this kernel".to_owned())
+        container: container::check()
+            .map(|()| "namespaces of this machine's kernel".to_owned())
             .map_err(|error| error.to_string()),
         may_have_kvm: microvm::may_have_kvm(),
     }

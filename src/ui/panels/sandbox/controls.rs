@@ -131,9 +131,6 @@ fn wishes_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Command>) {
     let traces = ui.add_enabled_ui(why_not.is_none(), |ui| trace_ui(ui, archive, &mut new.traced));
     traces.response.on_disabled_hover_text(why_not.unwrap_or_default());
     ui.checkbox(&mut new.starts_stopped, "stopped").on_hover_text("Restored, the processes stand still at first");
-    if new.backend == Backend::Container {
-        (new.freezes_again, new.traced) = (false, Traced::Nobody);
-    }
     if new != wishes {
         commands.push(SandboxCommand::Wish { archive: archive.id(), wishes: new }.into());
     }

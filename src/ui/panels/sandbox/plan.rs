@@ -4,6 +4,7 @@ use egui::{Frame, Label, Margin, RichText, ScrollArea, Ui};
 
 use super::ready::{ready_ui, row_ui};
 use crate::base::escape_controls;
+use crate::sandbox::backend::Backend;
 use crate::sandbox::plan::{Concern, Danger, Isolation, NeededFiles, Plan, Stream, Weight};
 use crate::session::sandbox::{PlanState, Planned, Readiness};
 use crate::session::{ArchivesCommand, Command, JobRow, OpenArchive, SandboxCommand};
@@ -61,7 +62,7 @@ fn made_ui(ui: &mut Ui, archive: &OpenArchive, planned: &Planned, commands: &mut
         }
     });
     rootfs_ui(ui, archive, planned, commands);
-    network_ui(ui, &planned.plan);
+    network_ui(ui, planned);
     stand_ins_ui(ui, &planned.plan);
 }
 
@@ -197,10 +198,17 @@ fn files_ui(ui: &mut Ui, files: &NeededFiles) {
     }
 }
 
-fn network_ui(ui: &mut Ui, plan: &Plan) {
-    section(ui, "Network", "nothing of it is outside of the machine", |ui| match &plan.restore.sink {
+fn network_ui(ui: &mut Ui, Planned { plan, backend, .. }: &Planned) {
+    section(ui, "Network", "nothing of it is outside of the sandbox", |ui| match &plan.restore.sink {
         None => {
-            ui.label("Nothing answers but the container itself; attempted connections are seen all the same.");
+            ui.label(match backend {
+                Backend::Microvm => {
+                    "Nothing answers but the container itself; attempted connections are seen all the same."
+                }
+                Backend::Container => {
+                    "Nothing answers but the container itself; what it attempts is not seen without a sink."
+                }
+            });
         }
         Some(sink) => {
             property_ui(ui, "Sink", "Answers DNS, accepts every connection, answers HTTP", |ui| {

@@ -32,7 +32,7 @@ pub(super) fn reached_ui(
 ) {
     let rows = Rows { archive, run };
     let hint = "No process has tried to reach an address yet. With the sink as network, names resolve and connections \
-                are answered, all inside the machine.";
+                are answered, all inside the sandbox. In a container only what reaches the sink is seen.";
     let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
     let target = archive.selected_pid().map_or(Target::Overview, Target::process);
     let table = Table::new("entries", COLUMNS).empty_hint(hint);
