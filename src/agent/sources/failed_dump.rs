@@ -3,21 +3,21 @@
 //! | runtime | log |
 //! |---|---|
 //! | containerd | `io.containerd.runtime.v2.task/k8s.io/ID/criu-dump.log` beside its socket |
+//! | Docker | the same of containerd, whose words it passes on: `…/io.containerd.runtime.v2.task/moby/ID/criu-dump.log` |
 //! | CRI-O, Podman | `overlay-containers/ID/userdata/dump.log` of their store |
 //!
 //! A store may be elsewhere; then the runtime's words name the place, and are believed where the container's own id is a part of
 //! it. Nothing of a request goes into a path but an id that was looked up.
 
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
 use crate::agent::problem::Failure;
 use crate::agent::{doctor, dumplog};
 
+use super::host_file;
 use super::late::{SLACK, modified};
 
 /// Most of a log that is read: its end decides.
@@ -77,18 +77,11 @@ fn named(id: &str, words: &str) -> Vec<PathBuf> {
     paths.filter(is_of_container).map(log).take(MAX_NAMED).collect()
 }
 
-/// The end of a log that was written since; links are followed within the node's root only.
+/// The end of a log that was written since.
 fn read(host: &Path, path: &Path, since: Timestamp) -> io::Result<Option<String>> {
-    let root = openat(CWD, host, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let mut file = match openat2(&root, path, flags, Mode::empty(), resolve) {
-        Ok(file) => File::from(file),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(mut file) = host_file::open(host, path)? else { return Ok(None) };
     let facts = file.metadata()?;
-    if !facts.is_file() || modified(&facts)? + SLACK < since {
+    if modified(&facts)? + SLACK < since {
         return Ok(None);
     }
     file.seek(SeekFrom::Start(facts.len().saturating_sub(MAX_LOG_BYTES)))?;

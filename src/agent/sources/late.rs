@@ -14,7 +14,7 @@ use crate::acquire::wire::Container;
 use crate::agent::problem::Outcome;
 
 use super::checked_name;
-use super::kubelet::open;
+use super::host_file::open_in;
 
 const POLL: Duration = Duration::from_millis(500);
 /// Clocks of file systems tick coarsely.
@@ -50,7 +50,7 @@ pub async fn at(path: &Path, patience: Duration) -> bool {
         return false;
     };
     let (dir, name) = (dir.to_owned(), name.to_owned());
-    let look = move || match open(&dir, &name) {
+    let look = move || match open_in(&dir, &name) {
         Ok(file) => whole(name.clone(), file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -93,7 +93,7 @@ fn first(dir: &Path, prefix: &str, since: Timestamp) -> io::Result<Option<Found>
         // The rest is a time in seconds: of another container with a longer name it would not be.
         let stamp = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".tar")?.parse::<Timestamp>().ok());
         let Some(stamp) = stamp.filter(|stamp| since.as_second() <= stamp.as_second()) else { continue };
-        let Ok(file) = open(dir, &name) else { continue };
+        let Ok(file) = open_in(dir, &name) else { continue };
         let is_new = since <= modified(&file.metadata()?)? + SLACK;
         if is_new
             && found.as_ref().is_none_or(|(first, _)| stamp < *first)

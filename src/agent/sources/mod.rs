@@ -3,7 +3,7 @@
 //! | module | asks |
 //! |---|---|
 //! | [`kubelet`], [`kubelet_errors`], [`late`] | the kubelet; what its errors mean; archives that appear unannounced |
-//! | [`failed_dump`] | criu's log of a dump that failed, where the runtime left it |
+//! | [`failed_dump`], [`host_file`] | criu's log of a dump that failed, where the runtime left it; files that a runtime names |
 //! | [`cri`] | CRI-O or containerd |
 //! | [`podman`] | Podman |
 //!
@@ -12,6 +12,7 @@
 
 pub mod cri;
 pub mod failed_dump;
+pub mod host_file;
 pub mod kubelet;
 pub mod kubelet_errors;
 pub mod late;
