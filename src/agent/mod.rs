@@ -13,7 +13,7 @@
 //! | [`processes`], [`dumplog`] | what /proc and criu's log say |
 //! | [`http`], [`stream`], [`sources`] | who makes checkpoints, and how they are asked |
 //! | [`collect`] | a container's processes by way of /proc |
-//! | [`rootfs`] | the image's layers joined |
+//! | [`rootfs`], [`changes`] | the image's layers joined; what a container changed |
 //! | [`doctor`] | what makes checkpoints fail here |
 //! | [`jobs`] | work that takes a while |
 //! | [`server`], [`routes`] | connections; requests |
@@ -24,6 +24,7 @@
 //! looked up. The agent starts no program but `criu check` for its `doctor`.
 
 pub mod audit;
+pub mod changes;
 pub mod cli;
 pub mod clients;
 pub mod collect;

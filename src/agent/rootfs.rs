@@ -9,13 +9,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, openat, openat2, readlinkat, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, fstat, openat, openat2, readlinkat,
+    statat,
 };
 
 use super::disk;
@@ -35,22 +36,34 @@ const MAX_NAMES: usize = 1_000_000;
 /// # Errors
 /// The root file system is no overlay, or a layer lies where no engine keeps one.
 pub fn layers(pid: u32) -> Outcome<Vec<PathBuf>> {
-    let unreadable = |error: io::Error| {
-        Failure::new(409, "no-rootfs", "the mounts of the container cannot be read").detail(error.to_string())
-    };
-    let mounts = disk::read_named(&proc_file(pid, "mountinfo"), MAX_MOUNTINFO_BYTES).map_err(unreadable)?;
-    let named = lower_dirs(&mounts).ok_or_else(|| {
-        Failure::new(501, "no-overlay", "the container's root is not an overlay of layers")
-            .hint("save its image with the engine (`podman save`, `ctr images export`) instead")
-    })?;
+    let named = root_overlay(pid)?.lower;
     if MAX_LAYERS < named.len() {
         return Err(Failure::new(502, "no-rootfs", "the container's root has more layers than a kernel takes"));
     }
     named.iter().map(|path| checked(path)).collect()
 }
 
+/// The directory of what the container has changed, as its mount table names it.
+///
+/// # Errors
+/// The root file system is no overlay.
+pub(super) fn upper(pid: u32) -> Outcome<PathBuf> {
+    root_overlay(pid)?.upper.ok_or_else(|| Failure::new(409, "no-rootfs", "the container cannot change its root"))
+}
+
+fn root_overlay(pid: u32) -> Outcome<Overlay> {
+    let unreadable = |error: io::Error| {
+        Failure::new(409, "no-rootfs", "the mounts of the container cannot be read").detail(error.to_string())
+    };
+    let mounts = disk::read_named(&proc_file(pid, "mountinfo"), MAX_MOUNTINFO_BYTES).map_err(unreadable)?;
+    overlay(&mounts).ok_or_else(|| {
+        Failure::new(501, "no-overlay", "the container's root is not an overlay of layers")
+            .hint("save its image with the engine (`podman save`, `docker save`, `ctr images export`) instead")
+    })
+}
+
 /// A layer, by its real path, if it is one. In a pod the node's files are seen through process 1.
-fn checked(path: &Path) -> Outcome<PathBuf> {
+pub(super) fn checked(path: &Path) -> Outcome<PathBuf> {
     let in_host = Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path));
     let real = path.canonicalize().or_else(|_not_here| in_host.canonicalize());
     let real = real.map_err(|error| {
@@ -72,8 +85,15 @@ fn checked(path: &Path) -> Outcome<PathBuf> {
     is_layer.then(|| real.clone()).ok_or_else(elsewhere)
 }
 
-/// `lowerdir` of the overlay that is mounted at `/`.
-fn lower_dirs(mountinfo: &[u8]) -> Option<Vec<PathBuf>> {
+/// Directories of an overlay.
+#[derive(Debug, PartialEq)]
+struct Overlay {
+    lower: Vec<PathBuf>,
+    upper: Option<PathBuf>,
+}
+
+/// `lowerdir` and `upperdir` of the overlay that is mounted at `/`.
+fn overlay(mountinfo: &[u8]) -> Option<Overlay> {
     let line = mountinfo.split(|byte| *byte == b'\n').find(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
         let is_root = fields.nth(4) == Some(b"/");
@@ -89,7 +109,8 @@ fn lower_dirs(mountinfo: &[u8]) -> Option<Vec<PathBuf>> {
         let dir = Path::new(OsStr::from_bytes(dir)).to_owned();
         if dir.is_absolute() { dir } else { base.map(|base| base.join(&dir)).unwrap_or(dir) }
     };
-    Some(split_unescaped(&option(b"lowerdir=")?, b':').iter().map(absolute).collect())
+    let lower = split_unescaped(&option(b"lowerdir=")?, b':').iter().map(absolute).collect();
+    Some(Overlay { lower, upper })
 }
 
 fn after<'a>(line: &'a [u8], separator: &[u8]) -> Option<&'a [u8]> {
@@ -164,7 +185,11 @@ pub fn write(layers: Vec<OwnedFd>, out: &mut dyn Write) -> io::Result<()> {
         }
         for (name, found) in joined(&dirs)? {
             let path = path.join(OsStr::from_bytes(&name));
-            write_entry(&mut tar, &path, &name, &found, &dirs, &mut links)?;
+            if let Some((stat, layer)) = found.top()
+                && let Some(failed) = write_entry(&mut tar, &path, &name, stat, &dirs[layer], &mut links)?
+            {
+                return Err(io::Error::new(failed.kind(), format!("{}: {failed}", path.display())));
+            }
             if let Found::Dir { layers, .. } = found {
                 let below = layers.iter().map(|layer| open_below(&dirs[*layer], &name, OFlags::DIRECTORY));
                 waiting.push((path, below.collect::<io::Result<_>>()?, depth + 1));
@@ -179,6 +204,17 @@ enum Found {
     Dir { stat: Stat, layers: Vec<usize>, is_closed: bool },
     Other { stat: Stat, layer: usize },
     Hidden,
+}
+
+impl Found {
+    /// As the topmost layer has it, and which one that is.
+    fn top(&self) -> Option<(&Stat, usize)> {
+        match self {
+            Found::Dir { stat, layers, .. } => Some((stat, layers.first().copied().unwrap_or_default())),
+            Found::Other { stat, layer } => Some((stat, *layer)),
+            Found::Hidden => None,
+        }
+    }
 }
 
 fn joined(dirs: &[OwnedFd]) -> io::Result<BTreeMap<Vec<u8>, Found>> {
@@ -221,31 +257,67 @@ fn joined(dirs: &[OwnedFd]) -> io::Result<BTreeMap<Vec<u8>, Found>> {
     Ok(names)
 }
 
-fn is_opaque(dir: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+pub(super) fn is_opaque(dir: &OwnedFd, name: &[u8]) -> io::Result<bool> {
     let dir = open_below(dir, name, OFlags::DIRECTORY)?;
     let mut value = [0_u8; 4];
     Ok(matches!(fgetxattr(&dir, "trusted.overlay.opaque", &mut value), Ok(1) if value[0] == b'y'))
 }
 
-fn open_below(dir: &OwnedFd, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
-    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+/// Opens what lies directly in a directory, through no link and on no other file system.
+pub(super) fn open_below(dir: &OwnedFd, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     Ok(openat2(dir, name, flags, Mode::empty(), resolve)?)
 }
 
-fn write_entry(
+/// So many bytes of a file, whatever becomes of it: zeros stand for what cannot be read.
+struct Exact {
+    file: File,
+    left: u64,
+    failed: Option<io::Error>,
+}
+
+impl Read for Exact {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        let buf = &mut buf[..wanted];
+        let n = match if self.failed.is_none() { self.file.read(buf) } else { Ok(0) } {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Ok(n) if 0 < n || wanted == 0 => n,
+            read => {
+                let short = || io::Error::other("became shorter while it was read");
+                self.failed.get_or_insert(read.err().unwrap_or_else(short));
+                buf.fill(0);
+                wanted
+            }
+        };
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+/// Opens an ordinary file. What it is, is looked at before: to open a device may do something.
+fn open_file(dir: &OwnedFd, name: &[u8]) -> io::Result<File> {
+    let seen = open_below(dir, name, OFlags::PATH)?;
+    if FileType::from_raw_mode(fstat(&seen)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("is no ordinary file any more"));
+    }
+    let path = format!("/proc/self/fd/{}", seen.as_raw_fd());
+    Ok(File::from(openat(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?))
+}
+
+/// Writes what is at a name of a layer. What is given is why it could not be read: then it is left out, or has zeros.
+///
+/// # Errors
+/// The tar cannot be written.
+pub(super) fn write_entry(
     tar: &mut tar::Builder<&mut dyn Write>,
     path: &Path,
     name: &[u8],
-    found: &Found,
-    dirs: &[OwnedFd],
+    stat: &Stat,
+    dir: &OwnedFd,
     links: &mut HashMap<(u64, u64), PathBuf>,
-) -> io::Result<()> {
-    let (stat, dir) = match found {
-        Found::Dir { stat, layers, .. } => (stat, &dirs[layers.first().copied().unwrap_or_default()]),
-        Found::Other { stat, layer } => (stat, &dirs[*layer]),
-        Found::Hidden => return Ok(()),
-    };
+) -> io::Result<Option<io::Error>> {
     let mut header = tar::Header::new_gnu();
     header.set_mode(stat.st_mode & 0o7777);
     header.set_uid(u64::from(stat.st_uid));
@@ -253,36 +325,37 @@ fn write_entry(
     header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or_default());
     header.set_size(0);
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let inode = (stat.st_dev, stat.st_ino);
-    if kind == FileType::RegularFile && 1 < stat.st_nlink {
-        if let Some(first) = links.get(&inode) {
-            header.set_entry_type(tar::EntryType::Link);
-            return tar.append_link(&mut header, path, first);
-        }
-        if links.len() < MAX_NAMES {
-            links.insert(inode, path.to_owned());
-        }
-    }
     match kind {
         FileType::RegularFile => {
-            let file = File::from(open_below(dir, name, OFlags::empty())?);
-            let size = file.metadata()?.len();
-            header.set_size(size);
-            let mut exact = file.take(size);
-            tar.append_data(&mut header, path, &mut exact)?;
-            if exact.limit() != 0 {
-                return Err(io::Error::other(format!("{}: became shorter while it was read", path.display())));
+            let inode = (stat.st_dev, stat.st_ino);
+            if let Some(first) = links.get(&inode) {
+                header.set_entry_type(tar::EntryType::Link);
+                tar.append_link(&mut header, path, first)?;
+                return Ok(None);
             }
-            Ok(())
+            let opened = open_file(dir, name).and_then(|file| file.metadata().map(|found| (file, found.len())));
+            let (file, size) = match opened {
+                Ok(opened) => opened,
+                Err(error) => return Ok(Some(error)),
+            };
+            header.set_size(size);
+            let mut exact = Exact { file, left: size, failed: None };
+            tar.append_data(&mut header, path, &mut exact)?;
+            if 1 < stat.st_nlink && links.len() < MAX_NAMES {
+                links.insert(inode, path.to_owned());
+            }
+            return Ok(exact.failed);
         }
         FileType::Directory => {
             header.set_entry_type(tar::EntryType::Directory);
-            tar.append_data(&mut header, path, io::empty())
+            tar.append_data(&mut header, path, io::empty())?;
         }
         FileType::Symlink => {
             header.set_entry_type(tar::EntryType::Symlink);
-            let target = readlinkat(dir, name, Vec::new())?;
-            tar.append_link(&mut header, path, OsStr::from_bytes(target.to_bytes()))
+            match readlinkat(dir, name, Vec::new()) {
+                Ok(target) => tar.append_link(&mut header, path, OsStr::from_bytes(target.to_bytes()))?,
+                Err(error) => return Ok(Some(error.into())),
+            }
         }
         FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo => {
             header.set_entry_type(match kind {
@@ -292,11 +365,12 @@ fn write_entry(
             });
             header.set_device_major(rustix::fs::major(stat.st_rdev))?;
             header.set_device_minor(rustix::fs::minor(stat.st_rdev))?;
-            tar.append_data(&mut header, path, io::empty())
+            tar.append_data(&mut header, path, io::empty())?;
         }
         // Sockets are made anew by who listens.
-        _ => Ok(()),
+        _ => {}
     }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -309,7 +383,7 @@ mod tests {
         let line = |options: &str| {
             format!("30 29 0:26 / /proc rw - proc proc rw\n31 28 0:27 / / rw,relatime - overlay overlay rw,{options}\n")
         };
-        let dirs = |options: &str| lower_dirs(line(options).as_bytes()).unwrap();
+        let dirs = |options: &str| overlay(line(options).as_bytes()).unwrap().lower;
         assert_eq!(
             dirs("lowerdir=/s/overlay/a/diff:/s/overlay/b\\134:c\\040d/diff,upperdir=/s/overlay/u/diff,workdir=/w"),
             [Path::new("/s/overlay/a/diff"), Path::new("/s/overlay/b:c d/diff")]
@@ -318,7 +392,10 @@ mod tests {
             dirs("lowerdir=l/A:l/B,upperdir=/s/overlay/u/diff"),
             [Path::new("/s/overlay/l/A"), Path::new("/s/overlay/l/B")]
         );
-        assert_eq!(lower_dirs(b"31 28 0:27 / / rw - ext4 /dev/vda rw\n"), None);
+        assert_eq!(overlay(b"31 28 0:27 / / rw - ext4 /dev/vda rw\n"), None);
+        let upper = |options: &str| overlay(line(options).as_bytes()).unwrap().upper;
+        assert_eq!(upper("lowerdir=l/A,upperdir=/s/overlay/u/diff"), Some("/s/overlay/u/diff".into()));
+        assert_eq!(upper("lowerdir=/a:/b"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! SPOOL/<id>/manifest.json  how they were made, signed
 //! SPOOL/<id>/record.json    what the agent needs to know them again: size, inode, times, keep
 //! SPOOL/new-<id>/…          under way; removed at start, unless a runtime may still write it
+//! SPOOL/new-<id>/work/…     what the archive is packed of, where the runtime makes a directory and no archive
 //! ```
 //! An archive is hashed while it is written, or at once when a runtime has written it; everything is synced, and the directory
 //! renamed last. At start what has no valid record is not taken for an archive. Bytes that are changed on disk afterwards are
@@ -39,6 +40,7 @@ const ARCHIVE: &str = "archive.tar";
 const MANIFEST: &str = "manifest.json";
 const RECORD: &str = "record.json";
 const NEW: &str = "new-";
+const WORK: &str = "work";
 
 /// The spool.
 #[derive(Debug)]

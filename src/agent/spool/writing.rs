@@ -19,7 +19,7 @@ use crate::agent::{disk, identity};
 use crate::base::hex;
 
 use super::entry::{Entry, Record, Stamp};
-use super::{ARCHIVE, MANIFEST, NEW, Spool, is_id, record_path, sha256};
+use super::{ARCHIVE, MANIFEST, NEW, Spool, WORK, is_id, record_path, sha256};
 
 /// Room is looked for again after so many bytes.
 const STEP_BYTES: u64 = 16 << 20;
@@ -84,6 +84,16 @@ impl Writing {
         self.dir.join(ARCHIVE)
     }
 
+    /// A directory for what the archive is packed of; removed when that is done, or given up.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn work(&self) -> Outcome<PathBuf> {
+        let dir = self.dir.join(WORK);
+        disk::private_dir(&dir).map_err(|error| Failure::of_disk("the spool cannot be written", error))?;
+        Ok(dir)
+    }
+
     /// Copies the archive from somewhere, and makes room as it grows. `progress` gets the bytes so far, and may stop it.
     ///
     /// # Errors
@@ -114,8 +124,39 @@ impl Writing {
         write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
         progress: &mut dyn FnMut(u64) -> Outcome<()>,
     ) -> Outcome<Written> {
+        self.write_at(&self.path(), write, progress)
+    }
+
+    /// Writes a file of what the archive is packed of into [`Writing::work`], as [`Writing::write`].
+    ///
+    /// # Errors
+    /// As [`Writing::copy`]; there is no such file then.
+    pub fn write_part(
+        &self,
+        name: &str,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+        progress: &mut dyn FnMut(u64) -> Outcome<()>,
+    ) -> Outcome<Written> {
+        let path = self.work()?.join(name);
+        let written = self.write_at(&path, write, progress);
+        if written.is_err()
+            && let Err(error) = disk::remove(&path)
+        {
+            tracing::error!("{}: {error}", path.display());
+        }
+        written
+    }
+
+    fn write_at(
+        &self,
+        path: &Path,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+        progress: &mut dyn FnMut(u64) -> Outcome<()>,
+    ) -> Outcome<Written> {
         let failed = |error| Failure::of_disk("the archive cannot be written", error);
-        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path());
+        // An earlier agent may have begun it.
+        disk::remove(path).map_err(failed)?;
+        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut sink = Sink {
             writing: self,
             progress,
@@ -186,6 +227,7 @@ impl Writing {
             namespace: manifest.container.namespace.clone(),
             keep: false,
         };
+        remove_dir(&self.dir.join(WORK))?;
         let stamp = Stamp::of(&open_archive(&self.path())?)?;
         let record = Record { archive, stamp };
         disk::write(&self.dir.join(MANIFEST), &serde_json::to_vec_pretty(signed)?)?;
@@ -208,13 +250,18 @@ impl Drop for Writing {
         self.spool.lock().writing.remove(&self.id);
         // After a failure within `finish` it may have its last name already.
         for dir in [&self.dir, &self.spool.config.path.join(&self.id)] {
-            match std::fs::remove_dir_all(dir) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::error!("{}: {error}", dir.display());
-                }
-                _ => {}
+            if let Err(error) = remove_dir(dir) {
+                tracing::error!("{}: {error}", dir.display());
             }
         }
+    }
+}
+
+/// Removes a directory with all that is in it; one that is not there is no error.
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
