@@ -14,7 +14,7 @@ pub enum Layout {
     CriO,
     /// containerd's archive.
     Containerd,
-    /// Docker's checkpoint directory.
+    /// Docker's checkpoint directory, or the archive that the agent makes of one.
     Docker,
     /// An image directory of runc, crun or youki.
     Runc,
@@ -65,6 +65,8 @@ pub struct Container {
     pub runtime: Option<String>,
     /// Engine (`Podman`, `CRI-O`, `containerd`, `Docker`).
     pub engine: Option<&'static str>,
+    /// Release of the engine (`28.5.2`).
+    pub engine_version: Option<String>,
     /// Kubernetes pod.
     pub pod: Option<String>,
     /// Kubernetes namespace.
@@ -152,6 +154,7 @@ use crate::base::{Issue, Place, escape};
 use crate::decode::names;
 use crate::evidence::OciImage;
 
+use super::docker::DockerNote;
 use super::documents::{Document, DocumentKind};
 use super::images::Images;
 
@@ -173,6 +176,7 @@ pub(super) struct Descriptions {
     has_status: bool,
     has_docker_options: bool,
     is_collection: bool,
+    docker: Option<DockerNote>,
     log_head: Option<String>,
 }
 
@@ -206,6 +210,10 @@ impl Descriptions {
                 "collection.json" => {
                     let schema = text(json().get("schema")).unwrap_or_default();
                     parsed.is_collection = schema.starts_with("cryoscope.collection/");
+                }
+                "docker.json" => {
+                    let json = json();
+                    parsed.docker = DockerNote::parse(json, &document.name, issues);
                 }
                 "config.json" => {
                     let json = json();
@@ -242,6 +250,8 @@ impl Descriptions {
             Layout::OciImage
         } else if self.is_collection {
             Layout::Collection
+        } else if self.docker.is_some() {
+            Layout::Docker
         } else if manager.as_deref() == Some("cri-o") || has_annotation("io.kubernetes.cri-o.") {
             Layout::CriO
         } else if has_annotation("io.kubernetes.cri.") || (self.has_status && !self.config.is_null()) {
@@ -277,6 +287,7 @@ impl Container {
     ) -> Container {
         let layout = described.layout(images_dir, oci.is_some());
         let config = &described.config;
+        let docker = described.docker.as_ref();
         let engine_name = described.annotation("io.container.manager");
         let oci_annotation = |suffix: &str| {
             let prefixes = ["org.criu.checkpoint.", "io.podman.annotations.checkpoint."];
@@ -303,48 +314,63 @@ impl Container {
             .or_else(|| described.annotation("io.kubernetes.cri.container-name"))
             .or_else(|| text(described.status_dump.pointer("/metadata/name")))
             .or_else(|| full_name.as_deref().map(|name| short_name(name, engine_layout)))
+            .or_else(|| docker?.name())
             .or_else(|| oci_annotation("container.name"));
         let pod = described
             .annotation("io.kubernetes.pod.name")
             .or_else(|| described.annotation("io.kubernetes.cri.sandbox-name"))
+            .or_else(|| docker?.pod())
             .or_else(|| oci_annotation("pod.name"));
         let namespace = described
             .annotation("io.kubernetes.pod.namespace")
             .or_else(|| described.annotation("io.kubernetes.cri.sandbox-namespace"))
+            .or_else(|| docker?.namespace())
             .or_else(|| oci_annotation("pod.namespace"));
         let pod_uid = described
             .annotation("io.kubernetes.pod.uid")
             .or_else(|| described.annotation("io.kubernetes.cri.sandbox-uid"))
+            .or_else(|| docker?.pod_uid())
             .or_else(|| oci_annotation("pod.uid"));
         let image = text(config.get("rootfsImageName"))
             .or_else(|| text(config.get("RawImageName")))
             .or_else(|| described.annotation("io.kubernetes.cri.image-name"))
             .or_else(|| described.annotation("io.kubernetes.cri-o.ImageName"))
             .or_else(|| text(config.get("rootfsImage")))
+            .or_else(|| docker?.image())
             .or_else(|| oci_annotation("rootfsImageName"));
         let image_id = text(config.get("rootfsImageID"))
             .or_else(|| text(config.get("rootfsImageRef")))
             .or_else(|| described.annotation("io.kubernetes.cri-o.ImageRef"))
+            .or_else(|| docker?.image_id())
             .or_else(|| oci_annotation("rootfsImageID"));
         let uts = images.utsns.values().flat_map(|records| &records.records).next();
         let hostname = text(described.spec.get("hostname"))
+            .or_else(|| docker?.hostname())
             .or_else(|| uts.map(|record| escape(&record.value.nodename).into_owned()).filter(|name| !name.is_empty()));
         let (log_version, kernel) = described.log_head.as_deref().map(log_versions).unwrap_or_default();
-        let args = described.spec.pointer("/process/args").and_then(Value::as_array);
+        let args = match (described.spec.pointer("/process/args").and_then(Value::as_array), docker) {
+            (None, Some(docker)) => docker.args(),
+            (args, _) => args.into_iter().flatten().filter_map(Value::as_str).map(Text::from).collect(),
+        };
         Container {
             layout,
             name,
-            id: text(config.get("id")).or_else(|| described.annotation("io.kubernetes.cri-o.ContainerID")),
+            id: text(config.get("id"))
+                .or_else(|| described.annotation("io.kubernetes.cri-o.ContainerID"))
+                .or_else(|| docker?.id()),
             image,
             image_id,
-            runtime: text(config.get("runtime")).or_else(|| oci_annotation("runtime.name")),
+            runtime: text(config.get("runtime"))
+                .or_else(|| docker?.runtime())
+                .or_else(|| oci_annotation("runtime.name")),
             engine,
+            engine_version: docker.and_then(DockerNote::engine_version),
             pod,
             namespace,
             pod_uid,
             hostname,
-            created: time(config.get("createdTime")),
-            checkpointed: time(config.get("checkpointedTime")),
+            created: time(config.get("createdTime")).or_else(|| docker?.created()),
+            checkpointed: time(config.get("checkpointedTime")).or_else(|| docker?.checkpointed.clone()),
             restored: time(config.get("restoredTime")),
             was_restored: config
                 .get("restored")
@@ -360,7 +386,7 @@ impl Container {
             criu_version: log_version.or_else(|| oci_annotation("criu.version").map(|version| dotted(&version))),
             criu_version_at_least: images.criu_at_least().filter(|_| layout != Layout::Collection),
             kernel: kernel.or_else(|| oci_annotation("host.kernel")),
-            args: args.into_iter().flatten().filter_map(Value::as_str).map(Text::from).collect(),
+            args,
             inventory: inventory(images),
         }
     }
@@ -391,7 +417,8 @@ fn string_pairs(object: Option<&Value>) -> Vec<(String, String)> {
 fn labels(described: &Descriptions) -> Vec<(String, String)> {
     let packed = described.annotation("io.kubernetes.cri-o.Labels");
     let unpacked = packed.and_then(|packed| serde_json::from_str::<Value>(&packed).ok());
-    let places = [unpacked.as_ref(), described.status_dump.get("labels"), described.config.get("labels")];
+    let of_docker = described.docker.as_ref().and_then(DockerNote::labels);
+    let places = [unpacked.as_ref(), described.status_dump.get("labels"), described.config.get("labels"), of_docker];
     places.into_iter().map(string_pairs).find(|pairs| !pairs.is_empty()).unwrap_or_default()
 }
 
@@ -409,6 +436,9 @@ fn networks(described: &Descriptions) -> Vec<EngineNetwork> {
                 gateway: subnets().find_map(|subnet| text(subnet.get("gateway"))),
             });
         }
+    }
+    if let Some(docker) = &described.docker {
+        networks.extend(docker.networks());
     }
     if networks.is_empty() {
         let addresses: Vec<String> =
@@ -436,6 +466,9 @@ fn bind_mounts(described: &Descriptions) -> Vec<BindMount> {
     let listed: Vec<BindMount> = listed.collect();
     if !listed.is_empty() {
         return listed;
+    }
+    if let (Some(docker), true) = (&described.docker, described.spec.is_null()) {
+        return docker.bind_mounts();
     }
     let spec = described.spec.get("mounts").and_then(Value::as_array).into_iter().flatten();
     spec.filter_map(|mount| {

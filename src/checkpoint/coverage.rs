@@ -167,6 +167,13 @@ fn files(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {
             why: "CRI-O leaves bind mounts, /dev, /dev/shm, /proc, /run and /sys out of the changes".into(),
         }),
         Layout::Containerd => gaps.push(Gap { what: "volumes", why: "containerd leaves the contents of volumes out".into() }),
+        Layout::Docker if has_diff => {
+            gaps.push(Gap { what: "volumes", why: "the contents of volumes are not among the changes".into() });
+            gaps.push(Gap {
+                what: "one moment of the disk",
+                why: "what the container changed was read after it went on: a file may be newer than the memory".into(),
+            });
+        }
         Layout::Docker | Layout::Runc | Layout::Criu | Layout::OciImage | Layout::Collection => {}
     }
     if !has_diff {

@@ -74,7 +74,7 @@ fn kind_of(member: &Member, is_among_images: bool) -> Option<DocumentKind> {
         _ if is_among_images && !name.ends_with(".log") => return None,
         "spec.dump" => DocumentKind::Spec,
         "config.dump" => DocumentKind::Config,
-        "config.json" => DocumentKind::Config,
+        "config.json" | "docker.json" => DocumentKind::Config,
         "status" | "status.dump" => DocumentKind::Status,
         "network.status" => DocumentKind::Network,
         "bind.mounts" | "deleted.files" | "pod.options" | "pod.dump" | "collection.json" => DocumentKind::OtherJson,

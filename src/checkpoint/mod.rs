@@ -12,6 +12,7 @@ pub mod cgroups;
 pub mod container;
 pub mod coverage;
 pub mod credentials;
+mod docker;
 pub mod documents;
 pub mod files;
 mod images;

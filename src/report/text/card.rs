@@ -50,7 +50,11 @@ pub(super) fn write(
         (Some(namespace), None) => Some(format!("in namespace {namespace}")),
     };
     line("pod", pod.as_deref())?;
-    let engine: Vec<&str> = container.engine.into_iter().chain(container.runtime.as_deref()).collect();
+    let engine = container.engine.map(|engine| match &container.engine_version {
+        Some(version) => format!("{engine} {version}"),
+        None => engine.to_owned(),
+    });
+    let engine: Vec<String> = engine.into_iter().chain(container.runtime.clone()).collect();
     line("engine", Some(&engine.join(" with ")))?;
     line("hostname", container.hostname.as_deref())?;
     let args: Vec<String> = container.args.iter().map(Text::label).collect();

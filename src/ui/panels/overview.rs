@@ -218,6 +218,7 @@ fn container_ui(ui: &mut Ui, checkpoint: &Checkpoint, commands: &mut Vec<Command
     let container = &checkpoint.container;
     section(ui, "Container", "", |ui| {
         told(ui, commands, "ID", "The engine's id", container.id.as_deref());
+        told(ui, commands, "Engine version", "Release of the engine", container.engine_version.as_deref());
         told(ui, commands, "Image", "Reference as the user knows it", container.image.as_deref());
         told(ui, commands, "Image ID", "Id or digest of the image", container.image_id.as_deref());
         if !container.args.is_empty() {
