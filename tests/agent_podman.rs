@@ -48,7 +48,7 @@ $podman run -d --name looper --network none --env SECRET=RANDOM_1432_KEY localho
 $podman run -d --name ghost --network none localhost/small \
   /bin/sh -c 'head -c 3000000 /dev/zero >/big; exec 3</big; rm /big; while :; do sleep 100000; done' >/dev/null
 for n in $(seq 50); do [ -S $dir/podman.sock ] && break; sleep 0.2; done
-$dir/agent serve --listen 127.0.0.1:0 --state-dir $dir/state --spool $dir/spool --reserve 0 --cri none --kubelet-url none \
+$dir/agent serve --listen 127.0.0.1:0 --state-dir $dir/state --spool $dir/spool --reserve 0 --cri none --docker none --kubelet-url none \
   --podman $dir/podman.sock >$dir/listening 2>$dir/agent.log &
 started="$started $!"
 for n in $(seq 50); do [ -s $dir/listening ] && break; sleep 0.2; done

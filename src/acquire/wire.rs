@@ -122,7 +122,7 @@ pub struct Container {
     pub image: Option<String>,
     /// As the runtime resolved it.
     pub image_id: Option<String>,
-    /// As `cri-o`, `containerd`, `podman`.
+    /// As `cri-o`, `containerd`, `podman`, `docker`.
     pub engine: String,
     /// Who is asked for its checkpoint.
     pub source: SourceKind,

@@ -11,6 +11,8 @@ pub const CRI_SOCKETS: [&str; 3] =
     ["/run/crio/crio.sock", "/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock"];
 /// Podman's socket, where it is by default for root.
 pub const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
+/// Docker's socket, where it is by default.
+pub const DOCKER_SOCKET: &str = "/run/docker.sock";
 /// What Kubernetes gives a pod to speak for it.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -61,6 +63,8 @@ pub struct SourcesConfig {
     pub cri: Vec<PathBuf>,
     /// Podman's socket.
     pub podman: Option<PathBuf>,
+    /// Docker's socket.
+    pub docker: Option<PathBuf>,
 }
 
 /// How the kubelet is reached.

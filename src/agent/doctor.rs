@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::acquire::wire::ContainerState;
+use crate::acquire::wire::{ContainerState, Source, SourceKind};
 
 use super::config::{self, SourcesConfig};
 use super::disk;
-use super::sources::{Sources, cure};
+use super::sources::{Sources, cure, docker_errors};
 
 const MAX_FILE_BYTES: u64 = 4 << 20;
 const CRIU_DEADLINE: Duration = Duration::from_secs(60);
@@ -84,8 +84,7 @@ pub async fn examine(sources: &SourcesConfig, spool: &Path, reserve_bytes: u64, 
     found.push(libcriu(host));
     found.extend(criu_configuration(host));
     found.extend(crio_configuration(host));
-    found.extend(docker(host));
-    found.extend(asked(sources).await);
+    found.extend(asked(sources, host).await);
     found.push(room(spool, reserve_bytes));
     found
 }
@@ -111,9 +110,13 @@ fn rights() -> Check {
     check("rights", State::Fine, "root, with the right to read other processes", "")
 }
 
-fn criu(host: &Path) -> Vec<Check> {
+fn criu_path(host: &Path) -> Option<PathBuf> {
     let places = ["usr/sbin/criu", "usr/bin/criu", "usr/local/sbin/criu", "usr/local/bin/criu", "sbin/criu"];
-    let Some(path) = places.iter().map(|place| host.join(place)).find(|path| path.exists()) else {
+    places.iter().map(|place| host.join(place)).find(|path| path.exists())
+}
+
+fn criu(host: &Path) -> Vec<Check> {
+    let Some(path) = criu_path(host) else {
         let mend = "install the package criu (3.16 or newer) on the node; without it only a collection by way of /proc is possible";
         return vec![check("criu", State::Missing, "no criu in /usr/sbin, /usr/bin or /usr/local", mend)];
     };
@@ -300,28 +303,59 @@ fn crio_configuration(host: &Path) -> Option<Check> {
     })
 }
 
-/// Docker is not asked, and why.
-fn docker(host: &Path) -> Option<Check> {
-    host.join("run/docker.sock").exists().then(|| {
-        check(
-            "docker",
-            State::Weak,
-            "Docker runs here; its containers are not listed: its checkpoints are experimental, and hold criu's images alone, neither the container's specification nor its changed files",
-            "with `\"experimental\": true` in daemon.json, `docker checkpoint create --leave-running --checkpoint-dir DIR CONTAINER NAME` writes a directory that Cryoscope opens",
-        )
+/// Docker, by what it says of itself. Where somebody else makes checkpoints, it alone makes none.
+fn docker(said: &Source, has_other: bool, has_criu: bool) -> Check {
+    let Source { address, version, problem, .. } = said;
+    let lacking = if has_other { State::Weak } else { State::Missing };
+    match (version, problem) {
+        (None, problem) => {
+            let problem = problem.as_deref().unwrap_or("does not answer");
+            check("docker", lacking, format!("{address}: {problem}"), "see what it says")
+        }
+        (Some(version), Some(_)) => {
+            let found = format!("{address}: {version}, its experimental features are off: it makes no checkpoints");
+            check("docker", lacking, found, docker_errors::MEND)
+        }
+        (Some(version), None) if !has_criu => {
+            let found = format!("{address}: {version}, experimental, and without criu: it makes no checkpoints");
+            check("docker", lacking, found, "install the package criu; Docker need not be restarted")
+        }
+        (Some(version), None) => {
+            check("docker", State::Fine, format!("{address}: {version}, experimental: it makes checkpoints"), "")
+        }
+    }
+}
+
+/// One whose socket is not where the agent looks: in a pod it must be mounted.
+fn docker_out_of_reach(socket: &Path, host: &Path) -> Option<Check> {
+    let is_on_node = host.join("run/docker.sock").exists();
+    is_on_node.then(|| {
+        let found = format!("Docker runs on this node, and there is no socket {}", socket.display());
+        let mend = "mount /run/docker.sock into the pod, or say by --docker where it is; `--docker none` leaves it out";
+        check("docker", State::Weak, found, mend)
     })
 }
 
-async fn asked(config: &SourcesConfig) -> Vec<Check> {
+async fn asked(config: &SourcesConfig, host: &Path) -> Vec<Check> {
     let sources = match Sources::new(config) {
         Ok(sources) => sources,
         Err(error) => return vec![check("sources", State::Missing, format!("{error:#}"), "correct the option")],
     };
     let mut found = Vec::new();
-    for source in sources.describe().await.into_iter().filter(|source| source.address != "/proc") {
+    let described = sources.describe().await;
+    let others = described.iter().filter(|source| !matches!(source.kind, SourceKind::Docker | SourceKind::Proc));
+    let has_other = others.into_iter().any(|source| source.ready);
+    for source in described.into_iter().filter(|source| source.kind != SourceKind::Proc) {
+        if source.kind == SourceKind::Docker {
+            found.push(docker(&source, has_other, criu_path(host).is_some()));
+            continue;
+        }
         let state = if source.ready { State::Fine } else { State::Missing };
         let said = source.problem.or(source.version).unwrap_or_else(|| "answers".to_owned());
         found.push(check("source", state, format!("{}: {said}", source.address), "see what it says"));
+    }
+    if let Some(socket) = config.docker.as_ref().filter(|socket| !socket.exists()) {
+        found.extend(docker_out_of_reach(socket, host));
     }
     let frozen = sources.containers().await.containers.into_iter().filter(|one| one.state == ContainerState::Frozen);
     found.extend(frozen.map(|one| {
@@ -342,8 +376,9 @@ async fn asked(config: &SourcesConfig) -> Vec<Check> {
         found.push(directory(kubelet.checkpoints()));
     }
     if found.is_empty() {
-        let mend = "name one: --kubelet-url, --cri, --podman; Podman's socket comes with `systemctl enable --now podman.socket`";
-        found.push(check("source", State::Missing, "there is no kubelet, no CRI-O, no containerd and no Podman", mend));
+        let mend = "name one: --kubelet-url, --cri, --podman, --docker; Podman's socket comes with `systemctl enable --now podman.socket`";
+        let what = "there is no kubelet, no CRI-O, no containerd, no Podman and no Docker";
+        found.push(check("source", State::Missing, what, mend));
     }
     found
 }
@@ -443,10 +478,29 @@ mod tests {
     }
 
     #[test]
-    fn docker_is_told_not_to_be_asked_where_it_runs() {
-        assert_eq!(docker(host(&[]).path()), None);
-        let told = docker(host(&[("run/docker.sock", "")]).path()).unwrap();
-        assert!(told.state == State::Weak && told.mend.unwrap().contains("docker checkpoint create"));
+    fn docker_makes_checkpoints_when_it_is_experimental_and_has_criu() {
+        let said = |version: Option<&str>, problem: Option<&str>| Source {
+            kind: SourceKind::Docker,
+            address: "/run/docker.sock".to_owned(),
+            version: version.map(str::to_owned),
+            ready: problem.is_none(),
+            problem: problem.map(str::to_owned),
+        };
+        assert_eq!(docker(&said(Some("docker 28"), None), false, true).state, State::Fine);
+        let off = said(Some("docker 28"), Some("off"));
+        for (has_other, state) in [(false, State::Missing), (true, State::Weak)] {
+            let told = docker(&off, has_other, true);
+            assert!(told.state == state && told.mend.unwrap().contains("daemon.json"));
+            assert_eq!(docker(&said(Some("docker 28"), None), has_other, false).state, state);
+            assert_eq!(docker(&said(None, Some("does not answer")), has_other, true).state, state);
+        }
+    }
+
+    #[test]
+    fn docker_whose_socket_is_not_in_the_pod_is_told_of() {
+        let socket = Path::new("/run/docker.sock");
+        assert_eq!(docker_out_of_reach(socket, host(&[]).path()), None);
+        assert!(docker_out_of_reach(socket, host(&[("run/docker.sock", "")]).path()).unwrap().state == State::Weak);
     }
 
     #[test]

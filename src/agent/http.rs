@@ -1,4 +1,5 @@
-//! Asks HTTP servers of this node: the kubelet over TLS, Podman over its socket. Every answer is bounded in length and time.
+//! Asks HTTP servers of this node: the kubelet over TLS, Podman and Docker over their sockets. Every answer is bounded in length
+//! and time.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{Method, Request, header};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -98,15 +99,27 @@ impl Endpoint {
         token: Option<&str>,
         deadline: Duration,
     ) -> Result<hyper::Response<Incoming>, HttpError> {
+        let mut request = self.request(method, path);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.exchange(request.body(Full::default()), deadline).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
         let host = match self {
             Endpoint::Tls { host, port, .. } => format!("{host}:{port}"),
             Endpoint::Unix(_) => "localhost".to_owned(),
         };
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| HttpError::Broken(error.to_string()))?;
+        Request::builder().method(method).uri(path).header(header::HOST, host)
+    }
+
+    async fn exchange(
+        &self,
+        request: axum::http::Result<Request<Full<Bytes>>>,
+        deadline: Duration,
+    ) -> Result<hyper::Response<Incoming>, HttpError> {
+        let request = request.map_err(|error| HttpError::Broken(error.to_string()))?;
         let connecting = async {
             match self {
                 Endpoint::Unix(path) => {
@@ -147,13 +160,36 @@ impl Endpoint {
         deadline: Duration,
         max_bytes: usize,
     ) -> Result<Answer, HttpError> {
-        let asking = async {
-            let response = self.send(method, path, token, deadline).await?;
-            let status = response.status().as_u16();
-            Ok(Answer { status, body: read_body(response.into_body(), max_bytes).await? })
-        };
-        timeout(deadline + CONNECT_DEADLINE, asking).await.map_err(|_late| HttpError::TimedOut(deadline))?
+        whole(self.send(method, path, token, deadline), deadline, max_bytes).await
     }
+
+    /// Sends JSON, and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn post(
+        &self,
+        path: &str,
+        json: String,
+        deadline: Duration,
+        max_bytes: usize,
+    ) -> Result<Answer, HttpError> {
+        let request = self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/json");
+        whole(self.exchange(request.body(Full::from(json)), deadline), deadline, max_bytes).await
+    }
+}
+
+async fn whole(
+    asking: impl Future<Output = Result<hyper::Response<Incoming>, HttpError>>,
+    deadline: Duration,
+    max_bytes: usize,
+) -> Result<Answer, HttpError> {
+    let reading = async {
+        let response = asking.await?;
+        let status = response.status().as_u16();
+        Ok(Answer { status, body: read_body(response.into_body(), max_bytes).await? })
+    };
+    timeout(deadline + CONNECT_DEADLINE, reading).await.map_err(|_late| HttpError::TimedOut(deadline))?
 }
 
 /// Reads a body whole.

@@ -14,6 +14,7 @@
 //! | [`http`], [`stream`], [`sources`] | who makes checkpoints, and how they are asked |
 //! | [`collect`] | a container's processes by way of /proc |
 //! | [`rootfs`], [`changes`] | the image's layers joined; what a container changed |
+//! | [`docker_archive`] | a checkpoint of Docker as an archive |
 //! | [`doctor`] | what makes checkpoints fail here |
 //! | [`jobs`] | work that takes a while |
 //! | [`server`], [`routes`] | connections; requests |
@@ -30,6 +31,7 @@ pub mod clients;
 pub mod collect;
 pub mod config;
 pub mod disk;
+pub mod docker_archive;
 pub mod doctor;
 pub mod dumplog;
 pub mod http;

@@ -31,7 +31,19 @@ impl Daemon {
     fn start(dir: &Path, listen: &str) -> Daemon {
         let socket = dir.join("podman.sock");
         let mut child = Command::new(env!("CARGO_BIN_EXE_cryoscope-agent"))
-            .args(["serve", "--listen", listen, "--node-name", "node-a", "--kubelet-url", "none", "--cri", "none"])
+            .args([
+                "serve",
+                "--listen",
+                listen,
+                "--node-name",
+                "node-a",
+                "--kubelet-url",
+                "none",
+                "--cri",
+                "none",
+                "--docker",
+                "none",
+            ])
             .args(["--reserve", "1M", "--spool-limit", "100M"])
             .arg("--podman")
             .arg(socket)

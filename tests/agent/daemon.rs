@@ -114,6 +114,8 @@ fn spawn(dir: &Path, arguments: &[String], disk: Option<&str>) -> (Child, Socket
             "none",
             "--podman",
             "none",
+            "--docker",
+            "none",
             "--node-name",
             "node-a",
         ])

@@ -170,6 +170,9 @@ pub struct SourceArgs {
     /// Podman's socket; `none` leaves it out
     #[arg(long, value_name = "SOCKET", default_value = config::PODMAN_SOCKET, help_heading = "Sources")]
     pub podman: PathBuf,
+    /// Docker's socket; `none` leaves it out
+    #[arg(long, value_name = "SOCKET", default_value = config::DOCKER_SOCKET, help_heading = "Sources")]
+    pub docker: PathBuf,
 }
 
 /// A number of bytes: `512M`, `20G`, `20GiB`, or without a unit.

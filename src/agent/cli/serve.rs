@@ -111,5 +111,6 @@ pub(super) fn sources(args: &SourceArgs) -> SourcesConfig {
         [path] if is_none(path) => Vec::new(),
         named => named.to_vec(),
     };
-    SourcesConfig { kubelet, cri, podman: Some(args.podman.clone()).filter(|path| !is_none(path)) }
+    let named = |path: &Path| Some(path.to_owned()).filter(|path| !is_none(path));
+    SourcesConfig { kubelet, cri, podman: named(&args.podman), docker: named(&args.docker) }
 }

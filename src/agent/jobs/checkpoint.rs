@@ -23,7 +23,7 @@ use crate::agent::spool::{Writing, Written, archive_name};
 use crate::agent::{Agent, dumplog, processes, stream};
 
 use super::expected::{Expected, Late};
-use super::{Order, Running, archive_log, restarted};
+use super::{Order, Running, archive_log, docker, restarted};
 
 /// Between two requests of one container.
 const APART: Duration = Duration::from_millis(1100);
@@ -50,7 +50,9 @@ pub async fn run(agent: &Arc<Agent>, order: &Order, job: &Running) -> Outcome<St
     let container = agent.sources.find(&order.container.id).await?;
     refuse(&container)?;
     let pids = processes_of(&container.id).await;
-    let estimate = processes::resident_bytes(&pids);
+    // Docker writes it once, and it is packed.
+    let n_times = if source(order) == SourceKind::Docker { 2 } else { 1 };
+    let estimate = processes::resident_bytes(&pids).saturating_mul(n_times);
     blocking(agent, move |agent| agent.spool.make_room(estimate)).await??;
 
     let order = Order { container, ..order.clone() };
@@ -180,17 +182,16 @@ async fn ask(agent: &Arc<Agent>, order: &Order, job: &Running, writing: &Arc<Wri
         SourceKind::Kubelet => by_kubelet(agent, order, job, writing).await,
         SourceKind::Cri => by_cri(agent, order, job, writing).await,
         SourceKind::Podman => by_podman(agent, order, job, writing).await,
-        SourceKind::Docker | SourceKind::Proc => {
-            Err(Failure::new(501, "unsupported", "checkpoints are not made this way")
-                .hint("leave `source` out; why Docker is not asked, `cryoscope-agent doctor` says"))
-        }
+        SourceKind::Docker => by_docker(agent, order, job, writing).await,
+        SourceKind::Proc => Err(Failure::new(501, "unsupported", "checkpoints are not made this way")
+            .hint("leave `source` out, or ask for a collection")),
     };
     let Err(failure) = asked else { return asked };
     let (id, sockets) = (order.container.id.clone(), agent.sources.cri_sockets());
     Err(blocking(agent, move |_| failed_dump::explain(failure, &id, &sockets, since)).await?)
 }
 
-fn no_such_source() -> Failure {
+pub(super) fn no_such_source() -> Failure {
     Failure::new(409, "no-such-source", "this source is not there for this container")
         .hint("GET /v1/node lists the sources; leave `source` out to have the first that can")
 }
@@ -239,6 +240,18 @@ async fn by_kubelet(agent: &Arc<Agent>, order: &Order, job: &Running, writing: &
     job.expect(expected.clone());
     let late = match kubelet.checkpoint(&order.container, order.timeout_seconds).await {
         Ok((name, file)) => Late::OfKubelet(name, file),
+        Err(failure) => wait(agent, job, writing, &expected, failure).await?,
+    };
+    take(agent, job, writing, late, &expected).await
+}
+
+async fn by_docker(agent: &Arc<Agent>, order: &Order, job: &Running, writing: &Arc<Writing>) -> Outcome<Made> {
+    let asked = docker::prepare(agent, order, writing).await?;
+    let expected = expect(order, SourceKind::Docker, writing, asked.command, Some(asked.version));
+    job.expect(expected.clone());
+    let made = docker::docker(agent)?.checkpoint(&order.container.id, &asked.work, order.timeout_seconds).await;
+    let late = match made {
+        Ok(()) => Late::ToPack,
         Err(failure) => wait(agent, job, writing, &expected, failure).await?,
     };
     take(agent, job, writing, late, &expected).await
@@ -297,6 +310,7 @@ async fn take(
             (name, blocking(agent, copy).await??)
         }
         Late::InSpool => (String::new(), blocking(agent, move |_| writing.adopt()).await??),
+        Late::ToPack => (String::new(), docker::pack(agent, &expected.order, job, &writing).await?),
     };
     Ok(Made { name, written, command: expected.command.clone(), version: expected.version.clone() })
 }

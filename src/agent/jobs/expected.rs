@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use crate::acquire::wire::{Job, SourceKind};
 use crate::agent::problem::Outcome;
@@ -21,7 +22,7 @@ use crate::agent::spool::Writing;
 use crate::agent::{Agent, disk, processes};
 
 use super::checkpoint::processes_of;
-use super::{Order, Running};
+use super::{Order, Running, docker};
 
 /// A container of containerd that stays frozen makes no archive any more; the archive may have been there already.
 const SHORT: Duration = Duration::from_secs(3);
@@ -58,7 +59,7 @@ pub struct Expected {
     pub command: String,
     /// Of the runtime.
     pub version: Option<String>,
-    /// Id that the archive is to have; the runtime of a CRI socket writes it into the spool itself.
+    /// Id that the archive is to have; the runtime of a CRI socket writes it into the spool itself, Docker what it is packed of.
     pub archive: String,
 }
 
@@ -69,6 +70,8 @@ pub(super) enum Late {
     OfKubelet(String, std::fs::File),
     /// Where it was asked for, in the spool.
     InSpool,
+    /// A directory in the spool that is to be packed.
+    ToPack,
 }
 
 impl Expected {
@@ -91,6 +94,11 @@ impl Expected {
                     late::of_kubelet(kubelet.checkpoints(), container, self.since, SHORT)
                         .await?
                         .map(|(name, file)| Late::OfKubelet(name, file))
+                }
+                (SourceKind::Docker, _) => {
+                    let is_made = docker::is_made(agent, &container.id, self.since).await;
+                    sleep(if is_made { Duration::ZERO } else { SHORT }).await;
+                    is_made.then_some(Late::ToPack)
                 }
                 (SourceKind::Cri, _) => late::at(&writing.path(), SHORT).await.then_some(Late::InSpool),
                 _ => None,

@@ -1,11 +1,12 @@
 //! Work that takes a while: one job at a time for a container, a few at a time for the node, each followed by long polls.
 //!
-//! - [`checkpoint`] has an archive made; [`collection`] makes one out of /proc.
+//! - [`checkpoint`] has an archive made, by Docker a directory that is packed (`docker`); [`collection`] makes one out of /proc.
 //! - A job that was under way when the agent ended waits after the next start for the archive that a runtime may still write
 //!   ([`expected`]), or is shown as failed.
 
 pub mod checkpoint;
 pub mod collection;
+mod docker;
 pub mod expected;
 mod log;
 
@@ -176,7 +177,8 @@ impl JobTable {
     /// Archives in the spool that runtimes may still write.
     pub fn expected_in_spool(&self) -> Vec<String> {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_spool = left.iter().filter(|(_, expected)| expected.source == SourceKind::Cri);
+        let is_in_spool = |source| matches!(source, SourceKind::Cri | SourceKind::Docker);
+        let in_spool = left.iter().filter(|(_, expected)| is_in_spool(expected.source));
         in_spool.map(|(_, expected)| expected.archive.clone()).collect()
     }
 

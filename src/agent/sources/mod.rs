@@ -1,4 +1,4 @@
-//! Who on the node makes checkpoints: the kubelet, the runtime's CRI socket, Podman.
+//! Who on the node makes checkpoints: the kubelet, the runtime's CRI socket, Podman, Docker.
 //!
 //! | module | asks |
 //! |---|---|
@@ -6,11 +6,14 @@
 //! | [`failed_dump`], [`host_file`] | criu's log of a dump that failed, where the runtime left it; files that a runtime names |
 //! | [`cri`] | CRI-O or containerd |
 //! | [`podman`] | Podman |
+//! | [`docker`], [`docker_errors`] | Docker; what its errors mean |
 //!
 //! Nothing that they say is believed further than it must be: answers are bounded, paths are checked, names are checked before
 //! they go into a URL, and whether a container runs or is frozen is looked up in its cgroup.
 
 pub mod cri;
+pub mod docker;
+pub mod docker_errors;
 pub mod failed_dump;
 pub mod host_file;
 pub mod kubelet;
@@ -31,6 +34,7 @@ use super::problem::{Failure, Outcome};
 use super::processes;
 
 use cri::Cri;
+use docker::{Docker, Engine};
 use kubelet::Kubelet;
 use podman::Podman;
 
@@ -50,6 +54,8 @@ pub struct Sources {
     pub cri: Vec<Cri>,
     /// Podman.
     pub podman: Option<Podman>,
+    /// Docker.
+    pub docker: Option<Docker>,
     listed: Mutex<Option<(Instant, Containers)>>,
 }
 
@@ -63,6 +69,7 @@ impl Sources {
             kubelet: config.kubelet.as_ref().map(Kubelet::new).transpose()?,
             cri: config.cri.iter().map(|path| Cri::new(path.clone())).collect(),
             podman: config.podman.clone().map(Podman::new),
+            docker: config.docker.clone().map(Docker::new),
             listed: Mutex::default(),
         })
     }
@@ -83,6 +90,9 @@ impl Sources {
         }
         if let Some(podman) = self.podman.as_ref().filter(|podman| podman.is_there()) {
             found.push(source(SourceKind::Podman, podman.address(), podman.version().await.map(Some)));
+        }
+        if let Some(docker) = self.docker.as_ref().filter(|docker| docker.is_there()) {
+            found.extend(of_docker(docker.address(), docker.engine().await));
         }
         found.push(Source {
             kind: SourceKind::Proc,
@@ -135,6 +145,12 @@ impl Sources {
         }
         if let Some(podman) = self.podman.as_ref().filter(|podman| podman.is_there()) {
             add(in_time(podman.list()).await, podman.address());
+        }
+        if let Some(docker) = self.docker.as_ref().filter(|docker| docker.is_there()) {
+            let listed = in_time(docker.list()).await;
+            if !is_podman(&listed) {
+                add(listed, docker.address());
+            }
         }
         found.containers = by_id.into_values().collect();
         let looked = tokio::task::spawn_blocking(move || {
@@ -192,6 +208,23 @@ fn source(kind: SourceKind, address: String, probed: Outcome<Option<String>>) ->
     }
 }
 
+/// Docker, unless it is Podman, which has a socket of its own.
+fn of_docker(address: String, engine: Outcome<Engine>) -> Option<Source> {
+    if is_podman(&engine) {
+        return None;
+    }
+    let is_off = engine.as_ref().is_ok_and(|engine| !engine.is_experimental);
+    let said = source(SourceKind::Docker, address, engine.map(|engine| Some(engine.to_string())));
+    Some(match is_off {
+        true => Source { ready: false, problem: Some(docker_errors::not_experimental()), ..said },
+        false => said,
+    })
+}
+
+fn is_podman<T>(asked: &Outcome<T>) -> bool {
+    asked.as_ref().is_err_and(|failure| failure.problem.code == docker::IS_PODMAN)
+}
+
 /// What one source does not say of a container, another may.
 fn complete(known: &mut Container, other: Container) {
     known.created = known.created.or(other.created);
@@ -199,6 +232,11 @@ fn complete(known: &mut Container, other: Container) {
     known.image = known.image.take().or(other.image);
     if known.state == ContainerState::Unknown {
         known.state = other.state;
+    }
+    // A kubelet knows it by way of cri-dockerd, which makes no checkpoints.
+    if other.source == SourceKind::Docker && known.engine == other.engine {
+        known.source = other.source;
+        known.problem = known.problem.take().or(other.problem);
     }
     for (name, value) in other.labels {
         known.labels.entry(name).or_insert(value);
@@ -222,6 +260,7 @@ pub fn cure(container: &Container) -> String {
     match container.engine.as_str() {
         "containerd" => format!("`ctr -n k8s.io tasks resume {id}` (of k3s `k3s ctr …`) lets it go on"),
         "podman" => format!("`podman unpause {id}` lets it go on"),
+        "docker" => docker_errors::cure(id),
         "cri-o" => format!("it goes on when the dump is done; if not, `crun resume {id}` (or `runc resume {id}`)"),
         _ => "write THAWED to freezer.state, or 0 to cgroup.freeze, of its cgroup".to_owned(),
     }
@@ -239,6 +278,29 @@ pub fn checked_name(name: &str) -> Outcome<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn container_of_a_pod_that_docker_has_too_is_asked_of_docker() {
+        let of = |source, name: &str| Container {
+            id: "ab12".to_owned(),
+            name: name.to_owned(),
+            pod: None,
+            namespace: None,
+            image: None,
+            image_id: None,
+            engine: "docker".to_owned(),
+            source,
+            state: ContainerState::Running,
+            created: None,
+            pid: None,
+            labels: BTreeMap::new(),
+            problem: (source == SourceKind::Docker).then(docker_errors::not_experimental),
+        };
+        let mut known = of(SourceKind::Kubelet, "app");
+        complete(&mut known, of(SourceKind::Docker, "k8s_app"));
+        assert_eq!((known.source, known.name.as_str()), (SourceKind::Docker, "app"));
+        assert!(known.problem.unwrap().contains("experimental"));
+    }
 
     #[test]
     fn name_that_would_change_a_url_is_refused() {

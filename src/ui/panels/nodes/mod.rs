@@ -97,7 +97,7 @@ fn nobody_ui(ui: &mut Ui, nodes: &Nodes, commands: &mut Vec<Command>) {
             });
         }
         ListState::Known => {
-            let hint = "An agent on a Kubernetes node, or any machine with Podman, freezes containers and sends the archives here, hashed and signed. Run `cryoscope-agent pair` there and pair with the code that it prints.";
+            let hint = "An agent on a Kubernetes node, or any machine with Podman or Docker, freezes containers and sends the archives here, hashed and signed. Run `cryoscope-agent pair` there and pair with the code that it prints.";
             empty_state(ui, icons::NODES, "No node is paired yet", hint);
             centred(ui, |ui| {
                 if primary_button(ui, icons::LINK, "Pair with a node…").clicked() {
