@@ -2,7 +2,7 @@
 # make test                install what tests need, then everything that CI checks
 # make bench               the numbers, side by side with peers where they are installed
 # make fixtures            build the fixtures again (root; several minutes)
-# make lab                 what the fixtures, and two tests, are made with: /srv/lab (root)
+# make lab                 what the fixtures, and three tests, are made with: /srv/lab (root)
 
 SHELL := bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -29,9 +29,9 @@ run: packages
 test: test-packages lab check docs
 	cargo test --features agent
 
-# A tree with Podman, containerd and a criu that fits the kernel, for the tests from a real container to the desk.
+# A tree with Podman, containerd, Docker and a criu that fits the kernel, for the tests from a real container to the desk.
 lab:
-	@if [ "$$(id -u)" = 0 ]; then fixtures/lab/setup || echo "the tests with real Podman and containerd will not run: no lab"; fi
+	@if [ "$$(id -u)" = 0 ]; then fixtures/lab/setup || echo "the tests with real Podman, containerd and Docker will not run: no lab"; fi
 
 # Formatting and lints, with everything and with the least.
 check:
