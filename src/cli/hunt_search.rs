@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 
@@ -13,18 +13,16 @@ use super::hunt_args::HuntArgs;
 use super::search::{Spelling, pattern};
 use crate::base::{Cancelled, Progress as _, hex};
 use crate::checkpoint::{self, Checkpoint};
-use crate::evidence::{Evidence, OpenOptions};
+use crate::evidence::OpenOptions;
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
 #[cfg(feature = "yara")]
 use crate::memory::search::yara;
 use crate::memory::search::{Hit, Matcher, Pattern, Scope, SearchSink, Skipped, search};
+use crate::remote::Remote;
 use crate::report::hunt::{ArchiveName, ArchiveRow, CheckpointName, HitRow, IssueRow, Table, row};
 use crate::report::missing::Tally;
 use crate::report::search::{HitLine, Label};
-
-/// How long an address may stand still.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A row on its way to who writes it.
 pub(super) type Row = (Table, Map<String, Value>);
@@ -68,6 +66,7 @@ pub(super) struct Hunt {
     pub(super) rules: Rules,
     pub(super) scope: Scope,
     pub(super) options: OpenOptions,
+    pub(super) remote: Arc<Remote>,
     /// Bytes of context.
     pub(super) around: usize,
     /// Most hits of an archive.
@@ -84,7 +83,7 @@ impl Hunt {
         ctx: &JobCtx,
     ) -> anyhow::Result<ArchiveRow> {
         let begun = Instant::now();
-        let evidence = self.open(archive, ctx)?;
+        let evidence = archive.open(&self.remote, &self.options, ctx)?;
         let sha256 = if self.is_hashed { Some(hex(&evidence.sha256(ctx)?)) } else { None };
         let name = ArchiveName { archive: archive.name(), sha256 };
         let checkpoints = checkpoint::load(&evidence, &self.options, ctx)?;
@@ -109,30 +108,6 @@ impl Hunt {
         }
         done.seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
         Ok(done)
-    }
-
-    fn open(&self, archive: &Archive, ctx: &JobCtx) -> anyhow::Result<Evidence> {
-        match archive {
-            Archive::Path(path) => Ok(Evidence::open(path, &self.options, ctx)?),
-            Archive::Url(url) => {
-                let config = ureq::Agent::config_builder()
-                    .timeout_connect(Some(PATIENCE))
-                    .timeout_recv_response(Some(PATIENCE))
-                    .timeout_per_read(Some(PATIENCE))
-                    .user_agent(concat!("cryoscope/", env!("CARGO_PKG_VERSION")))
-                    .build();
-                // The message of an error may repeat the address with its secret.
-                let response = ureq::Agent::from(config).get(url).call().map_err(|error| match error {
-                    ureq::Error::StatusCode(status) => anyhow::anyhow!("the server answers {status}"),
-                    ureq::Error::Io(error) => anyhow::anyhow!("cannot be fetched: {error}"),
-                    ureq::Error::HostNotFound => anyhow::anyhow!("the host is not known"),
-                    ureq::Error::Timeout(_) => anyhow::anyhow!("the server does not answer in time"),
-                    _ => anyhow::anyhow!("cannot be fetched"),
-                })?;
-                let reader = Box::new(response.into_body().into_reader());
-                Ok(Evidence::open_reader(&archive.name(), reader, &self.options, ctx)?)
-            }
-        }
     }
 
     fn checkpoint(
