@@ -289,21 +289,55 @@ fn job_over_a_bucket_needs_no_volume_and_has_no_secret_in_it() {
     assert!(variables.contains(&json!({"name": "AWS_REGION", "value": "eu-1"})));
     assert!(container["args"].as_array().unwrap().ends_with(&[json!("--"), json!("s3://case-117/nodes/")]));
     assert!(!ran.out.contains("/evidence"), "{}", ran.out);
-    // What is named by a path lies in a volume.
+    // What is named by a path lies in a volume, the base image too.
     let with = |more: &[&str]| cryoscope(&[&args[..], more].concat());
     for more in [
         &["s3://b", "/evidence/x.tar"][..],
         &["s3://b", "--list", "l"],
+        &["s3://b", "--rootfs", "/evidence/i.tar"],
         &[],
     ] {
         let ran = with(more);
         assert!(ran.code == 2 && ran.err.contains("--archives-claim"), "{more:?}: {}", ran.err);
     }
+    let ran = with(&["s3://b", "--rootfs", "/evidence/i.tar", "--archives-claim", "c"]);
+    assert!(
+        ran.out.contains("\"--rootfs=/evidence/i.tar\"") && ran.out.contains("\"mountPath\": \"/evidence\""),
+        "{}",
+        ran.out
+    );
     // Pods would all fail of what is wrong here.
     assert!(with(&["s3://"]).err.contains("names no bucket"));
     let ran = with(&["https://h/a.tar?X-Amz-Signature=1"]);
     assert!(ran.code == 2 && ran.err.contains("--list") && !ran.err.contains("Signature"), "{}", ran.err);
     assert!(with(&["s3://b", "--endpoint", "https://key:secret@h"]).err.contains("credentials in it"));
+}
+
+#[test]
+fn archives_are_read_with_the_base_image_that_fits() {
+    // A text of the C library, which lies in clean pages of files.
+    let args =
+        ["hunt", "-e", "malloc(): corrupted", "fixtures/process-zoo.tar.zst", "fixtures/crio-crun-loop.tar", "--json"];
+    let image = ["--rootfs", "fixtures/base/image.tar.zst", "--rootfs", "fixtures/crun-image.tar"];
+    let rows = |more: &[&str]| -> Vec<Value> {
+        let ran = cryoscope(&[&args[..], more].concat());
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let of = |rows: &[Value], row: &str, name: &str| -> Vec<Value> {
+        let is_it = |it: &&Value| it["row"] == row && it["archive"].as_str().unwrap().ends_with(name);
+        rows.iter().filter(is_it).cloned().collect()
+    };
+    let (without, with) = (rows(&[]), rows(&image));
+    let n_hits = |rows: &[Value]| of(rows, "hit", "process-zoo.tar.zst").len();
+    assert_eq!((n_hits(&without), n_hits(&with)), (0, 120));
+    assert_eq!(of(&with, "archive", "process-zoo.tar.zst")[0]["rootfs"], "fixtures/base/image.tar.zst");
+    assert_eq!(of(&with, "archive", "loop.tar")[0]["rootfs"], Value::Null);
+    let told = of(&with, "issue", "loop.tar");
+    assert!(
+        told.iter().any(|it| it["kind"] == "rootfs" && it["what"].as_str().unwrap().contains("no file that it maps"))
+    );
+    let ran = cryoscope(&["hunt", "-e", "x", "fixtures", "--rootfs", "nowhere"]);
+    assert!(ran.code == 2 && ran.err.contains("--rootfs: nowhere"), "{}", ran.err);
 }
 
 /// Rules in every pod and here are the same files.

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::hunt_archives::{self, Archive};
 use super::hunt_args::{HuntArgs, Shard};
 use super::hunt_output::Output;
-use super::hunt_search::{Hunt, Row, Rules};
+use super::hunt_search::{self, Hunt, Row, Rules};
 use super::{hunt_kubernetes, search};
 use crate::base::{Progress as _, escape_controls};
 use crate::jobs::{self, JobHandle, Outcome};
@@ -55,6 +55,7 @@ pub(super) fn run(args: &HuntArgs, context: &mut Context<'_>) -> anyhow::Result<
     let scope = search::scope(None, &args.maps, &args.sources)?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let (archives, issues) = hunt_archives::find(args, shard, &remote, context)?;
+    let bases = hunt_search::bases(args, &remote, context)?;
     let around = usize::try_from(args.context).unwrap_or(0);
     let options = context.options.clone();
     let hunt = Arc::new(Hunt {
@@ -62,6 +63,7 @@ pub(super) fn run(args: &HuntArgs, context: &mut Context<'_>) -> anyhow::Result<
         scope,
         options,
         remote,
+        bases,
         around,
         max_count: args.max_count,
         is_hashed: args.hash,

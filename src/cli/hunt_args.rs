@@ -35,7 +35,7 @@ An archive that was taken on top of an earlier one, which is not in it or beside
 one, and issues say so: which is its parent, `cryoscope search --parent` has to be told.
 
 With --shard 3/10 only a tenth of the archives is searched, always the same one: ten machines search all. --kubernetes \
-prints an Indexed Job whose pods do that, with what it needs; paths are then those in the pods, and the claim \
+prints an Indexed Job whose pods do that, with what it needs; paths are then those in the pods, --rootfs too, and the claim \
 with the archives is mounted at /evidence. Of s3:// addresses no claim is needed; credentials then come from a Secret or by \
 a service account, and never stand in the job.
 
@@ -104,6 +104,10 @@ pub struct HuntArgs {
     /// Archives that are open at once [default: as many as there are processors, at most 4]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
+    /// An image that containers started from, as `search` has it; may be given often: each archive is read with the one
+    /// that has most of its mapped files, if any has
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Vec<PathBuf>,
     /// Only this share of the archives: I/N, I from 0
     #[arg(long, value_name = "I/N", conflicts_with = "kubernetes")]
     pub shard: Option<Shard>,

@@ -179,7 +179,7 @@ fn needs_volume(args: &HuntArgs) -> anyhow::Result<bool> {
     let StoreArgs { endpoint, region } = args.store.clone();
     let remote = Remote::new(Settings { endpoint, region, ..Settings::default() });
     let mut needs = args.paths.is_empty() || !args.list.is_empty();
-    for path in &args.paths {
+    for path in args.paths.iter().chain(&args.rootfs) {
         match Archive::named(path)? {
             Archive::Path(_) => needs = true,
             Archive::Object(uri) => drop(remote.bucket(&uri.bucket)?),
@@ -237,6 +237,9 @@ fn arguments(args: &HuntArgs, rules: &[(String, String)]) -> anyhow::Result<Vec<
     out.push(format!("--context={}", args.context));
     out.push(format!("--max-count={}", args.max_count));
     out.extend(args.jobs.map(|jobs| format!("--jobs={jobs}")));
+    for image in &args.rootfs {
+        out.push(format!("--rootfs={}", text(image.as_os_str())?));
+    }
     for list in &args.list {
         out.push(format!("--list={}", text(list.as_os_str())?));
     }
