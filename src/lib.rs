@@ -8,6 +8,7 @@
 //! | [`base`] | which words the field uses: addresses, pids, places, limits, progress |
 //! | [`home`] | where the user's data of this program lies |
 //! | [`evidence`] | where bytes come from; the only reader of evidence |
+//! | [`remote`] | what lies in buckets and behind addresses |
 //! | [`decode`] | what the bytes of an image file say; pure |
 //! | [`checkpoint`] | what the container was doing: all records joined, immutable |
 //! | [`memory`] | what lies at each address of a process; searching all of it |
@@ -34,6 +35,8 @@ pub mod base;
 pub mod home;
 
 pub mod evidence;
+
+pub mod remote;
 
 pub mod decode;
 

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer with the layers of ours that it may use.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("base", &[]),
     ("home", &["base"]),
     ("evidence", &["base"]),
+    ("remote", &["base"]),
     ("decode", &["base"]),
     ("checkpoint", &["base", "evidence", "decode"]),
     ("memory", &["base", "evidence", "decode", "checkpoint"]),
@@ -44,6 +45,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "base",
             "home",
             "evidence",
+            "remote",
             "decode",
             "checkpoint",
             "memory",

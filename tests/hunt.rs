@@ -150,7 +150,7 @@ fn shares_together_find_what_one_hunt_finds() {
 }
 
 #[test]
-fn lists_and_addresses_are_taken_and_buckets_are_told() {
+fn lists_and_addresses_are_taken_and_what_is_not_read_is_told() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::Builder::new()
@@ -170,7 +170,7 @@ fn lists_and_addresses_are_taken_and_buckets_are_told() {
         })
         .unwrap();
     let list = format!(
-        "# two\n{url}/loop.tar?secret=1\n\nfixtures/containerd-runc-loop.tar\ns3://bucket/x.tar\n{url}/gone?secret=2\nmissing.tar\n"
+        "# two\n{url}/loop.tar?secret=1\n\nfixtures/containerd-runc-loop.tar\ngs://bucket/x.tar\n{url}/gone?secret=2\nmissing.tar\n"
     );
     let ran = run_with(&["hunt", "-e", PATTERN, "--list", "-", "--json"], list.into_bytes(), Default::default());
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -183,7 +183,7 @@ fn lists_and_addresses_are_taken_and_buckets_are_told() {
             .collect::<Vec<_>>()
     };
     assert!(!of("hit", "/loop.tar").is_empty() && !of("hit", "containerd-runc-loop.tar").is_empty());
-    assert!(of("issue", "s3://bucket/x.tar")[0]["what"].as_str().unwrap().contains("mount it"));
+    assert!(of("issue", "gs://bucket/x.tar")[0]["what"].as_str().unwrap().contains("https://storage.googleapis.com"));
     assert_eq!(of("issue", "/gone")[0]["what"], "the server answers 403");
     assert_eq!(of("archive", "missing.tar")[0]["state"], "unreadable");
 }
@@ -271,6 +271,73 @@ fn job_for_kubernetes_is_indexed_and_its_pods_run_the_same_hunt() {
     let ran = cryoscope(&args);
     assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
     assert!(out.path().join("hits-00019-of-00020.parquet").exists());
+}
+
+#[test]
+fn job_over_a_bucket_needs_no_volume_and_has_no_secret_in_it() {
+    let args = ["hunt", "-e", "x", "--kubernetes", "--image", "i", "--json"];
+    let store = ["--endpoint", "https://minio.example", "--region", "eu-1", "--credentials-secret", "case-117"];
+    let ran = cryoscope(&[&args[..], &["s3://case-117/nodes/", "--service-account", "hunter"], &store].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let list: Value = serde_json::from_str(&ran.out).unwrap();
+    let pod = &list["items"][1]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!((&pod["serviceAccountName"], &pod["automountServiceAccountToken"]), (&json!("hunter"), &json!(false)));
+    assert_eq!(container["envFrom"], json!([{"secretRef": {"name": "case-117"}}]));
+    let variables = container["env"].as_array().unwrap();
+    assert!(variables.contains(&json!({"name": "AWS_ENDPOINT_URL_S3", "value": "https://minio.example"})));
+    assert!(variables.contains(&json!({"name": "AWS_REGION", "value": "eu-1"})));
+    assert!(container["args"].as_array().unwrap().ends_with(&[json!("--"), json!("s3://case-117/nodes/")]));
+    assert!(!ran.out.contains("/evidence"), "{}", ran.out);
+    // What is named by a path lies in a volume, the base image too.
+    let with = |more: &[&str]| cryoscope(&[&args[..], more].concat());
+    for more in [
+        &["s3://b", "/evidence/x.tar"][..],
+        &["s3://b", "--list", "l"],
+        &["s3://b", "--rootfs", "/evidence/i.tar"],
+        &[],
+    ] {
+        let ran = with(more);
+        assert!(ran.code == 2 && ran.err.contains("--archives-claim"), "{more:?}: {}", ran.err);
+    }
+    let ran = with(&["s3://b", "--rootfs", "/evidence/i.tar", "--archives-claim", "c"]);
+    assert!(
+        ran.out.contains("\"--rootfs=/evidence/i.tar\"") && ran.out.contains("\"mountPath\": \"/evidence\""),
+        "{}",
+        ran.out
+    );
+    // Pods would all fail of what is wrong here.
+    assert!(with(&["s3://"]).err.contains("names no bucket"));
+    let ran = with(&["https://h/a.tar?X-Amz-Signature=1"]);
+    assert!(ran.code == 2 && ran.err.contains("--list") && !ran.err.contains("Signature"), "{}", ran.err);
+    assert!(with(&["s3://b", "--endpoint", "https://key:secret@h"]).err.contains("credentials in it"));
+}
+
+#[test]
+fn archives_are_read_with_the_base_image_that_fits() {
+    // A text of the C library, which lies in clean pages of files.
+    let args =
+        ["hunt", "-e", "malloc(): corrupted", "fixtures/process-zoo.tar.zst", "fixtures/crio-crun-loop.tar", "--json"];
+    let image = ["--rootfs", "fixtures/base/image.tar.zst", "--rootfs", "fixtures/crun-image.tar"];
+    let rows = |more: &[&str]| -> Vec<Value> {
+        let ran = cryoscope(&[&args[..], more].concat());
+        ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let of = |rows: &[Value], row: &str, name: &str| -> Vec<Value> {
+        let is_it = |it: &&Value| it["row"] == row && it["archive"].as_str().unwrap().ends_with(name);
+        rows.iter().filter(is_it).cloned().collect()
+    };
+    let (without, with) = (rows(&[]), rows(&image));
+    let n_hits = |rows: &[Value]| of(rows, "hit", "process-zoo.tar.zst").len();
+    assert_eq!((n_hits(&without), n_hits(&with)), (0, 120));
+    assert_eq!(of(&with, "archive", "process-zoo.tar.zst")[0]["rootfs"], "fixtures/base/image.tar.zst");
+    assert_eq!(of(&with, "archive", "loop.tar")[0]["rootfs"], Value::Null);
+    let told = of(&with, "issue", "loop.tar");
+    assert!(
+        told.iter().any(|it| it["kind"] == "rootfs" && it["what"].as_str().unwrap().contains("no file that it maps"))
+    );
+    let ran = cryoscope(&["hunt", "-e", "x", "fixtures", "--rootfs", "nowhere"]);
+    assert!(ran.code == 2 && ran.err.contains("--rootfs: nowhere"), "{}", ran.err);
 }
 
 /// Rules in every pod and here are the same files.

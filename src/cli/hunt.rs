@@ -14,10 +14,11 @@ use super::context::Context;
 use super::hunt_archives::{self, Archive};
 use super::hunt_args::{HuntArgs, Shard};
 use super::hunt_output::Output;
-use super::hunt_search::{Hunt, Row, Rules};
+use super::hunt_search::{self, Hunt, Row, Rules};
 use super::{hunt_kubernetes, search};
 use crate::base::{Progress as _, escape_controls};
 use crate::jobs::{self, JobHandle, Outcome};
+use crate::remote::{Remote, Settings};
 use crate::report::hunt::{ArchiveName, ArchiveRow, IssueRow, Table, row};
 use crate::report::text::plural;
 
@@ -47,15 +48,26 @@ pub(super) fn run(args: &HuntArgs, context: &mut Context<'_>) -> anyhow::Result<
     }
     anyhow::ensure!(
         !(args.paths.is_empty() && args.list.is_empty()),
-        "name archives or directories, or a --list of them"
+        "name archives, directories or buckets, or a --list of them"
     );
     let rules = Rules::new(args, context)?;
+    let remote = Arc::new(Remote::new(settings(args)));
     let scope = search::scope(None, &args.maps, &args.sources)?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
-    let (archives, issues) = hunt_archives::find(args, shard, context)?;
+    let (archives, issues) = hunt_archives::find(args, shard, &remote, context)?;
+    let bases = hunt_search::bases(args, &remote, context)?;
     let around = usize::try_from(args.context).unwrap_or(0);
     let options = context.options.clone();
-    let hunt = Arc::new(Hunt { rules, scope, options, around, max_count: args.max_count, is_hashed: args.hash });
+    let hunt = Arc::new(Hunt {
+        rules,
+        scope,
+        options,
+        remote,
+        bases,
+        around,
+        max_count: args.max_count,
+        is_hashed: args.hash,
+    });
     let mut writer = Writer {
         output: args.output.as_ref().map(|dir| Output::new(dir, shard, args.force)).transpose()?,
         summary: Summary { schema: "cryoscope.hunt/1", ..Summary::default() },
@@ -70,6 +82,16 @@ pub(super) fn run(args: &HuntArgs, context: &mut Context<'_>) -> anyhow::Result<
     let found = writer.finish()?;
     // A share without hits is no failure of the pod that searched it.
     Ok(found || args.shard.is_some())
+}
+
+/// Where buckets are: as the command line says, else the environment.
+fn settings(args: &HuntArgs) -> Settings {
+    let of_environment = Settings::from_vars(|name| std::env::var(name).ok());
+    Settings {
+        endpoint: args.store.endpoint.clone().or(of_environment.endpoint),
+        region: args.store.region.clone().or(of_environment.region),
+        ..of_environment
+    }
 }
 
 fn hunt_all(

@@ -1,4 +1,5 @@
-//! Which archives a hunt is over: those named, those below directories, those of lists; of a share only its part.
+//! Which archives a hunt is over: those named, those below directories and in buckets, those of lists; of a share only its
+//! part.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -10,7 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::context::Context;
 use super::hunt_args::{HuntArgs, Shard};
+use super::hunt_buckets;
 use super::list::is_checkpoint_dir;
+use crate::base::Progress;
+use crate::evidence::{self, Evidence};
+use crate::remote::{Remote, S3Uri};
 use crate::report::hunt::{ArchiveName, IssueRow};
 
 /// Deepest directory below one that was named.
@@ -19,8 +24,6 @@ const MAX_DEPTH: usize = 32;
 const MAX_ARCHIVES: usize = 5_000_000;
 /// Longest line of a list.
 const MAX_LINE: u64 = 64 << 10;
-/// Schemes of buckets, which are not listed.
-const BUCKETS: [&str; 5] = ["s3", "gs", "gcs", "az", "abfs"];
 
 /// An archive of a hunt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +32,8 @@ pub(super) enum Archive {
     Path(PathBuf),
     /// An http or https address.
     Url(String),
+    /// An object of a bucket.
+    Object(S3Uri),
 }
 
 impl Archive {
@@ -37,7 +42,32 @@ impl Archive {
         match self {
             Archive::Path(path) => path.display().to_string(),
             Archive::Url(url) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            Archive::Object(uri) => uri.to_string(),
         }
+    }
+
+    /// What a path names, a directory too.
+    pub(super) fn named(path: &Path) -> anyhow::Result<Archive> {
+        if let Some(uri) = of_bucket(path)? {
+            return Ok(Archive::Object(uri));
+        }
+        let url = path.to_str().filter(|text| text.starts_with("https://") || text.starts_with("http://"));
+        Ok(url.map_or_else(|| Archive::Path(path.to_owned()), |url| Archive::Url(url.to_owned())))
+    }
+
+    /// Opens it, wherever it lies.
+    pub(super) fn open(
+        &self,
+        remote: &Remote,
+        options: &evidence::OpenOptions,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Evidence> {
+        let fetch = match self {
+            Archive::Path(path) => return Ok(Evidence::open(path, options, progress)?),
+            Archive::Url(url) => remote.open(url)?,
+            Archive::Object(uri) => remote.bucket(&uri.bucket)?.open(&uri.key)?,
+        };
+        Ok(Evidence::open_reader(&self.name(), Box::new(fetch), options, progress)?)
     }
 
     /// Which share it is in: the same whatever others there are, so that shares that begin at different times agree.
@@ -52,12 +82,16 @@ impl Archive {
 pub(super) fn find(
     args: &HuntArgs,
     shard: Shard,
+    remote: &Remote,
     context: &mut Context<'_>,
 ) -> anyhow::Result<(Vec<Archive>, Vec<IssueRow>)> {
     let mut found = Found { archives: BTreeSet::new(), issues: Vec::new(), output: None };
     found.output = args.output.as_ref().and_then(|dir| fs::canonicalize(dir).ok());
     for path in &args.paths {
-        found.add(path)?;
+        match of_bucket(path)? {
+            Some(uri) => found.bucket(&hunt_buckets::find(&uri, remote, &context.progress())?)?,
+            None => found.add(path)?,
+        }
     }
     for list in &args.list {
         let reader: Box<dyn Read> = if list.as_os_str() == "-" {
@@ -82,13 +116,31 @@ pub(super) fn find(
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            found.add(&path_of(line))?;
+            let path = path_of(line);
+            match of_bucket(&path) {
+                Err(error) => {
+                    let (given, what) = (path.display().to_string(), error.to_string());
+                    found.issue(&given, what.strip_prefix(&format!("{given}: ")).unwrap_or(&what));
+                }
+                // A line is one object: a list may be long, and is not to cost a request for each.
+                Ok(Some(uri)) if !hunt_buckets::is_many(&uri) => found.insert(Archive::Object(uri))?,
+                Ok(Some(uri)) => found.bucket(&hunt_buckets::find(&uri, remote, &context.progress())?)?,
+                Ok(None) => found.add(&path)?,
+            }
         }
     }
     let archives = found.archives.into_iter().filter(|archive| archive.is_in(shard)).collect();
     // What cannot be listed is told by one share, not by all.
     let issues = if shard.index == 0 { found.issues } else { Vec::new() };
     Ok((archives, issues))
+}
+
+/// What a path names, where that is a bucket.
+fn of_bucket(path: &Path) -> anyhow::Result<Option<S3Uri>> {
+    match path.to_str() {
+        Some(text) if text.starts_with("s3://") => Ok(Some(text.parse()?)),
+        _ => Ok(None),
+    }
 }
 
 fn path_of(line: &[u8]) -> PathBuf {
@@ -105,18 +157,19 @@ struct Found {
 
 impl Found {
     fn add(&mut self, path: &Path) -> anyhow::Result<()> {
-        anyhow::ensure!(self.archives.len() < MAX_ARCHIVES, "there are more than {MAX_ARCHIVES} archives");
         if let Some((scheme, _)) = path.to_str().and_then(|text| text.split_once("://")) {
-            let url = path.to_string_lossy().into_owned();
-            if matches!(scheme, "http" | "https") {
-                self.archives.insert(Archive::Url(url));
-            } else {
-                let what = if BUCKETS.contains(&scheme) {
-                    "buckets are not listed: mount it, or give presigned https addresses of its archives"
-                } else {
-                    "only paths and http and https addresses can be opened"
-                };
-                self.issue(&url, what);
+            let archive = Archive::Url(path.to_string_lossy().into_owned());
+            let url = archive.name();
+            match scheme {
+                "http" | "https" => self.insert(archive)?,
+                "gs" | "gcs" => self.issue(
+                    &url,
+                    "Google's buckets are read as s3://BUCKET with --endpoint https://storage.googleapis.com and HMAC keys",
+                ),
+                "az" | "abfs" | "abfss" => {
+                    self.issue(&url, "Azure's containers are not read: mount it, or give https addresses with a signature");
+                }
+                _ => self.issue(&url, "only paths, s3://BUCKET, and http and https addresses can be opened"),
             }
             return Ok(());
         }
@@ -124,7 +177,23 @@ impl Found {
         if path.is_dir() && !is_checkpoint_dir(path) {
             return self.walk(path);
         }
-        self.archives.insert(Archive::Path(path.to_owned()));
+        self.insert(Archive::Path(path.to_owned()))
+    }
+
+    /// What was found in a bucket.
+    fn bucket(&mut self, found: &hunt_buckets::InBucket) -> anyhow::Result<()> {
+        for dir in &found.dirs {
+            self.issue(
+                &dir.to_string(),
+                "is a checkpoint as a directory of objects: pack it as a tar, or mount the bucket",
+            );
+        }
+        found.objects.iter().try_for_each(|uri| self.insert(Archive::Object(uri.clone())))
+    }
+
+    fn insert(&mut self, archive: Archive) -> anyhow::Result<()> {
+        anyhow::ensure!(self.archives.len() < MAX_ARCHIVES, "there are more than {MAX_ARCHIVES} archives");
+        self.archives.insert(archive);
         Ok(())
     }
 
@@ -158,8 +227,7 @@ impl Found {
                 let Ok(kind) = entry.file_type() else { continue };
                 let is_link_to_file = kind.is_symlink() && path.is_file();
                 if kind.is_file() || is_link_to_file || (kind.is_dir() && is_checkpoint_dir(&path)) {
-                    anyhow::ensure!(self.archives.len() < MAX_ARCHIVES, "there are more than {MAX_ARCHIVES} archives");
-                    self.archives.insert(Archive::Path(path));
+                    self.insert(Archive::Path(path))?;
                 } else if kind.is_dir() && depth < MAX_DEPTH {
                     dirs.push((path, depth + 1));
                 } else if kind.is_dir() {

@@ -22,25 +22,37 @@ Searches every archive below a directory as `cryoscope search` does, several at 
 written, each as JSON Lines and as Parquet: hits, issues (what could not be read or searched, whole archives too), \
 archives. An archive that is broken is a row of issues and stops nothing.
 
-Archives are named by paths, by a file of paths (--list), or by http and https addresses, as presigned ones of a bucket. \
-Buckets themselves (s3://, gs://, az://) are not listed: mount them, or give presigned addresses.
+Archives are named by paths, by http and https addresses, and in buckets of any store that speaks S3: s3://BUCKET is all \
+of one, s3://BUCKET/KEY the object and all below it, s3://BUCKET/KEY* all that begin so. A --list has one a line; a line \
+s3://BUCKET/KEY there is that object alone. Where a line breaks, reading goes on from there.
+
+Credentials for buckets are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or those of a workload of \
+Kubernetes (AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE); without any, buckets are read that are public. Profiles in ~/.aws \
+are not read: `eval \"$(aws configure export-credentials --format env)\"`. Google's buckets are read with --endpoint \
+https://storage.googleapis.com and HMAC keys; Azure's are not: mount them, or give addresses with a signature.
+
+An archive that was taken on top of an earlier one, which is not in it or beside it, is searched without the pages of that \
+one, and issues say so: which is its parent, `cryoscope search --parent` has to be told.
 
 With --shard 3/10 only a tenth of the archives is searched, always the same one: ten machines search all. --kubernetes \
-prints an Indexed Job whose pods do that, with what it needs; paths are then those in the pods, and the claim with the \
-archives is mounted at /evidence.
+prints an Indexed Job whose pods do that, with what it needs; paths are then those in the pods, --rootfs too, and the claim \
+with the archives is mounted at /evidence. Of s3:// addresses no claim is needed; credentials then come from a Secret or by \
+a service account, and never stand in the job.
 
 Examples:
   cryoscope hunt --yara rules.yar /srv/evidence -o found
   duckdb -c \"select archive, rule, count(*) from 'found/hits-*.parquet' group by all\"
   cryoscope hunt -e 'BEGIN RSA PRIVATE KEY' --hash /srv/evidence --json | jq -r 'select(.row == \"hit\") | .archive'
   cryoscope hunt --secrets --list archives.txt -o found
+  cryoscope hunt --yara rules.yar s3://case-117/nodes/ --endpoint https://minio.example -o found
   cryoscope hunt --yara rules.yar --kubernetes --image REGISTRY/cryoscope:0.1 --archives-claim evidence --shards 20 | kubectl apply -f -
+  cryoscope hunt --yara rules.yar s3://case-117 --kubernetes --image REGISTRY/cryoscope:0.1 --credentials-secret case-117 | kubectl apply -f -
 
 Exit codes: 0 found, 1 nothing found (0 for a shard), 2 the request or the input was wrong.")]
 #[command(group(clap::ArgGroup::new("hunted").args(WHAT).required(true).multiple(false)))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct HuntArgs {
-    /// Archives, or directories with archives at any depth; http and https addresses
+    /// Archives, or directories with archives at any depth; s3://BUCKET/KEY; http and https addresses
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// A file that names archives, one a line; - is standard input
@@ -92,15 +104,34 @@ pub struct HuntArgs {
     /// Archives that are open at once [default: as many as there are processors, at most 4]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
+    /// An image that containers started from, as `search` has it; may be given often: each archive is read with the one
+    /// that has most of its mapped files, if any has
+    #[arg(long, value_name = "IMAGE")]
+    pub rootfs: Vec<PathBuf>,
     /// Only this share of the archives: I/N, I from 0
     #[arg(long, value_name = "I/N", conflicts_with = "kubernetes")]
     pub shard: Option<Shard>,
     /// Print an Indexed Job for Kubernetes instead of searching
-    #[arg(long, requires = "image", requires = "archives_claim")]
+    #[arg(long, requires = "image")]
     pub kubernetes: bool,
+    /// Where buckets are.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// How the job is made.
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+/// Where buckets are.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "With s3://")]
+pub struct StoreArgs {
+    /// The store, where it is not Amazon's: https://HOST or http://HOST:PORT [default: $AWS_ENDPOINT_URL_S3]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// Region of the bucket [default: $AWS_REGION, or us-east-1]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
 }
 
 /// How the job is made.
@@ -110,7 +141,7 @@ pub struct JobArgs {
     /// Image with the program cryoscope
     #[arg(long, value_name = "IMAGE", requires = "kubernetes")]
     pub image: Option<String>,
-    /// Claim of the volume with the archives; mounted read-only at /evidence
+    /// Claim of the volume with the archives, mounted read-only at /evidence; not needed where all lie in buckets
     #[arg(long, value_name = "CLAIM", requires = "kubernetes")]
     pub archives_claim: Option<String>,
     /// Claim of a volume for the tables [default: one is made, which many nodes can write]
@@ -131,6 +162,12 @@ pub struct JobArgs {
     /// Namespace of them [default: that of kubectl]
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_name)]
     pub namespace: Option<String>,
+    /// Secret whose keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    #[arg(long, value_name = "NAME", requires = "kubernetes", value_parser = parse_object)]
+    pub credentials_secret: Option<String>,
+    /// Service account of the pods, where the cluster gives workloads credentials by it
+    #[arg(long, value_name = "NAME", requires = "kubernetes", value_parser = parse_object)]
+    pub service_account: Option<String>,
     /// Processors of a pod
     #[arg(long, value_name = "CPU", default_value = "2")]
     pub cpu: String,
@@ -167,6 +204,16 @@ impl FromStr for Shard {
             _ => Err(format!("{text}: not a share; give I/N with I from 0 to N-1, as 3/10")),
         }
     }
+}
+
+/// A name that something has in Kubernetes already.
+fn parse_object(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_right = (1..=253).contains(&text.len())
+        && text.chars().all(|c| is_plain(c) || matches!(c, '-' | '.'))
+        && text.starts_with(is_plain)
+        && text.ends_with(is_plain);
+    is_right.then(|| text.to_owned()).ok_or_else(|| format!("{text}: nothing in Kubernetes can have this name"))
 }
 
 /// A name of Kubernetes: RFC 1123, short enough that pods of an Indexed Job can be named after it.

@@ -6,16 +6,22 @@
 //! | PersistentVolumeClaim | the tables, at /results, unless one is named; many nodes write it |
 //! | Job (`completionMode: Indexed`) | N pods, each with `--shard $(JOB_COMPLETION_INDEX)/N` |
 //!
+//! Credentials for buckets are in none of them: pods take those of a Secret that is there already, or of their service
+//! account.
+//!
 //! Pods have no token, no privileges, a read-only root and a scratch volume that goes with them: archives are hostile. An
 //! archive that cannot be read is a row of a table and no failure; a pod that dies is tried again by itself, without
 //! counting against the others.
 
 use std::ffi::OsStr;
 
+use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::context::Context;
-use super::hunt_args::HuntArgs;
+use super::hunt_archives::Archive;
+use super::hunt_args::{HuntArgs, StoreArgs};
+use crate::remote::{Remote, Settings};
 
 /// Where the archives are in a pod.
 const EVIDENCE: &str = "/evidence";
@@ -47,9 +53,12 @@ pub(super) fn print(args: &HuntArgs, context: &mut Context<'_>) -> anyhow::Resul
 /// The objects, in the order in which they are made.
 fn documents(args: &HuntArgs) -> anyhow::Result<Vec<Value>> {
     let job = &args.job;
-    let (Some(image), Some(archives_claim)) = (&job.image, &job.archives_claim) else {
-        anyhow::bail!("--kubernetes: wants --image and --archives-claim");
-    };
+    let image = job.image.as_ref().context("--kubernetes: wants --image")?;
+    let needs_volume = needs_volume(args)?;
+    anyhow::ensure!(
+        job.archives_claim.is_some() || !needs_volume,
+        "--kubernetes: wants --archives-claim, the volume in which what is named by a path lies"
+    );
     anyhow::ensure!(
         args.list.iter().all(|list| list.as_os_str() != "-"),
         "--list -: pods have no standard input; put the list into the volume with the archives"
@@ -75,36 +84,27 @@ fn documents(args: &HuntArgs) -> anyhow::Result<Vec<Value>> {
         }));
         format!("{}-results", job.name)
     });
-    let mut mounts = vec![
-        json!({"name": "evidence", "mountPath": EVIDENCE, "readOnly": true}),
-        json!({"name": "results", "mountPath": RESULTS}),
-        json!({"name": "scratch", "mountPath": "/scratch"}),
-    ];
+    let mut mounts =
+        vec![json!({"name": "results", "mountPath": RESULTS}), json!({"name": "scratch", "mountPath": "/scratch"})];
     let mut volumes = vec![
-        json!({"name": "evidence", "persistentVolumeClaim": {"claimName": archives_claim, "readOnly": true}}),
         json!({"name": "results", "persistentVolumeClaim": {"claimName": results_claim}}),
         json!({"name": "scratch", "emptyDir": {"sizeLimit": job.scratch.to_string()}}),
     ];
+    if let Some(claim) = &job.archives_claim {
+        mounts.push(json!({"name": "evidence", "mountPath": EVIDENCE, "readOnly": true}));
+        volumes.push(json!({"name": "evidence", "persistentVolumeClaim": {"claimName": claim, "readOnly": true}}));
+    }
     if !rules.is_empty() {
         mounts.push(json!({"name": "rules", "mountPath": "/rules", "readOnly": true}));
         volumes.push(json!({"name": "rules", "configMap": {"name": format!("{}-rules", job.name)}}));
     }
     let resources = json!({"cpu": job.cpu, "memory": job.memory.to_string()});
-    let container = json!({
+    let mut container = json!({
         "name": "hunt",
         "image": image,
         "command": ["cryoscope"],
         "args": arguments(args, &rules)?,
-        // Named here, so that it can stand in the arguments.
-        "env": [
-            {
-                "name": "JOB_COMPLETION_INDEX",
-                "valueFrom": {
-                    "fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"},
-                },
-            },
-            {"name": "CRYOSCOPE_CACHE_DIR", "value": "/scratch"},
-        ],
+        "env": environment(args),
         "resources": {"requests": resources, "limits": resources},
         "volumeMounts": mounts,
         "securityContext": {
@@ -113,7 +113,10 @@ fn documents(args: &HuntArgs) -> anyhow::Result<Vec<Value>> {
             "readOnlyRootFilesystem": true,
         },
     });
-    let pod = json!({
+    if let Some(secret) = &job.credentials_secret {
+        insert(&mut container, "envFrom", json!([{"secretRef": {"name": secret}}]));
+    }
+    let mut pod = json!({
         "restartPolicy": "Never",
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
@@ -127,6 +130,9 @@ fn documents(args: &HuntArgs) -> anyhow::Result<Vec<Value>> {
         "containers": [container],
         "volumes": volumes,
     });
+    if let Some(account) = &job.service_account {
+        insert(&mut pod, "serviceAccountName", json!(account));
+    }
     documents.push(json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -141,6 +147,50 @@ fn documents(args: &HuntArgs) -> anyhow::Result<Vec<Value>> {
         },
     }));
     Ok(documents)
+}
+
+fn insert(object: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+fn environment(args: &HuntArgs) -> Vec<Value> {
+    let mut variables = vec![
+        // Named here, so that it can stand in the arguments.
+        json!({
+            "name": "JOB_COMPLETION_INDEX",
+            "valueFrom": {
+                "fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"},
+            },
+        }),
+        json!({"name": "CRYOSCOPE_CACHE_DIR", "value": "/scratch"}),
+    ];
+    let StoreArgs { endpoint, region } = &args.store;
+    for (name, value) in [("AWS_ENDPOINT_URL_S3", endpoint), ("AWS_REGION", region)] {
+        variables.extend(value.as_ref().map(|value| json!({"name": name, "value": dollars(value)})));
+    }
+    variables
+}
+
+/// Whether something is named by a path, which has to be in a volume. Addresses that are wrong are told here, not by every
+/// pod.
+fn needs_volume(args: &HuntArgs) -> anyhow::Result<bool> {
+    let StoreArgs { endpoint, region } = args.store.clone();
+    let remote = Remote::new(Settings { endpoint, region, ..Settings::default() });
+    let mut needs = args.paths.is_empty() || !args.list.is_empty();
+    for path in args.paths.iter().chain(&args.rootfs) {
+        match Archive::named(path)? {
+            Archive::Path(_) => needs = true,
+            Archive::Object(uri) => drop(remote.bucket(&uri.bucket)?),
+            Archive::Url(url) => anyhow::ensure!(
+                !url.contains('?'),
+                "{}: what follows the ? of an address is often a secret, and would stand in the job; put it into a --list",
+                Archive::Url(url.clone()).name()
+            ),
+        }
+    }
+    Ok(needs)
 }
 
 fn labels(args: &HuntArgs) -> Value {
@@ -187,6 +237,9 @@ fn arguments(args: &HuntArgs, rules: &[(String, String)]) -> anyhow::Result<Vec<
     out.push(format!("--context={}", args.context));
     out.push(format!("--max-count={}", args.max_count));
     out.extend(args.jobs.map(|jobs| format!("--jobs={jobs}")));
+    for image in &args.rootfs {
+        out.push(format!("--rootfs={}", text(image.as_os_str())?));
+    }
     for list in &args.list {
         out.push(format!("--list={}", text(list.as_os_str())?));
     }
@@ -209,8 +262,6 @@ fn dollars(text: &str) -> String {
 #[cfg(feature = "yara")]
 fn rules(args: &HuntArgs) -> anyhow::Result<Vec<(String, String)>> {
     use std::io::Read as _;
-
-    use anyhow::Context as _;
 
     // Rules that are wrong are told here, not by every pod.
     crate::session::search::rules::read(&args.yara)?;

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use anyhow::Context as _;
 use serde_json::{Map, Value};
 
 use super::context::Context;
@@ -13,18 +14,16 @@ use super::hunt_args::HuntArgs;
 use super::search::{Spelling, pattern};
 use crate::base::{Cancelled, Progress as _, hex};
 use crate::checkpoint::{self, Checkpoint};
-use crate::evidence::{Evidence, OpenOptions};
+use crate::evidence::{BaseImage, OpenOptions};
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
 #[cfg(feature = "yara")]
 use crate::memory::search::yara;
 use crate::memory::search::{Hit, Matcher, Pattern, Scope, SearchSink, Skipped, search};
+use crate::remote::Remote;
 use crate::report::hunt::{ArchiveName, ArchiveRow, CheckpointName, HitRow, IssueRow, Table, row};
 use crate::report::missing::Tally;
 use crate::report::search::{HitLine, Label};
-
-/// How long an address may stand still.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A row on its way to who writes it.
 pub(super) type Row = (Table, Map<String, Value>);
@@ -68,6 +67,9 @@ pub(super) struct Hunt {
     pub(super) rules: Rules,
     pub(super) scope: Scope,
     pub(super) options: OpenOptions,
+    pub(super) remote: Arc<Remote>,
+    /// Images that the containers started from.
+    pub(super) bases: Vec<BaseImage>,
     /// Bytes of context.
     pub(super) around: usize,
     /// Most hits of an archive.
@@ -84,7 +86,7 @@ impl Hunt {
         ctx: &JobCtx,
     ) -> anyhow::Result<ArchiveRow> {
         let begun = Instant::now();
-        let evidence = self.open(archive, ctx)?;
+        let evidence = archive.open(&self.remote, &self.options, ctx)?;
         let sha256 = if self.is_hashed { Some(hex(&evidence.sha256(ctx)?)) } else { None };
         let name = ArchiveName { archive: archive.name(), sha256 };
         let checkpoints = checkpoint::load(&evidence, &self.options, ctx)?;
@@ -111,27 +113,13 @@ impl Hunt {
         Ok(done)
     }
 
-    fn open(&self, archive: &Archive, ctx: &JobCtx) -> anyhow::Result<Evidence> {
-        match archive {
-            Archive::Path(path) => Ok(Evidence::open(path, &self.options, ctx)?),
-            Archive::Url(url) => {
-                let config = ureq::Agent::config_builder()
-                    .timeout_connect(Some(PATIENCE))
-                    .timeout_recv_response(Some(PATIENCE))
-                    .timeout_per_read(Some(PATIENCE))
-                    .user_agent(concat!("cryoscope/", env!("CARGO_PKG_VERSION")))
-                    .build();
-                // The message of an error may repeat the address with its secret.
-                let response = ureq::Agent::from(config).get(url).call().map_err(|error| match error {
-                    ureq::Error::StatusCode(status) => anyhow::anyhow!("the server answers {status}"),
-                    ureq::Error::Io(error) => anyhow::anyhow!("cannot be fetched: {error}"),
-                    ureq::Error::HostNotFound => anyhow::anyhow!("the host is not known"),
-                    ureq::Error::Timeout(_) => anyhow::anyhow!("the server does not answer in time"),
-                    _ => anyhow::anyhow!("cannot be fetched"),
-                })?;
-                let reader = Box::new(response.into_body().into_reader());
-                Ok(Evidence::open_reader(&archive.name(), reader, &self.options, ctx)?)
-            }
+    /// Memory with the image that has most of the mapped files, and that image.
+    fn memory(&self, checkpoint: Arc<Checkpoint>) -> (Memory, Option<&BaseImage>) {
+        // Of those that have as many the first one counts.
+        let with = self.bases.iter().rev().map(|base| (Memory::with_base(Arc::clone(&checkpoint), base), base));
+        match with.max_by_key(|(memory, _)| memory.nr_files_of_base()) {
+            Some((memory, base)) if memory.nr_files_of_base() > 0 => (memory, Some(base)),
+            _ => (Memory::new(checkpoint), None),
         }
     }
 
@@ -146,7 +134,13 @@ impl Hunt {
         let within = CheckpointName::new(&checkpoint);
         let mut issues: Vec<IssueRow> =
             checkpoint.issues.iter().map(|issue| IssueRow::of(name, &within, issue)).collect();
-        let memory = Memory::new(checkpoint);
+        let (memory, base) = self.memory(checkpoint);
+        if let Some(base) = base {
+            done.rootfs.get_or_insert_with(|| base.name().to_owned());
+            // What is wrong with the image itself comes first, and was told when it was opened.
+            let of_archive = memory.issues().iter().skip(base.issues().len());
+            issues.extend(of_archive.map(|issue| IssueRow { kind: "rootfs", ..IssueRow::of(name, &within, issue) }));
+        }
         let mut sink = Sink {
             hunt: self,
             name,
@@ -172,6 +166,9 @@ impl Hunt {
             r#where: None,
             what,
         };
+        if base.is_none() && !self.bases.is_empty() {
+            issues.push(of_all("rootfs", "no file that it maps is in an image that was given, as it was".to_owned()));
+        }
         issues.extend(missing.parts().into_iter().map(|what| of_all("not-searched", what)));
         if self.max_count <= count {
             done.state = "stopped";
@@ -186,6 +183,30 @@ impl Hunt {
         ctx.step(0, None)?;
         Ok(())
     }
+}
+
+/// Opens the images that containers started from.
+pub(super) fn bases(args: &HuntArgs, remote: &Remote, context: &mut Context<'_>) -> anyhow::Result<Vec<BaseImage>> {
+    let mut bases = Vec::new();
+    for path in &args.rootfs {
+        let archive = Archive::named(path)?;
+        let bar = context.progress();
+        let open = || {
+            let evidence = archive.open(remote, &context.options, &bar)?;
+            anyhow::Ok(BaseImage::of(evidence, &context.options, &bar)?)
+        };
+        let base = open().with_context(|| match archive {
+            // What is wrong with a file is told with its path.
+            Archive::Path(_) => "--rootfs".to_owned(),
+            _ => format!("--rootfs: {}", archive.name()),
+        })?;
+        drop(bar);
+        for issue in base.issues() {
+            context.note(&format!("--rootfs: {issue}"))?;
+        }
+        bases.push(base);
+    }
+    Ok(bases)
 }
 
 struct Sink<'a> {

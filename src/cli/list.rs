@@ -98,6 +98,13 @@ pub(super) fn is_checkpoint_dir(path: &Path) -> bool {
     MARKS.iter().any(|mark| path.join(mark).exists())
 }
 
+/// The same of a bucket: the directory, with its slash, that an object makes a checkpoint.
+pub(super) fn checkpoint_dir_of(key: &str) -> Option<&str> {
+    // The longer of two marks that fit is the one that names the directory.
+    let dirs = MARKS.iter().filter_map(|mark| key.strip_suffix(mark));
+    dirs.filter(|dir| dir.is_empty() || dir.ends_with('/')).min_by_key(|dir| dir.len())
+}
+
 /// Files, and directories that are checkpoints, by name.
 #[expect(clippy::disallowed_methods, reason = "looks for evidence; what is found is opened by src/evidence")]
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {

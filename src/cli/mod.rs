@@ -41,6 +41,7 @@ mod generate;
 mod hunt;
 mod hunt_archives;
 pub mod hunt_args;
+mod hunt_buckets;
 mod hunt_kubernetes;
 mod hunt_output;
 mod hunt_search;

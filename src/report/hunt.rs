@@ -71,7 +71,8 @@ pub struct IssueRow {
     pub name: ArchiveName,
     /// In which checkpoint of it; none when the archive as a whole is meant.
     pub images_dir: Option<String>,
-    /// `archive` (nothing of it could be searched), `evidence` (a part could not be read), `not-searched`.
+    /// `archive` (nothing of it could be searched), `evidence` (a part could not be read), `rootfs` (a mapped file is not
+    /// that of the base image), `not-searched`.
     pub kind: &'static str,
     /// Member and offset.
     pub r#where: Option<String>,
@@ -116,6 +117,8 @@ pub struct ArchiveRow {
     pub engine: Option<&'static str>,
     /// RFC 3339.
     pub checkpointed: Option<String>,
+    /// Base image that clean pages of mapped files were read from; none where none fits.
+    pub rootfs: Option<String>,
     /// Matches.
     pub hits: u64,
     /// Rows in `issues`.
@@ -216,6 +219,7 @@ const ARCHIVES: &[Column] = &[
     text("image"),
     text("engine"),
     text("checkpointed"),
+    text("rootfs"),
     number("hits"),
     number("issues"),
     Column { name: "seconds", kind: Kind::Fraction },
