@@ -115,8 +115,9 @@ fn containers_of_containerd_are_frozen_fetched_explained_and_cured() {
     collection_is_what_proc_said_and_no_checkpoint(&desk, &looper);
     failed_dump_is_explained_by_the_log_of_criu(&desk, &ghost);
     one_that_somebody_left_frozen_is_found_out_and_cured(&lab, &desk, &looper);
-    agent_that_is_killed_meanwhile_loses_the_archive_and_not_the_container(&lab, &desk, &mut agent, &looper);
-    archive_that_was_written_meanwhile_is_claimed_by_the_next_agent(&lab, &desk, &mut agent, &looper);
+    agent_that_is_killed_meanwhile_loses_the_archive_and_not_the_container(&lab, &desk, &mut agent);
+    archive_that_was_written_meanwhile_is_claimed_by_the_next_agent(&lab, &desk, &mut agent);
+    agent_that_is_killed_while_containerd_freezes_is_followed_by_one_that_tells(&lab, &desk, &mut agent, &looper);
 }
 
 #[expect(clippy::unwrap_used, reason = "a part of the test")]
@@ -178,10 +179,10 @@ fn failed_dump_is_explained_by_the_log_of_criu(desk: &Desk, ghost: &str) {
 /// running.
 #[expect(clippy::unwrap_used, reason = "a part of the test")]
 fn one_that_somebody_left_frozen_is_found_out_and_cured(lab: &Containerd, desk: &Desk, looper: &str) {
-    std::fs::write(lab.dir.join("slow"), "3").unwrap();
+    lab.slow(Some("3"));
     let given_up = lab.cri().checkpoint(looper, &lab.inside.join("given-up.tar"), Duration::from_secs(1));
     assert!(given_up.is_err());
-    std::fs::remove_file(lab.dir.join("slow")).unwrap();
+    lab.slow(None);
     // Longer than the dump would have taken.
     std::thread::sleep(Duration::from_secs(4));
     assert!(lab.is_frozen(looper), "this containerd lets it go on");
@@ -211,24 +212,43 @@ fn one_that_somebody_left_frozen_is_found_out_and_cured(lab: &Containerd, desk: 
     assert_eq!(desk.frozen("looper")["processes"].as_array().unwrap().len(), 2);
 }
 
-/// It lies in the spool, half written by nobody's word but the runtime's.
+/// containerd hears of the hang-up before it knows that the container is frozen, and then lets nobody go on.
 #[expect(clippy::unwrap_used, reason = "a part of the test")]
-fn archive_that_was_written_meanwhile_is_claimed_by_the_next_agent(
+fn agent_that_is_killed_while_containerd_freezes_is_followed_by_one_that_tells(
     lab: &Containerd,
     desk: &Desk,
     agent: &mut Agent,
     looper: &str,
 ) {
+    std::fs::write(lab.dir.join("slow-pause"), "").unwrap();
+    let asked = desk.start(&["acquire", "node-a", "looper", "-o", "evidence"]);
+    wait_for("it is frozen", || lab.dir.join("paused").exists());
+    agent.restart();
+    assert_eq!(asked.wait_with_output().unwrap().status.code(), Some(2));
+    std::fs::remove_file(lab.dir.join("slow-pause")).unwrap();
+    // Longer than the freeze takes.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(lab.is_frozen(looper), "this containerd lets it go on");
+    let listed = desk.container("looper");
+    assert_eq!(listed["state"], "frozen");
+    assert!(listed["problem"].as_str().unwrap().contains("tasks resume"));
+    lab.ctr(&format!("ctr -n k8s.io tasks resume {looper}")).unwrap();
+    wait_for("it runs", || desk.container("looper")["state"] == "running");
+}
+
+/// It lies in the spool, half written by nobody's word but the runtime's.
+#[expect(clippy::unwrap_used, reason = "a part of the test")]
+fn archive_that_was_written_meanwhile_is_claimed_by_the_next_agent(lab: &Containerd, desk: &Desk, agent: &mut Agent) {
     let n_written = || {
         let log = std::fs::read_to_string(lab.dir.join("log")).unwrap();
         log.matches("Wrote checkpoint archive").count()
     };
-    std::fs::write(lab.dir.join("slow"), "1").unwrap();
+    lab.slow(Some("1"));
     let (before, asked) = (n_written(), desk.start(&["acquire", "node-a", "looper", "-o", "evidence"]));
-    wait_for("it is frozen", || lab.is_frozen(looper));
+    lab.wait_for_dump();
     // It hears nothing of what containerd answers.
     agent.signal(rustix::process::Signal::STOP);
-    std::fs::remove_file(lab.dir.join("slow")).unwrap();
+    lab.slow(None);
     wait_for("the archive is written", || before < n_written());
     agent.restart();
     let ran = asked.wait_with_output().unwrap();
@@ -243,13 +263,12 @@ fn agent_that_is_killed_meanwhile_loses_the_archive_and_not_the_container(
     lab: &Containerd,
     desk: &Desk,
     agent: &mut Agent,
-    looper: &str,
 ) {
-    std::fs::write(lab.dir.join("slow"), "3").unwrap();
+    lab.slow(Some("3"));
     let asked = desk.start(&["acquire", "node-a", "looper", "-o", "evidence"]);
-    wait_for("it is frozen", || lab.is_frozen(looper));
+    lab.wait_for_dump();
     agent.restart();
-    std::fs::remove_file(lab.dir.join("slow")).unwrap();
+    lab.slow(None);
     // Who follows the job is told by the next agent.
     let ran = asked.wait_with_output().unwrap();
     let said = text(&ran.stderr);

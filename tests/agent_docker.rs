@@ -88,15 +88,6 @@ impl Docker {
         is_frozen(&self.cgroup, container)
     }
 
-    /// How long a dump waits before it begins.
-    fn slow(&self, seconds: Option<&str>) {
-        let file = self.dir.join("slow");
-        match seconds {
-            Some(seconds) => std::fs::write(file, seconds).unwrap(),
-            None => std::fs::remove_file(file).unwrap(),
-        }
-    }
-
     fn examine(&self) -> Vec<Value> {
         let socket = self.dir.join("docker.sock");
         let socket = socket.to_str().unwrap();
@@ -223,7 +214,7 @@ fn dump_goes_on_without_the_agent_and_is_claimed_by_the_next_one(
     let before = by_proc(looper);
     docker.slow(Some("3"));
     let asked = desk.start(&["acquire", "node-a", "looper", "-o", "evidence"]);
-    wait_for("it is frozen", || docker.is_frozen(looper));
+    docker.wait_for_dump();
     agent.restart();
     docker.slow(None);
     let ran = asked.wait_with_output().unwrap();

@@ -12,7 +12,8 @@ use serde_json::Value;
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_cryoscope-agent");
 pub(crate) const LAB: &str = "/srv/lab";
 
-/// Beginning of what is run there: an image of busybox at `$dir/image`, and a runc that waits where there is a file `slow`.
+/// Beginning of what is run there: an image of busybox at `$dir/image`, and a runc that waits before a dump where there is a file
+/// `slow`, with a file `dumping` meanwhile, and behind a freeze where there is a file `slow-pause`, with a file `paused` then.
 const IMAGE: &str = r#"
 set -eu
 dir=$1
@@ -21,7 +22,11 @@ cp /bin/busybox $dir/image/bin/
 for name in sh sleep head rm; do ln -sf busybox $dir/image/bin/$name; done
 cat >$dir/path/runc <<END
 #!/bin/sh
-case " \$* " in *" checkpoint "*) [ ! -e $dir/slow ] || sleep \$(cat $dir/slow);; esac
+case " \$* " in *" checkpoint "*)
+  if [ -e $dir/slow ]; then touch $dir/dumping; sleep \$(cat $dir/slow); rm -f $dir/dumping; fi;;
+*" pause "*)
+  if [ -e $dir/slow-pause ]; then /usr/sbin/runc "\$@"; touch $dir/paused; sleep 2; exit 0; fi;;
+esac
 exec /usr/sbin/runc "\$@"
 END
 chmod 755 $dir/path/runc
@@ -87,6 +92,21 @@ impl Lab {
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
         answer.trim().to_owned()
+    }
+
+    /// How long dumps wait before they begin.
+    pub(crate) fn slow(&self, seconds: Option<&str>) {
+        // Of one that was killed.
+        let _ = std::fs::remove_file(self.dir.join("dumping"));
+        match seconds {
+            Some(seconds) => std::fs::write(self.dir.join("slow"), seconds).unwrap(),
+            None => std::fs::remove_file(self.dir.join("slow")).unwrap(),
+        }
+    }
+
+    /// Waits until a dump does. Not before: who hangs up while an engine still freezes may leave the container frozen.
+    pub(crate) fn wait_for_dump(&self) {
+        wait_for("it is dumped", || self.dir.join("dumping").exists());
     }
 
     /// Runs one of the commands that the agent advises.
