@@ -362,3 +362,22 @@ fn rules_are_hunted_here_and_go_into_a_config_map() {
     fs::write(rules, "rule broken {").unwrap();
     assert_eq!(cryoscope(&["hunt", "--yara", rules, "--kubernetes", "--image", "i", "--archives-claim", "c"]).code, 2);
 }
+
+#[test]
+fn hunt_that_could_read_nothing_does_not_say_that_nothing_was_found() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("broken.tar.zst"), b"\x28\xb5\x2f\xfdnonsense").unwrap();
+    let path = dir.path().to_str().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path();
+    let hunt = |more: &[&str]| {
+        let mut args = vec!["hunt", "-e", PATTERN, path, "--force", "-o", out.to_str().unwrap()];
+        args.extend(more);
+        cryoscope(&args)
+    };
+    let whole = hunt(&[]);
+    assert_eq!((whole.code, whole.err.contains("no archive could be read")), (2, true), "{}", whole.err);
+    assert_eq!(rows(out, "archives").len(), 1, "the tables tell which");
+    // A share of one broken archive is no failure of its pod.
+    assert_eq!(hunt(&["--shard", "0/1"]).code, 0);
+}

@@ -3,6 +3,7 @@
 //! Each archive is a job with a thread; so many run at once as were asked for, and hand rows over a bounded channel to the
 //! one that writes. An archive that cannot be opened, or that breaks the search, is a row of `issues`.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub(super) fn run(args: &HuntArgs, context: &mut Context<'_>) -> anyhow::Result<
         is_hashed: args.hash,
     });
     let mut writer = Writer {
+        n_denied: 0,
+        is_whole: args.shard.is_none(),
         output: args.output.as_ref().map(|dir| Output::new(dir, shard, args.force)).transpose()?,
         summary: Summary { schema: "cryoscope.hunt/1", ..Summary::default() },
         context,
@@ -145,6 +148,10 @@ fn hunt_all(
 }
 
 struct Writer<'w, 'c> {
+    /// Archives that this user may not read.
+    n_denied: u64,
+    /// Not a share.
+    is_whole: bool,
     output: Option<Output>,
     summary: Summary,
     context: &'w mut Context<'c>,
@@ -187,6 +194,8 @@ impl Writer<'_, '_> {
             Outcome::Done(done) => done,
             Outcome::Cancelled => return Err(crate::base::Cancelled.into()),
             Outcome::Failed(error) => {
+                let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+                self.n_denied += u64::from(causes.any(|cause| cause.kind() == io::ErrorKind::PermissionDenied));
                 let name = ArchiveName { archive: archive.name(), sha256: None };
                 let what = format!("{error:#}");
                 let what = what.strip_prefix(&format!("{}: ", name.archive)).unwrap_or(&what).to_owned();
@@ -201,15 +210,28 @@ impl Writer<'_, '_> {
         self.write(Table::Archives, row(Table::Archives, &done))
     }
 
-    /// Whether something was found.
+    /// Whether something was found. Where nothing could be read, nothing found says nothing.
     fn finish(mut self) -> anyhow::Result<bool> {
+        self.tell()?;
+        let Summary { archives, unreadable, .. } = self.summary;
+        let is_denied = archives > 0 && self.n_denied == archives;
+        anyhow::ensure!(
+            !is_denied,
+            "this user may read none of the archives ({archives}): see their modes, in a pod `fsGroup`"
+        );
+        // A share may hold nothing but broken ones.
+        anyhow::ensure!(!self.is_whole || unreadable == 0 || unreadable < archives, "no archive could be read");
+        Ok(self.summary.hits > 0)
+    }
+
+    fn tell(&mut self) -> anyhow::Result<()> {
         let Some(output) = self.output.take() else {
             if !self.context.json {
                 self.context.out.flush()?;
                 let line = self.line();
                 self.context.note(&line)?;
             }
-            return Ok(self.summary.hits > 0);
+            return Ok(());
         };
         self.summary.files = output.finish()?;
         if self.context.json {
@@ -221,7 +243,7 @@ impl Writer<'_, '_> {
                 writeln!(self.context.out, "{}", escape_controls(file))?;
             }
         }
-        Ok(self.summary.hits > 0)
+        Ok(())
     }
 
     fn line(&self) -> String {

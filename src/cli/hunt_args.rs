@@ -169,7 +169,7 @@ pub struct JobArgs {
     #[arg(long, value_name = "NAME", requires = "kubernetes", value_parser = parse_object)]
     pub service_account: Option<String>,
     /// Processors of a pod
-    #[arg(long, value_name = "CPU", default_value = "2")]
+    #[arg(long, value_name = "CPU", default_value = "1")]
     pub cpu: String,
     /// Memory of a pod
     #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = parse_size)]
