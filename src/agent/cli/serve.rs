@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +38,19 @@ pub(super) fn serve(args: &ServeArgs, out: &mut dyn Write) -> anyhow::Result<()>
     done
 }
 
+/// Files that containers and runtimes have had in hand are opened by it alone.
+fn check_openat2() -> anyhow::Result<()> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let opened = openat2(CWD, "/", flags, Mode::empty(), ResolveFlags::empty());
+    anyhow::ensure!(
+        opened.err() != Some(rustix::io::Errno::NOSYS),
+        "openat2(2) is refused, by which files of containers are opened: kernels have it since 5.6, and systemd takes it away with RestrictSUIDSGID=yes"
+    );
+    Ok(())
+}
+
 async fn run(config: Config, out: &mut dyn Write) -> anyhow::Result<()> {
+    check_openat2()?;
     let authorities = config.client_ca.as_deref().map(identity::certificates).transpose()?.unwrap_or_default();
     let listen = config.listen;
     let agent = Agent::start(config)?;
