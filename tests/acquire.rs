@@ -11,12 +11,13 @@ mod cli;
 #[cfg(feature = "agent")]
 #[path = "acquire/daemon.rs"]
 mod daemon;
+#[path = "acquire/proxy.rs"]
+mod proxy;
 #[path = "acquire/stand_in.rs"]
 mod stand_in;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use cryoscope::acquire::identity::Identity;
@@ -191,43 +192,6 @@ fn tunnel_is_no_hindrance_and_what_does_not_speak_tls_is_said() {
     let closed = Route { address: Some("127.0.0.1:1".parse().unwrap()), ..Route::default() };
     let error = Client::new(&node, &closed).unwrap().node().unwrap_err();
     assert!(error.to_string().contains("cryoscope-agent running") && error.is_transient(), "{error}");
-}
-
-#[test]
-fn proxy_is_gone_through_and_its_refusal_is_said() {
-    let (agent, desk) = (StandIn::start(), Desk::new());
-    let (node, _) = desk.pair(&agent);
-    let n_asked = std::sync::Arc::new(AtomicU64::new(0));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = format!("http://{}", listener.local_addr().unwrap());
-    let (to, asked) = (agent.address, std::sync::Arc::clone(&n_asked));
-    std::thread::Builder::new()
-        .spawn(move || {
-            use std::io::{Read as _, Write as _};
-            for line in listener.incoming() {
-                let mut line = line.unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    line.read_exact(&mut byte).unwrap();
-                    head.push(byte[0]);
-                }
-                if !head.starts_with(b"CONNECT node-a.example:7443 ") || asked.fetch_add(1, SeqCst) > 0 {
-                    line.write_all(b"HTTP/1.1 407 Who are you\r\n\r\n").unwrap();
-                    continue;
-                }
-                line.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
-                let far = std::net::TcpStream::connect(to).unwrap();
-                let (mut line2, mut far2, mut far) = (line.try_clone().unwrap(), far.try_clone().unwrap(), far);
-                std::thread::Builder::new().spawn(move || std::io::copy(&mut line2, &mut far2)).unwrap();
-                std::thread::Builder::new().spawn(move || std::io::copy(&mut far, &mut line)).unwrap();
-            }
-        })
-        .unwrap();
-    let route = Route { address: Some("node-a.example".parse().unwrap()), proxy: Some(proxy), patience: None };
-    assert_eq!(Client::new(&node, &route).unwrap().node().unwrap().name, "node-a");
-    let error = Client::new(&node, &route).unwrap().node().unwrap_err();
-    assert!(error.to_string().contains("the proxy does not connect"), "{error}");
 }
 
 #[test]

@@ -3,15 +3,23 @@
 
 #![cfg(feature = "gui")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cryoscope::acquire::freeze::Method;
+use cryoscope::acquire::wire::{Archives, Container, ContainerState, Containers, Node, Source, SourceKind, Spool};
 use cryoscope::base::{FileId, MntId, Pid, VirtAddr};
+use cryoscope::session::nodes::{NodeRow, NodeState, Order, Told, Wanted};
 use cryoscope::session::search::Query;
 use cryoscope::session::{
-    ArchivesCommand, Command, ContentKey, NotificationsCommand, PanelKind, ProcessTab, Requested, SearchCommand,
-    SearchRequest, Settings, Target, Theme, ViewCommand,
+    ArchivesCommand, Command, ContentKey, Effect, JobId, Model, NodesCommand, NotificationsCommand, PanelKind,
+    ProcessTab, Requested, SearchCommand, SearchRequest, Settings, Target, Theme, ViewCommand, apply,
 };
 use cryoscope::ui::App;
+use cryoscope::ui::panels::nodes::{NodesState, nodes_ui};
+use egui::accesskit::Role;
+use egui_kittest::kittest::Queryable as _;
 use egui_kittest::{Harness, SnapshotOptions, SnapshotResults};
 
 /// Rasterizers round differently: this many pixels may differ before it is a failure.
@@ -251,4 +259,152 @@ fn search() {
         harness.snapshot(format!("search_{suffix}"));
         results.extend_harness(&mut harness);
     }
+}
+
+/// What a node says that has a kubelet with containerd.
+fn told(name: &str, containers: &[(&str, &str, ContainerState)]) -> Told {
+    let source = |kind, address: &str, version: Option<&str>| Source {
+        kind,
+        address: address.into(),
+        version: version.map(str::to_owned),
+        ready: true,
+        problem: None,
+    };
+    let container = |(pod, container, state): &(&str, &str, ContainerState)| Container {
+        id: format!("{pod}-{container}").bytes().map(|byte| format!("{byte:02x}")).collect(),
+        name: (*container).into(),
+        pod: Some((*pod).into()),
+        namespace: Some("shop".into()),
+        image: Some(format!("registry.example/shop/{container}:1.4")),
+        image_id: None,
+        engine: "containerd".into(),
+        source: SourceKind::Kubelet,
+        state: *state,
+        created: None,
+        pid: None,
+        labels: BTreeMap::from([("app".to_owned(), (*container).to_owned())]),
+        problem: (*state == ContainerState::Frozen).then(|| "it is frozen".into()),
+        caution: None,
+    };
+    Told {
+        node: Node {
+            name: name.into(),
+            agent_version: "0.1.0".into(),
+            kernel: "6.12.48".into(),
+            arch: "x86_64".into(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+            public_key: String::new(),
+            sources: vec![
+                source(SourceKind::Kubelet, "https://127.0.0.1:10250", Some("kubelet v1.34.1")),
+                source(SourceKind::Cri, "/run/containerd/containerd.sock", Some("containerd 2.1.9")),
+                source(SourceKind::Proc, "/proc", None),
+            ],
+            spool: Spool { used_bytes: 3 << 28, limit_bytes: 20 << 30, free_bytes: 61 << 30, reserve_bytes: 1 << 30 },
+            may_delete: true,
+        },
+        containers: Containers { containers: containers.iter().map(container).collect(), issues: Vec::new() },
+        archives: Archives::default(),
+    }
+}
+
+fn started(effects: &[Effect]) -> Vec<JobId> {
+    let job = |effect: &Effect| if let Effect::StartJob { id, .. } = effect { Some(*id) } else { None };
+    effects.iter().filter_map(job).collect()
+}
+
+/// Two nodes that answer, the first of them selected, and one that does not.
+fn paired() -> Model {
+    let mut model = Model::default();
+    let row = |name: &str, state| NodeRow {
+        name: name.into(),
+        address: format!("{name}.example:7443"),
+        fingerprint: "5c0e91d4".repeat(8),
+        paired: jiff::Timestamp::constant(1_793_610_000, 0),
+        problem: None,
+        state,
+    };
+    let refused = "node-c: nothing listens at node-c.example:7443".to_owned();
+    let rows = vec![
+        row("node-a", NodeState::Unknown),
+        row("node-b", NodeState::Unknown),
+        row("node-c", NodeState::Failed(refused)),
+    ];
+    let job = started(&apply(&mut model, NodesCommand::Look.into()))[0];
+    let first = started(&apply(&mut model, NodesCommand::Listed { job, rows }.into()))[0];
+    let second = started(&apply(&mut model, NodesCommand::SelectAll.into()))[0];
+    use ContainerState::{Exited, Frozen, Running};
+    let on_a = told(
+        "node-a",
+        &[
+            ("front-7d4b", "front", Running),
+            ("front-7d4b", "metrics", Running),
+            ("cart-0", "cart", Frozen),
+            ("migrate", "job", Exited),
+        ],
+    );
+    let on_b = told("node-b", &[("front-9c1f", "front", Running), ("db-0", "postgres", Running)]);
+    for (job, name, told) in [(first, "node-a", on_a), (second, "node-b", on_b)] {
+        let _ = apply(&mut model, NodesCommand::Told { job, name: name.into(), told: Arc::new(told) }.into());
+    }
+    let _ = apply(&mut model, NodesCommand::Select("node-a".into()).into());
+    model
+}
+
+fn nodes_panel(name: &str, model: &Model, prepare: impl Fn(&mut Harness<'_, NodesState>)) {
+    let mut results = SnapshotResults::new();
+    for (theme, suffix) in [(egui::Theme::Dark, "dark"), (egui::Theme::Light, "light")] {
+        let mut harness = Harness::builder()
+            .with_size(SMALL)
+            .with_theme(theme)
+            .with_context_setup(cryoscope::ui::install)
+            .with_options(SnapshotOptions::new().threshold(1.2).max_failed_pixels(MAX_DIFFERENT_PIXELS))
+            .wgpu()
+            .build_ui_state(
+                |ui, state: &mut NodesState| drop(nodes_ui(ui, model.nodes(), model.jobs(), state)),
+                NodesState::default(),
+            );
+        harness.run_steps(4);
+        prepare(&mut harness);
+        harness.run_steps(8);
+        harness.snapshot(format!("{name}_{suffix}"));
+        results.extend_harness(&mut harness);
+    }
+}
+
+#[test]
+fn one_node() {
+    nodes_panel("node", &paired(), |_| {});
+}
+
+#[test]
+fn all_nodes_filtered_by_a_label() {
+    let mut model = paired();
+    let _ = apply(&mut model, NodesCommand::SelectAll.into());
+    nodes_panel("nodes", &model, |harness| {
+        let filter = || harness.query_all_by_role(Role::TextInput).next().unwrap();
+        filter().focus();
+        filter().type_text("app=front");
+    });
+}
+
+#[test]
+fn acquisitions() {
+    let mut model = paired();
+    let order = |node: &str, called: &str| {
+        let wanted =
+            Wanted::Freeze { container: "c0ffee".into(), method: Method::Checkpoint, reason: None, series: None };
+        Order { node: node.into(), called: called.into(), wanted }
+    };
+    let orders = vec![
+        order("node-a", "shop/front-7d4b/front"),
+        order("node-b", "shop/front-9c1f/front"),
+        order("node-a", "shop/front-7d4b/metrics"),
+    ];
+    let jobs = started(&apply(&mut model, NodesCommand::AcquireAll(orders).into()));
+    let step = "the runtime writes memory".to_owned();
+    let _ = apply(&mut model, NodesCommand::Happened { job: jobs[0], step }.into());
+    let path = "/home/analyst/.local/share/cryoscope/archives/checkpoint-front.tar".into();
+    let came = NodesCommand::Acquired { job: jobs[1], path, sha256: "ab".repeat(32), notes: Vec::new() };
+    let _ = apply(&mut model, came.into());
+    nodes_panel("acquisitions", &model, |harness| harness.get_by_label_contains("Acquisitions").click());
 }

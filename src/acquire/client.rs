@@ -9,17 +9,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, SocksConnector, TcpConnector};
 use ureq::{Agent, Body, Proxy, http};
 
 use super::address::Address;
 use super::error::ClientError;
 use super::manifest::SignedManifest;
 use super::nodes::PairedNode;
-use super::tls::NodeTls;
+use super::tls::{NodeTls, ProxyTls};
 use super::wire::{
-    Archive, Archives, Audit, CheckpointRequest, CollectionRequest, Containers, Job, Jobs, Node, PairAnswer,
+    Archive, Archives, Audit, CheckpointRequest, CollectionRequest, Containers, Job, Jobs, NOTE, Node, PairAnswer,
     PairRequest, Problem,
 };
 
@@ -46,7 +47,7 @@ const MAX_PROBLEM: u64 = 64 << 10;
 pub struct Route {
     /// Where to connect: the near end of a tunnel.
     pub address: Option<Address>,
-    /// Through which proxy, as `http://proxy:3128`; without one, as the environment says.
+    /// Through which proxy, as `http://proxy:3128` or `socks5h://proxy:1080`; without one, as the environment says.
     pub proxy: Option<String>,
     /// How long to wait for a connection, for an answer to begin and to arrive, and for an archive that stands still; the
     /// default is 15 seconds for the first, 60 for the next two and 30 for the last.
@@ -251,14 +252,16 @@ impl Client {
         self.get(&format!("/v1/audit?after={after}"), MAX_MANY)
     }
 
-    /// The base root file system of a container, as a tar that the agent makes while it sends it.
+    /// The base root file system of a container, as a tar that the agent makes while it sends it, and what should be known of it.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub fn rootfs(&self, container: &str) -> Result<impl Read + Send + use<>, ClientError> {
+    pub fn rootfs(&self, container: &str) -> Result<(impl Read + Send + use<>, Option<String>), ClientError> {
         let path = format!("/v1/containers/{}/rootfs", segment(container));
         let request = self.agent.get(self.url(&path)).config().timeout_recv_body(None).build();
-        Ok(self.accepted(&path, request.call())?.into_body().into_reader())
+        let response = self.accepted(&path, request.call())?;
+        let note = response.headers().get(NOTE).and_then(|note| note.to_str().ok()).map(str::to_owned);
+        Ok((response.into_body().into_reader(), note))
     }
 
     /// Exchanges a code for certificates.
@@ -311,7 +314,7 @@ impl Client {
 
     /// The answer, if the request was served.
     fn accepted(&self, path: &str, answer: Answer) -> Result<http::Response<Body>, ClientError> {
-        let response = answer.map_err(|error| ClientError::from_ureq(&self.node, error))?;
+        let response = answer.map_err(|error| self.unanswered(error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -335,6 +338,15 @@ impl Client {
         ClientError::Malformed { node: self.node.clone(), path: path.to_owned(), what: what.to_owned() }
     }
 
+    /// A proxy on the way is named: what goes wrong may be its doing.
+    fn unanswered(&self, error: ureq::Error) -> ClientError {
+        let mut error = ClientError::from_ureq(&self.node, error);
+        if let (ClientError::Line { what, .. }, Some(proxy)) = (&mut error, self.agent.config().proxy()) {
+            what.push_str(&format!("; by way of the proxy {}:{}", proxy.host(), proxy.port()));
+        }
+        error
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -354,6 +366,7 @@ fn agent(
         None if address.is_loopback() => None,
         None => Proxy::try_from_env(),
     };
+    let proxy_tls = proxy.as_ref().map(ProxyTls::new).unwrap_or_default();
     let config = Agent::config_builder()
         .https_only(true)
         .http_status_as_error(false)
@@ -368,18 +381,22 @@ fn agent(
         .timeout_recv_response(Some(patience.unwrap_or(ANSWER)))
         .timeout_recv_body(Some(patience.unwrap_or(ARRIVE)))
         .user_agent(concat!("cryoscope/", env!("CARGO_PKG_VERSION")))
+        // For the proxy alone: a node is known by its own authority.
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
         .proxy(proxy)
         .build();
-    let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(tls);
+    let connector =
+        ().chain(SocksConnector::default())
+            .chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default())
+            .chain(proxy_tls)
+            .chain(tls);
     Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
 }
 
 /// A proxy that was asked for.
 fn named_proxy(given: &str) -> Result<Proxy, ClientError> {
     let wrong = || ClientError::BadProxy { given: given.to_owned() };
-    if given.contains("://") && !given.starts_with("http://") {
-        return Err(wrong());
-    }
     Proxy::new(given).map_err(|_no_address| wrong())
 }
 
@@ -441,10 +458,11 @@ mod tests {
     }
 
     #[test]
-    fn only_proxies_that_are_spoken_plainly_are_taken() {
-        assert!(named_proxy("http://proxy:3128").is_ok());
-        assert!(named_proxy("proxy:3128").is_ok());
-        for wrong in ["socks5://proxy:1", "https://proxy", "http://", "::"] {
+    fn proxies_are_named_by_address_and_kind() {
+        for right in ["http://proxy:3128", "proxy:3128", "https://u:p@proxy", "socks5h://proxy:1", "socks4://[::1]:1"] {
+            assert!(named_proxy(right).is_ok(), "{right}");
+        }
+        for wrong in ["ftp://proxy", "http://", "::"] {
             let error = named_proxy(wrong).unwrap_err().to_string();
             assert!(error.contains("http://"), "{error}");
         }

@@ -23,7 +23,7 @@ pub enum ClientError {
     },
     /// The proxy's address makes no sense.
     #[error(
-        "{given:?} is no proxy that can be used here: give http://HOST:PORT (through SOCKS, use a tunnel and --address)"
+        "{given:?} is no proxy: give http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT (socks5, socks4a and socks4 too)"
     )]
     BadProxy {
         /// As it was given.

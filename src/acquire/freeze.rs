@@ -15,7 +15,7 @@ use super::error::{ClientError, said};
 use super::nodes::PairedNode;
 use super::pull::{PullError, Pulled, Target, pull};
 use super::selector::{Called, NotFound, find};
-use super::wire::{CheckpointRequest, CollectionRequest, Container, Job, JobState};
+use super::wire::{CheckpointRequest, CollectionRequest, Container, Job, JobState, Problem};
 use crate::base::{Cancelled, Progress};
 
 /// How long one question for news may take.
@@ -30,8 +30,20 @@ pub struct Wishes {
     pub timeout_seconds: Option<u32>,
     /// For the manifest and the node's audit log: a case number.
     pub reason: Option<String>,
-    /// The processes by way of /proc instead of a checkpoint.
-    pub is_collection: bool,
+    /// By whom.
+    pub method: Method,
+}
+
+/// How the state of a container is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// A checkpoint, by CRIU.
+    #[default]
+    Checkpoint,
+    /// The processes by way of /proc, while they run.
+    Collection,
+    /// The same while they stand still.
+    HeldCollection,
 }
 
 /// Where the way of one container stands; told to whoever watches.
@@ -61,10 +73,12 @@ pub enum FreezeError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The job there made none.
-    #[error("{node}: {} was not frozen: {what}", job.container)]
+    #[error("{node}: no archive of {called}: {what}")]
     Job {
         /// The node.
         node: String,
+        /// What people call the container.
+        called: String,
         /// The job.
         job: Box<Job>,
         /// Why.
@@ -90,9 +104,9 @@ pub fn container(client: &Client, wanted: &str) -> Result<Container, FreezeError
     match find(&containers.containers, wanted) {
         Ok(found) => Ok(found.clone()),
         // What the agent could not ask explains best why a container is missing.
-        Err(NotFound::None { wanted, mut there }) => {
-            there.extend(containers.issues.iter().take(5).map(|issue| format!("({issue})")));
-            Err(NotFound::None { wanted, there }.into())
+        Err(NotFound::None { wanted, there, .. }) => {
+            let unasked = containers.issues.iter().take(5).cloned().collect();
+            Err(NotFound::None { wanted, there, unasked }.into())
         }
         Err(error) => Err(error.into()),
     }
@@ -104,8 +118,9 @@ pub fn container(client: &Client, wanted: &str) -> Result<Container, FreezeError
 /// The agent cannot be asked, or refuses.
 pub fn start(client: &Client, container: &Container, wishes: &Wishes) -> Result<Job, ClientError> {
     let (container, reason) = (container.id.clone(), wishes.reason.clone());
-    if wishes.is_collection {
-        return client.collect(&CollectionRequest { container, memory_limit_bytes: None, reason });
+    if wishes.method != Method::Checkpoint {
+        let hold = wishes.method == Method::HeldCollection;
+        return client.collect(&CollectionRequest { container, memory_limit_bytes: None, hold, reason });
     }
     let timeout_seconds = wishes.timeout_seconds.unwrap_or_else(super::wire::default_timeout_seconds);
     client.checkpoint(&CheckpointRequest { container, timeout_seconds, source: None, reason })
@@ -117,6 +132,7 @@ pub fn start(client: &Client, container: &Container, wishes: &Wishes) -> Result<
 /// It failed or was stopped, the agent cannot be asked any more, or cancel; the node goes on then.
 pub fn follow(
     client: &Client,
+    container: &Container,
     mut job: Job,
     progress: &dyn Progress,
     watch: &mut dyn FnMut(Step),
@@ -140,6 +156,10 @@ pub fn follow(
                 n_broken += 1;
                 sleep(Duration::from_secs(2), progress)?;
             }
+            // An agent that was started again forgets its jobs, and keeps their archives.
+            Err(ClientError::Refused { problem, .. }) if problem.code == "no-such-job" => {
+                job = of_archive(client, job)?;
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -151,7 +171,25 @@ pub fn follow(
         (None, JobState::Cancelled) => "somebody stopped it".to_owned(),
         (None, _) => "the agent does not say why".to_owned(),
     };
-    Err(FreezeError::Job { node: client.node_name().to_owned(), job: Box::new(job), what })
+    let (node, called) = (client.node_name().to_owned(), Called(container).to_string());
+    Err(FreezeError::Job { node, called, job: Box::new(job), what })
+}
+
+/// The end of a job that the agent has forgotten, by the archive that it made.
+fn of_archive(client: &Client, job: Job) -> Result<Job, ClientError> {
+    let archives = client.archives()?.archives.into_iter();
+    let made =
+        archives.filter(|it| it.container == job.container && it.kind == job.kind && job.requested <= it.created);
+    // The earliest: others were asked for later.
+    Ok(match made.min_by_key(|archive| archive.created) {
+        Some(archive) => Job { state: JobState::Done, archive: Some(archive.id), ..job },
+        None => {
+            let message = "the agent was started again, and has no archive of this job".to_owned();
+            let (code, hint) = ("agent-restarted".to_owned(), Some("look whether the container is frozen".to_owned()));
+            let problem = Problem { code, message, hint, detail: None, log: Vec::new() };
+            Job { state: JobState::Failed, problem: Some(problem), ..job }
+        }
+    })
 }
 
 /// The way from one node to one place here.
@@ -202,7 +240,7 @@ impl Way<'_> {
         self.progress.step(0, None)?;
         let job = start(self.client, container, wishes)?;
         watch(Step::Asked(Box::new(job.clone())));
-        let followed = follow(self.client, job, self.progress, watch);
+        let followed = follow(self.client, container, job, self.progress, watch);
         let ended = match &followed {
             Ok(job) => Some(job),
             Err(FreezeError::Job { job, .. }) => Some(job.as_ref()),
@@ -216,7 +254,8 @@ impl Way<'_> {
         let job = followed?;
         let Some(archive) = job.archive.clone() else {
             let what = "the agent says it is done and names no archive".to_owned();
-            return Err(FreezeError::Job { node: self.node.name.clone(), job: Box::new(job), what });
+            let (node, called) = (self.node.name.clone(), Called(container).to_string());
+            return Err(FreezeError::Job { node, called, job: Box::new(job), what });
         };
         watch(Step::Pulling { archive: archive.clone() });
         let pulled = self.fetch(&archive)?;

@@ -210,6 +210,7 @@ mod tests {
                 pid: Some(7),
                 labels: BTreeMap::new(),
                 problem: None,
+                caution: None,
             },
             node: NodeFacts {
                 name: "node-a".into(),

@@ -84,12 +84,14 @@ impl Selector {
 #[non_exhaustive]
 pub enum NotFound {
     /// None is.
-    #[error("{wanted}: there is no such container; there are: {}", list(there))]
+    #[error("{wanted}: there is no such container; there are: {}{}", list(there), unasked_list(unasked))]
     None {
         /// As it was given.
         wanted: String,
         /// The first of those that there are.
         there: Vec<String>,
+        /// Who could not be asked, and why.
+        unasked: Vec<String>,
     },
     /// Several are.
     #[error(
@@ -102,6 +104,10 @@ pub enum NotFound {
         /// The first of them.
         found: Vec<String>,
     },
+}
+
+fn unasked_list(unasked: &[String]) -> String {
+    unasked.iter().map(|issue| format!("; {issue}")).collect()
 }
 
 fn list(names: &[String]) -> String {
@@ -144,7 +150,10 @@ pub fn find<'c>(containers: &'c [Container], wanted: &str) -> Result<&'c Contain
     };
     match found[..] {
         [one] => Ok(one),
-        [] => Err(NotFound::None { wanted: wanted.to_owned(), there: names(&containers.iter().collect::<Vec<_>>()) }),
+        [] => {
+            let there = names(&containers.iter().collect::<Vec<_>>());
+            Err(NotFound::None { wanted: wanted.to_owned(), there, unasked: Vec::new() })
+        }
         _ => Err(NotFound::Several { wanted: wanted.to_owned(), found: names(&found) }),
     }
 }
@@ -169,6 +178,7 @@ mod tests {
             pid: None,
             labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             problem: None,
+            caution: None,
         }
     }
 

@@ -16,8 +16,10 @@ use rustls::{
     StreamOwned, server::ParsedCertificate,
 };
 use sha2::{Digest as _, Sha256};
+use ureq::Proxy;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, RustlsConnector, Transport,
+    TransportAdapter,
 };
 
 use super::identity::{Identity, IdentityError, certificates};
@@ -155,12 +157,40 @@ impl ServerCertVerifier for Stranger {
     }
 }
 
+/// TLS to a proxy that wants it, which shows a certificate that this machine believes; a node's authority has no say in that.
+#[derive(Debug, Default)]
+pub(super) struct ProxyTls {
+    host: String,
+    port: u16,
+    tls: RustlsConnector,
+}
+
+impl ProxyTls {
+    /// To this proxy.
+    pub(super) fn new(proxy: &Proxy) -> ProxyTls {
+        ProxyTls { host: proxy.host().to_owned(), port: proxy.port(), tls: RustlsConnector::default() }
+    }
+}
+
+impl<In: Transport> Connector<In> for ProxyTls {
+    type Out = Either<In, <RustlsConnector as Connector<In>>::Out>;
+
+    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        let Some(transport) = chained else { return Ok(None) };
+        let uri = details.uri;
+        if uri.host() != Some(&self.host) || uri.port_u16().unwrap_or(443) != self.port {
+            return Ok(Some(Either::A(transport)));
+        }
+        Ok(self.tls.connect(details, Some(transport))?.map(Either::B))
+    }
+}
+
 impl<In: Transport> Connector<In> for NodeTls {
     type Out = Either<In, NodeTransport>;
 
     fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         let Some(transport) = chained else { return Ok(None) };
-        // The way to a proxy is plain; TLS begins behind it.
+        // The way to a proxy has its own.
         if !details.needs_tls() || transport.is_tls() {
             return Ok(Some(Either::A(transport)));
         }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/node` | [`Node`] |
 //! | `GET /v1/containers` | [`Containers`] |
-//! | `GET /v1/containers/{id}/rootfs` | a tar of the container's base root file system, streamed |
+//! | `GET /v1/containers/{id}/rootfs` | a tar of the container's base root file system, streamed; perhaps a header [`NOTE`] |
 //! | `POST /v1/checkpoints` with [`CheckpointRequest`] | 202, [`Job`] |
 //! | `POST /v1/collections` with [`CollectionRequest`] | 202, [`Job`]; the processes by way of /proc, nothing frozen |
 //! | `GET /v1/jobs`, `GET /v1/jobs/{id}?wait=SECONDS` | [`Jobs`], [`Job`]; with `wait` when it changes, or after so long |
@@ -28,6 +28,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// Header of an answer that is no JSON: what the analyst should know of it.
+pub const NOTE: &str = "cryoscope-note";
 /// Port that an agent listens on when it is told no other.
 pub const DEFAULT_PORT: u16 = 7443;
 
@@ -136,6 +138,9 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     /// Why no checkpoint can be made of it now, and what to do.
     pub problem: Option<String>,
+    /// What may become of it when it is frozen for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
 }
 
 /// What a container does.
@@ -184,6 +189,9 @@ pub struct CollectionRequest {
     /// Most bytes of memory that are read.
     #[serde(default)]
     pub memory_limit_bytes: Option<u64>,
+    /// The processes stand still meanwhile, so that memory is of one moment, and registers are taken.
+    #[serde(default)]
+    pub hold: bool,
     /// As in [`CheckpointRequest`].
     #[serde(default)]
     pub reason: Option<String>,

@@ -66,6 +66,7 @@ pub fn write(upper: OwnedFd, out: &mut dyn Write) -> io::Result<Changes> {
     let mut tar = tar::Builder::new(out);
     let mut links = HashMap::new();
     let mut changes = Changes::default();
+    changes.not_read.extend(rootfs::unseen_marks().map(|why| format!("changed files: {why}")));
     let mut waiting = vec![(PathBuf::new(), upper, 0)];
     while let Some((path, dir, depth)) = waiting.pop() {
         for (name, stat) in changes.names(&path, &dir)? {

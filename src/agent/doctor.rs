@@ -17,8 +17,8 @@ use serde::Serialize;
 use crate::acquire::wire::{ContainerState, Source, SourceKind};
 
 use super::config::{self, SourcesConfig};
-use super::disk;
 use super::sources::{Sources, cure, docker_errors};
+use super::{disk, processes};
 
 const MAX_FILE_BYTES: u64 = 4 << 20;
 const CRIU_DEADLINE: Duration = Duration::from_secs(60);
@@ -98,12 +98,9 @@ fn rights() -> Check {
             "run the agent as root: sockets of runtimes and /proc need it",
         );
     }
-    let status = disk::read_named(Path::new("/proc/self/status"), MAX_FILE_BYTES).unwrap_or_default();
-    let status = String::from_utf8_lossy(&status).into_owned();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or_default();
-    // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE.
-    if effective >> 2 & effective >> 19 & 1 == 0 {
+    const CAP_DAC_READ_SEARCH: u32 = 2;
+    const CAP_SYS_PTRACE: u32 = 19;
+    if ![CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE].into_iter().all(processes::has_capability) {
         let mend = "give the agent the capabilities SYS_PTRACE and DAC_READ_SEARCH";
         return check("rights", State::Weak, "root, without the right to read other processes", mend);
     }
@@ -116,6 +113,11 @@ fn criu_path(host: &Path) -> Option<PathBuf> {
 }
 
 fn criu(host: &Path) -> Vec<Check> {
+    if !host.join("usr").exists() {
+        let found = format!("the node's files cannot be seen at {}", host.display());
+        let mend = "in a pod: hostPID and the capability SYS_PTRACE; --host-root names another place";
+        return vec![check("criu", State::Unknown, found, mend)];
+    }
     let Some(path) = criu_path(host) else {
         let mend = "install the package criu (3.16 or newer) on the node; without it only a collection by way of /proc is possible";
         return vec![check("criu", State::Missing, "no criu in /usr/sbin, /usr/bin or /usr/local", mend)];
@@ -363,15 +365,13 @@ async fn asked(config: &SourcesConfig, host: &Path) -> Vec<Check> {
         check("frozen container", State::Weak, said, &cure(&one))
     }));
     if let Some(kubelet) = &sources.kubelet {
-        found.push(match kubelet.has_checkpoints().await {
-            Ok(true) => check("checkpoint gate", State::Fine, "the kubelet has its checkpoint endpoint", ""),
-            Ok(false) => check(
-                "checkpoint gate",
-                State::Missing,
-                "the kubelet has no checkpoint endpoint",
-                "turn on its feature gate ContainerCheckpoint (on by default since 1.30)",
-            ),
-            Err(failure) => check("checkpoint gate", State::Unknown, failure.to_string(), ""),
+        found.push(match kubelet.may_checkpoint().await {
+            Ok(()) => check("checkpoint endpoint", State::Fine, "the kubelet has it, and lets us", ""),
+            Err(failure) => {
+                let is_known = matches!(failure.problem.code.as_str(), "checkpoint-gate-off" | "kubelet-forbidden");
+                let state = if is_known { State::Missing } else { State::Unknown };
+                check("checkpoint endpoint", state, failure.to_string(), failure.problem.hint.as_deref().unwrap_or(""))
+            }
         });
         found.push(directory(kubelet.checkpoints()));
     }
@@ -439,7 +439,9 @@ mod tests {
 
     #[test]
     fn machine_without_criu_is_told_so() {
-        let host = host(&[]);
+        let unseen = host(&[]);
+        assert_eq!(criu(unseen.path())[0].state, State::Unknown, "as in a pod that may not look");
+        let host = host(&[("usr/bin/true", "")]);
         let found = criu(host.path());
         assert_eq!((found.len(), found[0].state), (1, State::Missing));
         assert!(found[0].mend.as_ref().unwrap().contains("install the package criu"));

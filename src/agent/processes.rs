@@ -106,6 +106,14 @@ fn parent(pid: u32) -> Option<u32> {
     status_line(pid, "PPid:")?.trim().parse().ok()
 }
 
+/// Whether this program has a capability in effect.
+pub fn has_capability(number: u32) -> bool {
+    let status = disk::read_named(Path::new("/proc/self/status"), MAX_BYTES).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> number & 1 == 1)
+}
+
 /// Its number in its own namespace.
 pub fn pid_inside(pid: u32) -> Option<u32> {
     status_line(pid, "NSpid:")?.split_whitespace().last()?.parse().ok()

@@ -21,9 +21,11 @@ use rustix::fs::{
 
 use super::disk;
 use super::problem::{Failure, Outcome};
-use super::processes::proc_file;
+use super::processes::{self, proc_file};
 
 const MAX_MOUNTINFO_BYTES: u64 = 8 << 20;
+/// The node's root, in a pod with hostPID.
+const HOST: &str = "/proc/1/root";
 /// The kernel itself takes no more layers.
 const MAX_LAYERS: usize = 500;
 /// Paths of Linux are not deeper.
@@ -64,12 +66,11 @@ fn root_overlay(pid: u32) -> Outcome<Overlay> {
 
 /// A layer, by its real path, if it is one. In a pod the node's files are seen through process 1.
 pub(super) fn checked(path: &Path) -> Outcome<PathBuf> {
-    let in_host = Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path));
-    let real = path.canonicalize().or_else(|_not_here| in_host.canonicalize());
+    let real = path.canonicalize().or_else(|_not_here| in_host(path));
     let real = real.map_err(|error| {
         Failure::new(502, "no-rootfs", "a layer of the container cannot be reached")
             .detail(format!("{}: {error}", path.display()))
-            .hint("in a pod the agent needs hostPID, and the capability SYS_PTRACE")
+            .hint("in a pod the agent needs hostPID, and the capability SYS_PTRACE; layers of a container with mapped ids are seen by its engine alone: save its image there")
     })?;
     let parts: Vec<&str> = real.components().filter_map(|part| part.as_os_str().to_str()).collect();
     // overlay/ID/diff of containers/storage and Docker; snapshots/N/fs of containerd.
@@ -83,6 +84,17 @@ pub(super) fn checked(path: &Path) -> Outcome<PathBuf> {
             .detail(real.display().to_string())
     };
     is_layer.then(|| real.clone()).ok_or_else(elsewhere)
+}
+
+/// The real path of a directory of the node, in front of it where the node's root is for us. Links in it are those of the node:
+/// the kernel follows them there, realpath(3) would follow them here.
+fn in_host(path: &Path) -> io::Result<PathBuf> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, HOST, flags, Mode::empty())?;
+    let dir = openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let real = readlinkat(CWD, format!("/proc/self/fd/{}", dir.as_raw_fd()), Vec::new())?;
+    let real = Path::new(OsStr::from_bytes(real.to_bytes()));
+    Ok(Path::new(HOST).join(real.strip_prefix("/").unwrap_or(real)))
 }
 
 /// Directories of an overlay.
@@ -255,6 +267,14 @@ fn joined(dirs: &[OwnedFd]) -> io::Result<BTreeMap<Vec<u8>, Found>> {
     }
     names.retain(|_, found| !matches!(found, Found::Hidden));
     Ok(names)
+}
+
+/// Why layers cannot be joined rightly here: the kernel shows the mark of a directory that hides what is below it to nobody else.
+pub fn unseen_marks() -> Option<&'static str> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    (!processes::has_capability(CAP_SYS_ADMIN)).then_some(
+        "which directories replace those of layers below cannot be seen (the agent lacks CAP_SYS_ADMIN): there may be files that the container does not show",
+    )
 }
 
 pub(super) fn is_opaque(dir: &OwnedFd, name: &[u8]) -> io::Result<bool> {

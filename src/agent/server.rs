@@ -85,6 +85,10 @@ async fn serve_connection(
     let stream = Stalling::new(stream);
     let stream = match timeout(limits::HANDSHAKE_DEADLINE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
+        // Probes connect, and say nothing.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return tracing::debug!("{address}: no handshake: {error}");
+        }
         Ok(Err(error)) => return tracing::info!("{address}: no handshake: {error}"),
         Err(_) => return tracing::info!("{address}: no handshake within {:?}", limits::HANDSHAKE_DEADLINE),
     };

@@ -11,13 +11,14 @@ pub struct Gap {
 
 use super::container::Layout;
 use super::memory_map::VmaKind;
+use super::process::Thread;
 use super::sockets::Socket;
 use super::{Checkpoint, network::NetNamespace};
 
 /// The gaps of one checkpoint, the ones that always hold first.
 pub(super) fn gaps(checkpoint: &Checkpoint) -> Vec<Gap> {
     let mut gaps = match checkpoint.container.layout {
-        Layout::Collection => of_collection(),
+        Layout::Collection => of_collection(checkpoint),
         _ => of_criu(),
     };
     memory(checkpoint, &mut gaps);
@@ -41,20 +42,33 @@ fn of_criu() -> Vec<Gap> {
     ]
 }
 
-/// Of what was read out of /proc: see `agent::collect`.
-fn of_collection() -> Vec<Gap> {
-    vec![
-        Gap {
-            what: "kernel memory",
-            why: "a collection reads processes, not the kernel: modules, rootkits and hidden processes cannot be seen"
-                .into(),
-        },
-        Gap {
+/// Of what was read out of /proc: see `agent::collect`. Threads that stood still have registers.
+fn of_collection(checkpoint: &Checkpoint) -> Vec<Gap> {
+    let alive = checkpoint.processes.iter().filter(|process| !process.is_zombie());
+    let threads: Vec<&Thread> = alive.flat_map(|process| &process.threads).collect();
+    let n_without = threads.iter().filter(|thread| thread.registers.known().is_none()).count();
+    let mut gaps = vec![Gap {
+        what: "kernel memory",
+        why: "a collection reads processes, not the kernel: modules, rootkits and hidden processes cannot be seen"
+            .into(),
+    }];
+    if n_without == threads.len() {
+        gaps.push(Gap {
             what: "one moment",
             why: "the processes went on while their memory was read: pages are of different moments, and what they hold may be torn"
                 .into(),
-        },
-        Gap { what: "registers", why: "a collection has none, and so no stacks of calls".into() },
+        });
+        gaps.push(Gap { what: "registers", why: "a collection has none, and so no stacks of calls".into() });
+    } else if n_without > 0 {
+        gaps.push(Gap {
+            what: "registers",
+            why: format!(
+                "{n_without} of {} threads have none: they could not be held, or are of 32-bit programs; collection.json of this archive says more",
+                threads.len()
+            ),
+        });
+    }
+    gaps.extend([
         Gap {
             what: "signals, timers, pipes",
             why: "a collection has no pending signals and no timers, and not what is in pipes".into(),
@@ -63,8 +77,12 @@ fn of_collection() -> Vec<Gap> {
             what: "process start times, running or sleeping",
             why: "they are in the files proc/PID/stat of this archive, and are not taken from there".into(),
         },
-        Gap { what: "mounts, namespaces, cgroups", why: "they are in the files proc/PID/mountinfo and proc/PID/cgroup of this archive, as text only".into() },
-    ]
+        Gap {
+            what: "mounts, namespaces, cgroups",
+            why: "they are in the files proc/PID/mountinfo and proc/PID/cgroup of this archive, as text only".into(),
+        },
+    ]);
+    gaps
 }
 
 fn memory(checkpoint: &Checkpoint, gaps: &mut Vec<Gap>) {

@@ -59,6 +59,8 @@ pub(super) fn run(args: AcquireArgs, context: &mut Context<'_>) -> anyhow::Resul
             }
             Ok(())
         }
+        Some(AcquireAction::Keep { on, archive, off }) => keep(&on, &archive, !off, context),
+        Some(AcquireAction::Delete { on, archive }) => Ok(client(&on)?.1.delete(&archive)?),
         Some(AcquireAction::Audit { on, after }) => audit(&on, after, context),
         Some(AcquireAction::Rootfs { on, container, output }) => rootfs(&on, &container, &output, context),
         Some(AcquireAction::Verify(args)) => custody::verify(&args, context),
@@ -259,13 +261,15 @@ fn list(on: &OnNode, context: &mut Context<'_>) -> anyhow::Result<()> {
             word(Some(&spelled(&container.state))),
             word(Some(&container.engine)),
             word(container.image.as_deref()),
-            word(container.problem.as_deref()),
+            word(container.problem.as_deref().or(container.caution.as_deref())),
         ]);
     }
     show::write_table(context, &table)?;
     for issue in &containers.issues {
         context.note(issue)?;
     }
+    let is_silent = containers.containers.is_empty() && !containers.issues.is_empty();
+    anyhow::ensure!(!is_silent, "{}: nobody could say which containers there are", on.node);
     Ok(())
 }
 
@@ -274,7 +278,8 @@ fn archives(on: &OnNode, context: &mut Context<'_>) -> anyhow::Result<()> {
     if context.json {
         return context.write_json(&archives);
     }
-    let mut table = show::table(context.style, &["ARCHIVE", "CONTAINER", "CREATED", "SIZE", "SHA-256", "NAME"]);
+    let columns = ["ARCHIVE", "CONTAINER", "CREATED", "SIZE", "KEPT", "SHA-256", "NAME"];
+    let mut table = show::table(context.style, &columns);
     for archive in &archives.archives {
         let parts = [&archive.namespace, &archive.pod].into_iter().flatten().map(String::as_str);
         let called = parts.chain([archive.container_name.as_str()]).collect::<Vec<_>>().join("/");
@@ -283,6 +288,7 @@ fn archives(on: &OnNode, context: &mut Context<'_>) -> anyhow::Result<()> {
             word(Some(&called)),
             word(Some(&format!("{:.0}", archive.created))),
             size(Some(archive.size_bytes)),
+            word(Some(if archive.keep { "yes" } else { "no" })),
             word(Some(&archive.sha256.chars().take(12).collect::<String>())),
             word(Some(&archive.name)),
         ]);
@@ -297,7 +303,8 @@ fn jobs(on: &OnNode, context: &mut Context<'_>) -> anyhow::Result<()> {
     }
     let mut table = show::table(context.style, &["JOB", "CONTAINER", "REQUESTED", "STATE", "STEP", "ARCHIVE"]);
     for job in &jobs.jobs {
-        let step = job.problem.as_ref().map_or_else(|| job.step.clone(), crate::acquire::error::said);
+        // `--json` has what the runtime said, and what helps.
+        let step = job.problem.as_ref().map_or_else(|| job.step.clone(), |problem| problem.message.clone());
         table.add_row([
             word(Some(&job.id)),
             word(Some(&job.container.chars().take(12).collect::<String>())),
@@ -317,6 +324,15 @@ fn stop(on: &OnNode, job: &str, context: &mut Context<'_>) -> anyhow::Result<()>
     }
     let line = format!("{}: {} ({})", job.id, spelled(&job.state), job.step);
     Ok(writeln!(context.out, "{}", escape_controls(&line))?)
+}
+
+fn keep(on: &OnNode, archive: &str, is_kept: bool, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let archive = client(on)?.1.keep(archive, is_kept)?;
+    if context.json {
+        return context.write_json(&archive);
+    }
+    let end = if archive.keep { "is kept" } else { "may be removed when room is needed" };
+    Ok(writeln!(context.out, "{}", escape_controls(&format!("{} ({}) {end}", archive.id, archive.name)))?)
 }
 
 fn audit(on: &OnNode, after: u64, context: &mut Context<'_>) -> anyhow::Result<()> {
@@ -344,7 +360,10 @@ fn audit(on: &OnNode, after: u64, context: &mut Context<'_>) -> anyhow::Result<(
 fn rootfs(on: &OnNode, container: &str, output: &Path, context: &mut Context<'_>) -> anyhow::Result<()> {
     let (_, client) = client(on)?;
     let container = freeze::container(&client, container)?;
-    let mut reader = client.rootfs(&container.id)?;
+    let (mut reader, note) = client.rootfs(&container.id)?;
+    if let Some(note) = note {
+        context.note(&note)?;
+    }
     let dir = output.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".cryoscope-").tempfile_in(dir)?;
     let bar = context.progress();

@@ -87,6 +87,38 @@ Examples:
   cryoscope acquire archives node-a
   cryoscope acquire archives node-a --json | jq -r '.archives[].id'")]
     Archives(OnNode),
+    /// Keep an archive on its node when room is needed there
+    #[command(after_help = "\
+Examples:
+  cryoscope acquire keep node-a ARCHIVE
+  cryoscope acquire keep node-a ARCHIVE --off
+      it may be removed again, as the others, the oldest first")]
+    Keep {
+        /// Which node, and the way to it.
+        #[command(flatten)]
+        on: OnNode,
+        /// The archive's id
+        #[arg(value_name = "ARCHIVE")]
+        archive: String,
+        /// Keep it no longer
+        #[arg(long)]
+        off: bool,
+    },
+    /// Delete an archive on its node, where the operator allows that
+    #[command(after_help = "\
+What is here, and the note of how it came, stays.
+
+Examples:
+  cryoscope acquire pull node-a ARCHIVE -o evidence && cryoscope acquire delete node-a ARCHIVE
+  cryoscope acquire archives node-a --json | jq -r '.archives[].id' | xargs -n1 cryoscope acquire delete node-a")]
+    Delete {
+        /// Which node, and the way to it.
+        #[command(flatten)]
+        on: OnNode,
+        /// The archive's id
+        #[arg(value_name = "ARCHIVE")]
+        archive: String,
+    },
     /// What a node is doing and has done
     #[command(after_help = "\
 Examples:
@@ -158,7 +190,8 @@ pub struct RouteArgs {
     /// Connect here instead: the near end of a tunnel; the node still has to show its own certificate
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<Address>,
-    /// Through this HTTP proxy, as http://proxy:3128 [default: as paired, or as HTTPS_PROXY says]
+    /// Through this proxy, as http://proxy:3128, https://proxy or socks5h://proxy:1080, which resolves the name of the node
+    /// [default: as paired, or as HTTPS_PROXY or ALL_PROXY says]
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 }
@@ -194,7 +227,7 @@ pub struct PairArgs {
     /// What to call the node here [default: as it calls itself]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Through this HTTP proxy, now and later
+    /// Through this proxy, now and later: http, https, socks5h, socks5, socks4a or socks4
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 }
@@ -224,7 +257,7 @@ pub struct AddArgs {
     /// Name in the agent's certificate [default: the host of ADDRESS]
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
-    /// Through this HTTP proxy, now and later
+    /// Through this proxy, now and later: http, https, socks5h, socks5, socks4a or socks4
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 }
@@ -263,6 +296,9 @@ pub struct FreezeOptions {
     /// Processes and their memory by way of /proc, where no checkpoint can be made
     #[arg(long)]
     pub collect: bool,
+    /// They stand still meanwhile, as for a checkpoint: memory is of one moment, and there are registers
+    #[arg(long, requires = "collect")]
+    pub hold: bool,
 }
 
 /// `acquire freeze`

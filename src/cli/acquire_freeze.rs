@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::acquire::client;
 use super::acquire_args::{FreezeArgs, FreezeOptions, PullArgs};
 use super::context::Context;
-use crate::acquire::freeze::{self, Step, Way, Wishes};
+use crate::acquire::freeze::{self, Method, Step, Way, Wishes};
 use crate::acquire::manifest::Manifest;
 use crate::acquire::selector::Called;
 use crate::acquire::wire::{Container, Job, JobKind};
@@ -61,7 +61,11 @@ pub(super) fn wishes(options: &FreezeOptions) -> Wishes {
     Wishes {
         timeout_seconds: options.timeout.map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
         reason: options.reason.clone(),
-        is_collection: options.collect,
+        method: match (options.collect, options.hold) {
+            (false, _) => Method::Checkpoint,
+            (true, false) => Method::Collection,
+            (true, true) => Method::HeldCollection,
+        },
     }
 }
 
@@ -136,19 +140,15 @@ fn one(asked: &Asked<'_>, target: &Target, wishes: &Wishes, context: &mut Contex
     });
     drop(bar);
     notes(&node.name, &control, context)?;
-    let pulled = pulled.map_err(|error| goes_on(error, &node.name))?;
+    if matches!(pulled, Err(freeze::FreezeError::Cancelled(_))) {
+        let name = &node.name;
+        context.note(&format!(
+            "{name} goes on: `cryoscope acquire jobs {name}` shows how it ends, `cryoscope acquire pull {name} ARCHIVE` fetches what came of it"
+        ))?;
+    }
+    let pulled = pulled?;
     failed.map_or(Ok(()), Err)?;
     done(&node.name, Some(&called), &pulled, context)
-}
-
-/// Says, where the analyst stopped, that the node does not.
-fn goes_on(error: freeze::FreezeError, node: &str) -> anyhow::Error {
-    let is_stopped = matches!(error, freeze::FreezeError::Cancelled(_));
-    let error = anyhow::Error::from(error);
-    if !is_stopped {
-        return error;
-    }
-    error.context(format!("the node goes on; `cryoscope acquire jobs {node}` shows how it ends"))
 }
 
 pub(super) fn pull(args: &PullArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
@@ -203,7 +203,8 @@ fn done(node: &str, container: Option<&str>, pulled: &Pulled, context: &mut Cont
     for line in lines {
         writeln!(context.out, "{}", escape_controls(&line))?;
     }
-    for warning in &manifest.warnings {
+    // Of a container that was frozen just now they were told already.
+    for warning in manifest.warnings.iter().filter(|_| container.is_none()) {
         context.note(warning)?;
     }
     Ok(context.out.flush()?)

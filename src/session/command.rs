@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::export::{MemoryExport, Written};
-use super::nodes::{NodeRow, Told, Wanted};
+use super::nodes::{Change, NodeRow, Order, Told, Wanted};
 use super::sandbox::{Parts, Planned, Wishes};
 use super::search::RulesState;
 use super::{
@@ -522,6 +522,8 @@ pub enum NodesCommand {
         code: String,
         /// What to call it; empty for its own name.
         name: String,
+        /// Through which proxy, now and later; empty for none but the environment's.
+        proxy: String,
     },
     /// A job has paired.
     Paired {
@@ -536,6 +538,8 @@ pub enum NodesCommand {
     Forgotten(String),
     /// Show this one.
     Select(String),
+    /// Show all as one, and ask those that nobody asked.
+    SelectAll,
     /// Ask a node what is on it.
     Ask(String),
     /// A job has asked.
@@ -555,6 +559,27 @@ pub enum NodesCommand {
         called: String,
         /// Which archive.
         wanted: Wanted,
+    },
+    /// Get many, from each node one after another.
+    AcquireAll(Vec<Order>),
+    /// Leave out what waits to be acquired from a node.
+    LeaveOut {
+        /// Which node.
+        node: String,
+    },
+    /// Change an archive that waits on a node.
+    Change {
+        /// Which node.
+        node: String,
+        /// Its id there.
+        archive: String,
+        /// How.
+        change: Change,
+    },
+    /// A job has changed it.
+    Changed {
+        /// Which node.
+        node: String,
     },
     /// An acquisition is further on.
     Happened {

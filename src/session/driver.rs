@@ -290,8 +290,8 @@ fn run_work(
             }))
         }
         JobWork::ListNodes => Ok(Some(NodesCommand::Listed { job: say.job, rows: nodes::work::list(ctx)? }.into())),
-        JobWork::PairNode { address, code, name } => {
-            let name = nodes::work::pair(&address, &code, &name, ctx)?;
+        JobWork::PairNode { address, code, name, proxy } => {
+            let name = nodes::work::pair(&address, &code, &name, &proxy, ctx)?;
             Ok(Some(NodesCommand::Paired { job: say.job, name }.into()))
         }
         JobWork::ForgetNode { name } => {
@@ -301,6 +301,10 @@ fn run_work(
         JobWork::AskNode { name } => {
             let told = Arc::new(nodes::work::ask(&name, ctx)?);
             Ok(Some(NodesCommand::Told { job: say.job, name, told }.into()))
+        }
+        JobWork::ChangeOnNode { node, archive, change } => {
+            nodes::work::change(&node, &archive, change, ctx)?;
+            Ok(Some(NodesCommand::Changed { node }.into()))
         }
         JobWork::Acquire { node, wanted, control } => {
             let job = say.job;

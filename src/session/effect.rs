@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::export::MemoryExport;
-use super::nodes::Wanted;
+use super::nodes::{Change, Wanted};
 use super::sandbox::{Planned, Wishes};
 use super::{ArchiveId, ContentKey, JobId, PanelKind, SearchId, SearchRequest, Settings, Theme};
 use crate::acquire::PullControl;
@@ -214,6 +214,8 @@ pub enum JobWork {
         code: String,
         /// What to call it; empty for its own name.
         name: String,
+        /// Through which proxy; empty for none but the environment's.
+        proxy: String,
     },
     /// Forget a node.
     ForgetNode {
@@ -224,6 +226,15 @@ pub enum JobWork {
     AskNode {
         /// Which.
         name: String,
+    },
+    /// Change an archive that waits on a node.
+    ChangeOnNode {
+        /// Which node.
+        node: String,
+        /// Its id there.
+        archive: String,
+        /// How.
+        change: Change,
     },
     /// Get an archive from a node.
     Acquire {

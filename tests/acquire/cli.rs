@@ -45,7 +45,7 @@ impl Desk {
         text(&ran.stdout)
     }
 
-    fn bad(&self, args: &[&str]) -> String {
+    pub(super) fn bad(&self, args: &[&str]) -> String {
         let ran = self.run(args);
         assert_eq!(ran.status.code(), Some(2), "{args:?}: {}", text(&ran.stdout));
         text(&ran.stderr)
@@ -263,6 +263,21 @@ fn labels_choose_containers_of_many_nodes_and_one_failure_keeps_no_other() {
 }
 
 #[test]
+fn agent_that_forgot_a_job_when_it_was_started_again_is_asked_for_the_archive() {
+    let (agent, desk) = (StandIn::start(), Desk::new());
+    desk.pair(&agent, "node-a");
+    agent.put("1", "checkpoint.tar", content(100_000));
+    let forgotten =
+        r#"{"code": "no-such-job", "message": "there is no job with this id", "hint": null, "detail": null}"#;
+    agent.instead("/v1/jobs/job-1", 404, forgotten);
+    desk.good(&["node-a", "web/app", "-o", "evidence"]);
+    assert_eq!(fs::read(desk.out().join("checkpoint.tar")).unwrap(), content(100_000));
+    agent.state.lock().unwrap().archives.clear();
+    let said = desk.bad(&["node-a", "web/app", "-o", "evidence"]);
+    assert!(said.contains("has no archive of this job; look whether the container is frozen"), "{said}");
+}
+
+#[test]
 fn wrong_requests_are_told_in_one_line() {
     let (agent, desk) = (StandIn::start(), Desk::new());
     let check = |args: &[&str], said: &str| {
@@ -277,7 +292,7 @@ fn wrong_requests_are_told_in_one_line() {
     check(&["list", "../node-a"], "no name for a node");
     check(&["node-a", "nothing"], "there are: default/web/app");
     check(&["pull", "node-a", "9"], "there is no such archive; try the right one");
-    check(&["list", "node-a", "--proxy", "socks5://x"], "no proxy that can be used");
+    check(&["list", "node-a", "--proxy", "ftp://x"], "is no proxy: give http://HOST:PORT");
     agent.instead("/v1/containers", 403, "Forbidden\x1b[2J\n\nnow");
     check(&["list", "node-a"], "403");
     desk.good(&["forget", "node-a"]);

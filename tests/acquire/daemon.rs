@@ -31,20 +31,8 @@ impl Daemon {
     fn start(dir: &Path, listen: &str) -> Daemon {
         let socket = dir.join("podman.sock");
         let mut child = Command::new(env!("CARGO_BIN_EXE_cryoscope-agent"))
-            .args([
-                "serve",
-                "--listen",
-                listen,
-                "--node-name",
-                "node-a",
-                "--kubelet-url",
-                "none",
-                "--cri",
-                "none",
-                "--docker",
-                "none",
-            ])
-            .args(["--reserve", "1M", "--spool-limit", "100M"])
+            .args(["serve", "--listen", listen, "--node-name", "node-a", "--kubelet-url", "none", "--cri", "none"])
+            .args(["--docker", "none", "--reserve", "1M", "--spool-limit", "100M", "--allow-delete"])
             .arg("--podman")
             .arg(socket)
             .arg("--state-dir")
@@ -208,10 +196,19 @@ fn container_comes_from_node_to_desk_over_a_line_that_is_cut_three_times() {
     assert!(!opened["processes"].as_array().unwrap().is_empty());
     let archives: Value = serde_json::from_str(&desk.good(&["archives", "node-a", "--json"])).unwrap();
     assert_eq!(archives["archives"][0]["sha256"], done["sha256"]);
+    let id = archives["archives"][0]["id"].as_str().unwrap();
+    let kept: Value = serde_json::from_str(&desk.good(&["keep", "node-a", id, "--json"])).unwrap();
+    assert_eq!((&kept["id"], &kept["keep"]), (&id.into(), &true.into()));
+    assert!(desk.bad(&["delete", "node-a", id]).contains("marked as to stay"));
+    assert!(desk.good(&["keep", "node-a", id, "--off"]).contains("may be removed"));
+    desk.good(&["delete", "node-a", id]);
+    assert!(desk.bad(&["delete", "node-a", id]).contains("no archive with this id"));
     let audit: Value = serde_json::from_str(&desk.good(&["audit", "node-a", "--json"])).unwrap();
     let actions: Vec<&str> =
         audit["entries"].as_array().unwrap().iter().filter_map(|it| it["action"].as_str()).collect();
-    assert!(actions.contains(&"pair") && actions.contains(&"checkpoint"), "{actions:?}");
+    for action in ["pair", "checkpoint", "keep", "delete"] {
+        assert!(actions.contains(&action), "{action}: {actions:?}");
+    }
     assert!(desk.good(&["jobs", "node-a"]).contains("done"));
     assert!(desk.good(&["nodes"]).contains("podman 5.4.2"));
 }

@@ -122,7 +122,7 @@ impl Authority {
         (self.sign(name, &key, ExtendedKeyUsagePurpose::ClientAuth, &[], |_| {}), key.serialize_pem())
     }
 
-    fn sign(
+    pub(crate) fn sign(
         &self,
         name: &str,
         key: &impl PublicKeyData,
@@ -316,6 +316,7 @@ pub(crate) fn container(id: &str, pod: &str, name: &str, labels: &[(&str, &str)]
         pid: Some(7),
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         problem: None,
+        caution: None,
     }
 }
 

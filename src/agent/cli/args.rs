@@ -137,41 +137,53 @@ pub struct ServeArgs {
     pub sources: SourceArgs,
 }
 
-/// Whom to ask for checkpoints.
+/// Whom to ask for checkpoints; variables say the same to `serve` and `doctor`.
 #[derive(Debug, Args)]
 pub struct SourceArgs {
     /// Name of this node [default: its host name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
     /// The kubelet; `none` leaves it out [default: https://127.0.0.1:10250 where there is a kubelet]
-    #[arg(long, value_name = "URL", help_heading = "Sources")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_KUBELET_URL", value_name = "URL", help_heading = "Sources")]
     pub kubelet_url: Option<String>,
     /// Authority of the kubelet's certificate, or that certificate itself
-    #[arg(long, value_name = "FILE", help_heading = "Sources")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_KUBELET_CA", value_name = "FILE", help_heading = "Sources")]
     pub kubelet_ca: Option<PathBuf>,
     /// Name in the kubelet's certificate [default: the host of the URL]
-    #[arg(long, value_name = "NAME", help_heading = "Sources")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_KUBELET_NAME", value_name = "NAME", help_heading = "Sources")]
     pub kubelet_name: Option<String>,
     /// Client certificate for the kubelet
-    #[arg(long, value_name = "FILE", requires = "kubelet_key", help_heading = "Sources")]
+    #[arg(
+        long,
+        env = "CRYOSCOPE_AGENT_KUBELET_CERT",
+        value_name = "FILE",
+        requires = "kubelet_key",
+        help_heading = "Sources"
+    )]
     pub kubelet_cert: Option<PathBuf>,
     /// Its key
-    #[arg(long, value_name = "FILE", requires = "kubelet_cert", help_heading = "Sources")]
+    #[arg(
+        long,
+        env = "CRYOSCOPE_AGENT_KUBELET_KEY",
+        value_name = "FILE",
+        requires = "kubelet_cert",
+        help_heading = "Sources"
+    )]
     pub kubelet_key: Option<PathBuf>,
     /// File with a token for the kubelet [default: the service account's, in a pod]
-    #[arg(long, value_name = "FILE", help_heading = "Sources")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_KUBELET_TOKEN", value_name = "FILE", help_heading = "Sources")]
     pub kubelet_token: Option<PathBuf>,
     /// Where the kubelet writes archives
-    #[arg(long, value_name = "DIR", default_value = config::CHECKPOINT_DIR, help_heading = "Sources")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_CHECKPOINT_DIR", value_name = "DIR", default_value = config::CHECKPOINT_DIR, help_heading = "Sources")]
     pub checkpoint_dir: PathBuf,
-    /// Socket of CRI-O or containerd (may be repeated); `none` leaves them out [default: the usual ones]
-    #[arg(long, value_name = "SOCKET", help_heading = "Sources")]
+    /// Socket of CRI-O or containerd (may be repeated, with commas in the variable); `none` leaves them out [default: the usual ones]
+    #[arg(long, env = "CRYOSCOPE_AGENT_CRI", value_delimiter = ',', value_name = "SOCKET", help_heading = "Sources")]
     pub cri: Vec<PathBuf>,
     /// Podman's socket; `none` leaves it out
-    #[arg(long, value_name = "SOCKET", default_value = config::PODMAN_SOCKET, help_heading = "Sources")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_PODMAN", value_name = "SOCKET", default_value = config::PODMAN_SOCKET, help_heading = "Sources")]
     pub podman: PathBuf,
     /// Docker's socket; `none` leaves it out
-    #[arg(long, value_name = "SOCKET", default_value = config::DOCKER_SOCKET, help_heading = "Sources")]
+    #[arg(long, env = "CRYOSCOPE_AGENT_DOCKER", value_name = "SOCKET", default_value = config::DOCKER_SOCKET, help_heading = "Sources")]
     pub docker: PathBuf,
 }
 

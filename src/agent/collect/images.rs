@@ -9,7 +9,7 @@ use crate::decode::{kinds, schema};
 
 use super::Wanted;
 use super::memory::{Run, Shared};
-use super::process::{Facts, Fd, Map};
+use super::process::{Facts, Fd, Map, Thread};
 use super::sockets::Socket;
 
 /// Status bits of a mapping.
@@ -124,8 +124,8 @@ pub(super) fn number_as_inside(found: &mut [Facts]) {
     for facts in found.iter_mut() {
         facts.inside = number(&facts.numbers);
         [facts.pgid, facts.sid] = [number(&facts.groups_of[0]), number(&facts.groups_of[1])];
-        for (numbers, _) in &mut facts.threads {
-            *numbers = vec![number(numbers)];
+        for thread in &mut facts.threads {
+            thread.inside = number(&thread.numbers);
         }
     }
     let inside: BTreeMap<u32, u32> = found.iter().map(|facts| (facts.outside, facts.inside)).collect();
@@ -153,7 +153,7 @@ pub(super) fn pstree(found: &[Facts]) -> Vec<u8> {
             ppid: facts.parent_inside,
             pgid: facts.pgid,
             sid: facts.sid,
-            threads: facts.threads.iter().filter_map(|(numbers, _)| numbers.first().copied()).collect(),
+            threads: facts.threads.iter().map(|thread| thread.inside).collect(),
         })
         .collect();
     image("PSTREE", &entries)
@@ -180,19 +180,19 @@ pub(super) fn pagemap(pages_id: u32, runs: &[Run]) -> Vec<u8> {
 pub(super) fn of_process(
     facts: &Facts,
     ids: u32,
-    arch: &str,
+    wanted: &Wanted<'_>,
     files: &mut Files,
     shared: &mut Shared,
 ) -> Vec<(String, Vec<u8>)> {
     let pid = facts.inside;
     let mut found = Vec::new();
-    for (numbers, comm) in &facts.threads {
-        let tid = numbers.first().copied().unwrap_or_default();
-        found.push((format!("core-{tid}.img"), image("CORE", &[core(facts, tid, comm, ids, arch)])));
+    for thread in &facts.threads {
+        found.push((format!("core-{}.img", thread.inside), image("CORE", &[core(facts, thread, ids, wanted)])));
     }
     if facts.is_zombie {
         if facts.threads.is_empty() {
-            found.push((format!("core-{pid}.img"), image("CORE", &[core(facts, pid, &facts.comm, ids, arch)])));
+            let thread = Thread { outside: facts.outside, numbers: Vec::new(), inside: pid, comm: facts.comm.clone() };
+            found.push((format!("core-{pid}.img"), image("CORE", &[core(facts, &thread, ids, wanted)])));
         }
         return found;
     }
@@ -213,9 +213,10 @@ pub(super) fn of_process(
     found
 }
 
-fn core(facts: &Facts, tid: u32, comm: &[u8], ids: u32, arch: &str) -> schema::CoreEntry {
+fn core(facts: &Facts, of: &Thread, ids: u32, wanted: &Wanted<'_>) -> schema::CoreEntry {
     use schema::core_entry::March;
-    let mtype = match arch {
+    let tid = of.inside;
+    let mtype = match wanted.arch {
         "x86_64" => March::X8664,
         "aarch64" => March::Aarch64,
         "arm" | "armv7l" => March::Arm,
@@ -240,7 +241,7 @@ fn core(facts: &Facts, tid: u32, comm: &[u8], ids: u32, arch: &str) -> schema::C
         ..schema::TaskCoreEntry::default()
     };
     let thread = schema::ThreadCoreEntry {
-        comm: Some(comm.to_vec().into()),
+        comm: Some(of.comm.clone().into()),
         creds: Some(creds(facts)),
         seccomp_mode: facts.numbers_of("Seccomp").first().and_then(|mode| i32::try_from(*mode).ok()),
         ..schema::ThreadCoreEntry::default()
@@ -256,6 +257,7 @@ fn core(facts: &Facts, tid: u32, comm: &[u8], ids: u32, arch: &str) -> schema::C
             ..Default::default()
         }),
         thread_core: (!facts.is_zombie).then(|| Box::new(thread)),
+        thread_info: wanted.held.and_then(|held| held.registers(of.outside)).map(Box::new),
         ..schema::CoreEntry::default()
     }
 }

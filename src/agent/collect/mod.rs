@@ -8,10 +8,11 @@
 //! config.dump, spec.dump  which container it is
 //! collection.json       how it was made, and what could not be read
 //! ```
-//! Nothing is frozen: memory is read while the processes run, and may be torn. There are no registers, pending signals, timers or
-//! contents of pipes and sockets. A page that is there and could not be read (or lies beyond the limit) is written as one of a
+//! Unless they are [`Held`], memory is read while the processes run, and may be torn, and there are no registers. There are no
+//! pending signals, timers or contents of pipes and sockets. A page that is there and could not be read (or lies beyond the limit) is written as one of a
 //! parent that is not supplied, so that nobody takes it for zeros.
 
+mod hold;
 mod images;
 mod memory;
 mod process;
@@ -26,6 +27,7 @@ use serde_json::json;
 
 use crate::acquire::wire::Container;
 
+pub use hold::Held;
 use images::Files;
 use memory::Shared;
 use process::Facts;
@@ -43,6 +45,8 @@ pub struct Wanted<'a> {
     pub container: &'a Container,
     /// Its processes, by their numbers on the node.
     pub pids: &'a [u32],
+    /// Holds them meanwhile.
+    pub held: Option<&'a Held>,
     /// Most bytes of memory.
     pub memory_limit_bytes: u64,
     /// As `x86_64`.
@@ -76,17 +80,17 @@ impl Issues {
     }
 }
 
-/// Writes the archive, and gives what could not be read. `progress` gets the bytes so far, and may stop it.
+/// Writes the archive, and gives what could not be read, `issues` before it. `progress` gets the bytes so far, and may stop it.
 ///
 /// # Errors
 /// The archive cannot be written, it was stopped, or no process could be read.
 pub fn write(
     wanted: &Wanted<'_>,
     file: File,
+    mut issues: Issues,
     progress: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> io::Result<Vec<String>> {
     let mut tar = Tar { file, at: 0, mtime: u64::try_from(wanted.now.as_second()).unwrap_or_default() };
-    let mut issues = Issues::default();
     if MAX_PROCESSES < wanted.pids.len() {
         issues.add(format!("of {} processes {MAX_PROCESSES} are taken", wanted.pids.len()));
     }
@@ -94,7 +98,12 @@ pub fn write(
     let mut found = Vec::new();
     for pid in wanted.pids.iter().take(MAX_PROCESSES) {
         match Facts::read(*pid, &mut issues) {
-            Ok(facts) => found.push(facts),
+            Ok(mut facts) => {
+                if let Some(was_stopped) = wanted.held.and_then(|held| held.was_stopped(*pid)) {
+                    facts.is_stopped = was_stopped;
+                }
+                found.push(facts);
+            }
             Err(error) => issues.add(format!("process {pid} of the node: {error}")),
         }
     }
@@ -116,7 +125,7 @@ pub fn write(
             tar.add(&format!("proc/{pid}/{name}"), bytes)?;
         }
         let ids = u32::try_from(n + 1).unwrap_or(u32::MAX);
-        for (name, bytes) in images::of_process(facts, ids, wanted.arch, &mut files, &mut shared) {
+        for (name, bytes) in images::of_process(facts, ids, wanted, &mut files, &mut shared) {
             tar.add(&format!("checkpoint/{name}"), &bytes)?;
         }
         let place = tar.begin()?;
@@ -136,7 +145,11 @@ pub fn write(
     let issues = issues.into_list();
     let note = json!({
         "schema": "cryoscope.collection/1",
-        "how": "read out of /proc while the processes ran; nothing was frozen, so memory may be torn",
+        "how": if wanted.held.is_some() {
+            "read out of /proc while the processes were held by ptrace; see not_read for those that were not"
+        } else {
+            "read out of /proc while the processes ran; nothing was frozen, so memory may be torn"
+        },
         "begun": wanted.now,
         "memory_limit_bytes": wanted.memory_limit_bytes,
         "processes": found.iter().map(|facts| (facts.inside.to_string(), facts.outside)).collect::<BTreeMap<_, _>>(),

@@ -38,7 +38,7 @@ pub(super) struct Facts {
     pub(super) status: BTreeMap<String, String>,
     pub(super) stat: Vec<u64>,
     pub(super) auxv: Vec<u64>,
-    pub(super) threads: Vec<(Vec<u32>, Vec<u8>)>,
+    pub(super) threads: Vec<Thread>,
     pub(super) maps: Vec<Map>,
     pub(super) fds: Vec<Fd>,
     pub(super) sockets: BTreeMap<u64, Socket>,
@@ -46,6 +46,18 @@ pub(super) struct Facts {
     pub(super) cwd: Vec<u8>,
     pub(super) root: Vec<u8>,
     pub(super) raw: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// One thread.
+#[derive(Clone, Debug)]
+pub(super) struct Thread {
+    /// Its number on the node.
+    pub(super) outside: u32,
+    /// All its numbers, from the node's to the innermost.
+    pub(super) numbers: Vec<u32>,
+    /// Its number in the container.
+    pub(super) inside: u32,
+    pub(super) comm: Vec<u8>,
 }
 
 /// A mapping, by a line of `maps`.
@@ -99,7 +111,7 @@ impl Facts {
             let status = lines(&disk::read_named(&dir.join("status"), MAX_FILE_BYTES).unwrap_or_default());
             let numbers: Vec<u32> = words(status.get("NSpid")).collect();
             if !numbers.is_empty() {
-                facts.threads.push((numbers, comm(&dir.join("comm"))));
+                facts.threads.push(Thread { outside: thread, numbers, inside: 0, comm: comm(&dir.join("comm")) });
             }
         }
         let link = |name: &str| std::fs::read_link(proc_file(pid, name)).map(|path| path.into_os_string().into_vec());
@@ -207,7 +219,7 @@ fn stat(bytes: &[u8]) -> Vec<u64> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "/proc is the node's own, not evidence")]
-fn numbers_in(dir: &Path) -> Vec<u32> {
+pub(super) fn numbers_in(dir: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut found: Vec<u32> =
         entries.take(MAX_ITEMS).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();

@@ -165,6 +165,9 @@ pub(super) fn name_parts(container: &Container) -> Vec<&str> {
 }
 
 fn refuse(container: &Container) -> Outcome<()> {
+    if container.problem.as_deref() == Some(sources::OWN) {
+        return Err(Failure::new(409, "own-container", sources::OWN).hint("an agent outside of it can freeze it"));
+    }
     match container.state {
         ContainerState::Running | ContainerState::Unknown => Ok(()),
         ContainerState::Frozen => Err(Failure::new(409, "container-frozen", "the container is frozen already")
@@ -321,10 +324,9 @@ async fn warn_of_harm(container: &Container, had_processes: bool, job: &Running)
     loop {
         let pids = processes_of(&container.id).await;
         if pids.is_empty() && had_processes {
-            job.warn(
-                "no process of the container is left: it did not go on after the freeze, or ended by itself (some programs take the interruption of a wait for its end)"
-                    .to_owned(),
-            );
+            let what = "no process of the container is left: it did not go on after the freeze, or ended by itself (some programs take the interruption of a wait for its end)";
+            let caution = container.caution.iter().map(|caution| format!("; {caution}"));
+            job.warn(format!("{what}{}", caution.collect::<String>()));
             return;
         }
         if !pids.iter().any(|pid| processes::is_frozen(*pid) == Some(true)) {

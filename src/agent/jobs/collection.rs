@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::thread;
 
 use jiff::Timestamp;
 
 use crate::acquire::manifest::{self, ArchiveFacts, Manifest};
 use crate::acquire::wire::{JobKind, SourceKind};
 use crate::agent::Agent;
-use crate::agent::collect::{self, Wanted};
+use crate::agent::collect::{self, Held, Issues, Wanted};
 use crate::agent::problem::{Failure, Outcome};
 use crate::agent::processes;
 use crate::agent::spool::archive_name;
@@ -28,19 +29,12 @@ pub async fn run(agent: &Arc<Agent>, order: &Order, job: &Running) -> Outcome<St
         return Err(Failure::new(409, "container-not-running", "the container has no process on this node")
             .hint("in a pod the agent needs hostPID to see the processes of the node"));
     }
-    job.step("reads the processes out of /proc");
+    job.step(if order.is_held { "holds the processes and reads them" } else { "reads the processes out of /proc" });
     let (order, job) = (order.clone(), job.clone());
     let work = move |agent: &Arc<Agent>| -> Outcome<String> {
         agent.spool.make_room(processes::resident_bytes(&pids).min(order.memory_limit_bytes))?;
         let writing = agent.spool.begin()?;
         let started = Timestamp::now();
-        let wanted = Wanted {
-            container: &container,
-            pids: &pids,
-            memory_limit_bytes: order.memory_limit_bytes,
-            arch: &agent.facts.arch,
-            now: started,
-        };
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::StorageFull => Failure::of_disk("the collection cannot be written", error),
             _ => {
@@ -57,7 +51,30 @@ pub async fn run(agent: &Arc<Agent>, order: &Order, job: &Running) -> Outcome<St
                 io::Error::other("stopped")
             })
         };
-        let written = collect::write(&wanted, file, &mut progress);
+        let list = || processes::of_container(&container.id).unwrap_or_default();
+        let collect = || {
+            let mut issues = Issues::default();
+            let held = order.is_held.then(|| Held::new(list, &mut issues));
+            // Some may have begun before all were held.
+            let pids = if held.is_some() { list() } else { pids };
+            let wanted = Wanted {
+                container: &container,
+                pids: &pids,
+                held: held.as_ref(),
+                memory_limit_bytes: order.memory_limit_bytes,
+                arch: &agent.facts.arch,
+                now: started,
+            };
+            let written = collect::write(&wanted, file, issues, &mut progress);
+            drop(held);
+            (written, pids)
+        };
+        // Whatever becomes of a thread, what it holds goes on when it ends.
+        let ended = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("collect".into()).spawn_scoped(scope, collect)?;
+            thread.join().map_err(|_panic| io::Error::other("it came to a bad end"))
+        });
+        let (written, pids) = ended.map_err(failed)?;
         if let Some(failure) = stopped {
             return Err(failure);
         }
@@ -88,7 +105,8 @@ pub async fn run(agent: &Arc<Agent>, order: &Order, job: &Running) -> Outcome<St
             source: SourceKind::Proc,
             source_version: None,
             command: format!(
-                "read /proc of processes {}",
+                "read /proc of processes {}{}",
+                if order.is_held { "held by ptrace: " } else { "" },
                 pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
             ),
             log: Vec::new(),

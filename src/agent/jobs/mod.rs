@@ -52,6 +52,9 @@ pub struct Order {
     pub source: Option<SourceKind>,
     /// For a collection: most bytes of memory.
     pub memory_limit_bytes: u64,
+    /// For a collection: the processes stand still meanwhile.
+    #[serde(default)]
+    pub is_held: bool,
     /// Who asked.
     pub who: Requester,
     /// In their words.
@@ -376,6 +379,8 @@ async fn end(agent: &Arc<Agent>, order: &Order, running: &Running, done: Outcome
         match done {
             Ok(archive) => {
                 job.state = JobState::Done;
+                job.done_bytes =
+                    agent.spool.get(&archive).ok().map(|entry| entry.archive.size_bytes).or(job.done_bytes);
                 job.archive = Some(archive);
                 "done".clone_into(&mut job.step);
             }

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::acquire::wire::Requester;
+use crate::acquire::wire::{NOTE, Requester};
 
 use super::super::audit::Event;
 use super::super::problem::{Failure, Outcome};
@@ -31,11 +31,12 @@ pub(super) async fn rootfs(
         rootfs::open(&rootfs::layers(pid)?).map_err(|error| Failure::internal("a layer cannot be opened", error))
     });
     let layers = opened.await??;
+    let note = rootfs::unseen_marks().filter(|_| 1 < layers.len()).map(|note| [(NOTE, note)]);
     let detail = Some(format!("{} layers", layers.len()));
     record(&agent, Event { who, action: "rootfs", subject: Some(container.id), status: 200, detail }).await?;
     let body = stream::body(move |out| {
         let _permit = permit;
         rootfs::write(layers, out)
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-tar")], body))
+    Ok(([(header::CONTENT_TYPE, "application/x-tar")], note, body))
 }

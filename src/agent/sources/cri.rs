@@ -171,6 +171,7 @@ fn container(found: proto::Container, pods: &[proto::PodSandbox], engine: &str) 
         pid: None,
         labels: of_pod.chain(found.labels.clone()).collect(),
         problem: (state != ContainerState::Running).then(|| "it does not run".to_owned()),
+        caution: None,
         id: found.id,
     }
 }

@@ -273,6 +273,7 @@ fn container(found: Listed, engine: &Engine) -> Option<Container> {
         created: Timestamp::from_second(found.created).ok().filter(|_| found.created != 0),
         pid: None,
         problem,
+        caution: None,
         id: found.id,
         labels,
     })

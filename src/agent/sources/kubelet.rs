@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use rustls::pki_types::{PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::acquire::wire::{Container, ContainerState, SourceKind};
 use crate::agent::config::KubeletConfig;
@@ -45,7 +46,42 @@ struct PodList {
 struct Pod {
     metadata: Metadata,
     #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
     status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    containers: Vec<ContainerSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerSpec {
+    name: String,
+    liveness_probe: Option<Probe>,
+}
+
+/// How the kubelet finds out whether a container lives.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    /// By a command in it: that of a frozen container fails in another way, which does not count.
+    exec: Option<IgnoredAny>,
+    #[serde(default = "ten")]
+    period_seconds: u32,
+    #[serde(default = "three")]
+    failure_threshold: u32,
+}
+
+fn ten() -> u32 {
+    10
+}
+
+fn three() -> u32 {
+    3
 }
 
 #[derive(Deserialize)]
@@ -128,14 +164,14 @@ impl Kubelet {
         self.pods().await.map(|_pods| None)
     }
 
-    /// Whether the gate of the endpoint is on: a path that is too short is answered differently.
+    /// Whether we may ask for checkpoints, found out by a pod that cannot be: its name has capitals.
     ///
     /// # Errors
-    /// It does not answer.
-    pub async fn has_checkpoints(&self) -> Outcome<bool> {
-        // GET is never taken: 405 with the gate on, or a refusal before it; "404 page not found" with the gate off.
-        let answer = self.ask(Method::GET, "/checkpoint/default/none/none", SHORT, MAX_ANSWER_BYTES).await?;
-        Ok(answer.status != 404)
+    /// The gate of the endpoint is off, the permission is missing, or it does not answer.
+    pub async fn may_checkpoint(&self) -> Outcome<()> {
+        let answer = self.ask(Method::POST, "/checkpoint/default/NONE/none", SHORT, MAX_ANSWER_BYTES).await?;
+        let failure = kubelet_errors::explain(answer.status, &answer.text());
+        if failure.problem.code == "no-such-pod" { Ok(()) } else { Err(failure) }
     }
 
     /// The containers of its pods.
@@ -205,6 +241,11 @@ impl Kubelet {
         match error {
             HttpError::Connect(_) => Failure::new(502, "kubelet-unreachable", format!("the kubelet at {url} cannot be reached"))
                 .hint("--kubelet-url says where it is, or `none`"),
+            // What is not TLS at all: the port for reading.
+            HttpError::Tls(error) if error.to_string().contains("InvalidContentType") => {
+                Failure::new(502, "kubelet-unreachable", format!("what listens at {url} does not speak TLS"))
+                    .hint("10255 is the port for reading; --kubelet-url is https://…:10250")
+            }
             HttpError::Tls(_) => {
                 Failure::new(502, "kubelet-tls", format!("the kubelet at {url} shows a certificate that is not believed")).hint(
                     "--kubelet-ca names its authority, or its own certificate (/var/lib/kubelet/pki/kubelet.crt); --kubelet-name its name",
@@ -238,7 +279,7 @@ fn token(file: &Path) -> Outcome<String> {
 
 fn containers(pod: Pod) -> Vec<Container> {
     let Metadata { name: pod_name, namespace, labels } = pod.metadata;
-    let statuses = pod.status;
+    let (specs, statuses) = (pod.spec.containers, pod.status);
     let all = statuses.container_statuses.into_iter();
     let all = all.chain(statuses.init_container_statuses).chain(statuses.ephemeral_container_statuses);
     let mut found = Vec::new();
@@ -252,6 +293,8 @@ fn containers(pod: Pod) -> Vec<Container> {
             _ => ContainerState::Unknown,
         };
         let started = status.state.get("running").and_then(|running| running.get("startedAt")?.as_str()?.parse().ok());
+        let probe = specs.iter().find(|spec| spec.name == status.name).and_then(|spec| spec.liveness_probe.as_ref());
+        let caution = probe.and_then(caution);
         found.push(Container {
             id: id.to_owned(),
             name: status.name,
@@ -266,9 +309,20 @@ fn containers(pod: Pod) -> Vec<Container> {
             pid: None,
             labels: labels.clone(),
             problem: (state != ContainerState::Running).then(|| "it does not run".to_owned()),
+            caution,
         });
     }
     found
+}
+
+/// A kubelet goes on asking a frozen container whether it lives, and kills it in the middle of the dump.
+fn caution(probe: &Probe) -> Option<String> {
+    let seconds = u64::from(probe.period_seconds) * u64::from(probe.failure_threshold);
+    probe.exec.is_none().then(|| {
+        format!(
+            "its liveness probe goes on while it is frozen: a connection of it may spoil the dump (skip-in-flight), and a freeze of more than about {seconds} s has the kubelet kill it"
+        )
+    })
 }
 
 /// The name of the archive in a path that the kubelet gave: it must lie in its directory, and nowhere else.
@@ -320,13 +374,17 @@ mod tests {
     #[test]
     fn pods_become_containers_and_those_without_an_id_none() {
         let text = r#"{"kind":"PodList","items":[{"metadata":{"name":"counter-node-a","namespace":"default","labels":{"app":"c"}},
-          "spec":{},"status":{"containerStatuses":[
+          "spec":{"containers":[
+            {"name":"counter","livenessProbe":{"httpGet":{"port":80},"periodSeconds":2,"failureThreshold":2}},
+            {"name":"done","livenessProbe":{"exec":{"command":["true"]}}}]},"status":{"containerStatuses":[
             {"name":"counter","containerID":"cri-o://aa","image":"reg/counter:1","imageID":"","state":{"running":{"startedAt":"2026-11-23T14:42:13Z"}}},
             {"name":"done","containerID":"cri-o://bb","state":{"terminated":{"exitCode":0}}},
             {"name":"waits","state":{"waiting":{"reason":"ErrImagePull"}}}]}},
           {"metadata":{"name":"empty"}}]}"#;
         let pods: PodList = serde_json::from_str(text).unwrap();
         let found: Vec<Container> = pods.items.into_iter().flat_map(containers).collect();
+        assert!(found[0].caution.as_ref().is_some_and(|caution| caution.contains("more than about 4 s")));
+        assert_eq!(found[1].caution, None, "a command fails otherwise");
         let found: Vec<_> =
             found.iter().map(|c| (c.name.as_str(), c.id.as_str(), c.state, c.problem.is_some())).collect();
         assert_eq!(

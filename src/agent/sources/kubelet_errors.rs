@@ -4,23 +4,18 @@
 use crate::agent::dumplog;
 use crate::agent::problem::Failure;
 
-/// The permission that is asked for; `nodes/proxy` is not enough.
-pub const RBAC_CHECKPOINT: &str = r#"the identity needs this rule in a ClusterRole that is bound to it:
-  - apiGroups: [""]
-    resources: ["nodes/checkpoint"]
-    verbs: ["create"]
-and to list pods also:
-  - apiGroups: [""]
-    resources: ["nodes/proxy", "nodes/pods"]
-    verbs: ["get"]
-(nodes/proxy alone is not enough for checkpoints; the permission holds for every container of a node)"#;
+/// Most letters of an answer that are passed on.
+const MAX_DETAIL: usize = 8192;
+
+/// The permissions that are asked for, in one line; `nodes/proxy` is neither enough for checkpoints nor harmless.
+pub const RBAC_CHECKPOINT: &str = r#"a ClusterRole that is bound to the identity needs {apiGroups: [""], resources: ["nodes/checkpoint"], verbs: ["create"]}, and to list pods {apiGroups: [""], resources: ["nodes/pods"], verbs: ["get"]}; kubelets before 1.33 list them for nodes/proxy alone, which lets its holder run commands in every container of the node"#;
 
 /// An error of the kubelet in words.
 pub fn explain(status: u16, body: &str) -> Failure {
     let text = body.trim();
     let failure = match status {
         401 => Failure::new(502, "kubelet-unauthorized", "the kubelet does not know us")
-            .hint("give --kubelet-cert and --kubelet-key signed by the cluster's authority, or --kubelet-token"),
+            .hint("give --kubelet-cert and --kubelet-key signed by the cluster's authority, or --kubelet-token; a good token is refused, too, while the API server does not answer the kubelet"),
         403 => {
             Failure::new(502, "kubelet-forbidden", "the kubelet knows us, and does not let us").hint(RBAC_CHECKPOINT)
         }
@@ -31,11 +26,15 @@ pub fn explain(status: u16, body: &str) -> Failure {
             .hint("10255 is the port for reading; --kubelet-url is https://…:10250"),
         _ => runtime(text),
     };
-    failure.detail(text.to_owned())
+    failure.detail(text.chars().take(MAX_DETAIL).collect::<String>())
 }
 
 fn not_found(text: &str) -> Failure {
-    if text.contains("pod does not exist") {
+    if text.starts_with('{') {
+        // An API server lists its paths, or answers with an object.
+        Failure::new(502, "kubelet-unreachable", "what answers for the kubelet is the API server")
+            .hint("--kubelet-url is https://NODE:10250")
+    } else if text.contains("pod does not exist") {
         Failure::new(404, "no-such-pod", "the kubelet has no such pod")
             .hint("it may have ended; a static pod goes by its name with the node's name behind it")
     } else if text.starts_with("container ") && text.contains("does not exist") {
@@ -63,6 +62,9 @@ pub fn runtime(text: &str) -> Failure {
     } else if has("checkpoint/restore support not available") {
         Failure::new(502, "runtime-criu-off", "CRI-O makes no checkpoints")
             .hint("set enable_criu_support = true in crio.conf, see that criu is in the PATH of CRI-O, and restart it")
+    } else if has("does not support checkpoint/restore") {
+        Failure::new(502, "runtime-without-criu", "the container's runtime is built without criu")
+            .hint("`crun --version` says +CRIU where it is not; `runtime = \"runc\"` in containers.conf holds for containers that are made afterwards")
     } else if has("CRIU binary not found or too old") || has("executable file not found in $PATH") {
         Failure::new(502, "criu-missing", "the runtime finds no criu, or too old a one")
             .hint("install criu on the node")
@@ -106,6 +108,7 @@ mod tests {
             (405, "405: Method Not Allowed".to_owned(), "kubelet-unreachable"),
             (404, "404: Page Not Found".to_owned(), "kubelet-unreachable"),
             (404, "404 page not found\n".to_owned(), "checkpoint-gate-off"),
+            (404, "{\n  \"paths\": [\n    \"/apis\"\n  ]\n}".to_owned(), "kubelet-unreachable"),
             (401, "Unauthorized".to_owned(), "kubelet-unauthorized"),
             (400, "Client sent an HTTP request to an HTTPS server.".to_owned(), "kubelet-unreachable"),
             (
@@ -141,6 +144,7 @@ mod tests {
                 "criu-missing",
             ),
             (500, failed("could not load `libcriu.so.2`"), "libcriu-missing"),
+            (500, "configured runtime does not support checkpoint/restore".to_owned(), "runtime-without-criu"),
             (500, failed("rpc error: code = DeadlineExceeded desc = context deadline exceeded"), "runtime-timeout"),
             (
                 500,
@@ -165,6 +169,7 @@ mod tests {
             assert_eq!(failure.problem.code, expected, "{body}");
             assert_eq!(failure.problem.detail.as_deref(), Some(body.trim()));
         }
-        assert!(explain(403, "Forbidden (").problem.hint.unwrap().contains("nodes/checkpoint"));
+        let hint = explain(403, "Forbidden (").problem.hint.unwrap();
+        assert!(hint.contains("nodes/checkpoint") && !hint.contains('\n'), "it is one line: {hint}");
     }
 }

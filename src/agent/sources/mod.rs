@@ -22,14 +22,14 @@ pub mod late;
 pub mod podman;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use crate::acquire::wire::{Container, ContainerState, Containers, Source, SourceKind};
 
-use super::config::SourcesConfig;
+use super::config::{SERVICE_ACCOUNT, SourcesConfig};
 use super::problem::{Failure, Outcome};
 use super::processes;
 
@@ -243,8 +243,24 @@ fn complete(known: &mut Container, other: Container) {
     }
 }
 
+/// Why the container of the agent is not frozen.
+pub const OWN: &str = "the agent itself runs in it, and would stand still in the middle of the dump";
+
+/// Whether the agent runs in it: in a cgroup namespace its own cgroup does not say, but pods have their name as host name,
+/// containers of Podman and Docker the beginning of their id.
+fn is_own(container: &Container, pids: &[u32], host_name: &str) -> bool {
+    let is_short_id = host_name.len() == 12 && host_name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    pids.contains(&std::process::id())
+        || (is_short_id && container.id.starts_with(host_name))
+        || (Path::new(SERVICE_ACCOUNT).exists() && container.pod.as_deref() == Some(host_name))
+}
+
 /// What its processes tell, whatever the runtime says.
 fn look_at(container: &mut Container, pids: &processes::ByContainer) {
+    let found = pids.get(&container.id).map(Vec::as_slice).unwrap_or_default();
+    if is_own(container, found, &rustix::system::uname().nodename().to_string_lossy()) {
+        container.problem = Some(OWN.to_owned());
+    }
     let Some(pids) = pids.get(&container.id) else { return };
     container.pid = container.pid.filter(|pid| pids.contains(pid)).or_else(|| processes::root_of(pids));
     let frozen = pids.iter().any(|pid| processes::is_frozen(*pid) == Some(true));
@@ -259,7 +275,9 @@ pub fn cure(container: &Container) -> String {
     let id = &container.id;
     match container.engine.as_str() {
         "containerd" => format!("`ctr -n k8s.io tasks resume {id}` (of k3s `k3s ctr …`) lets it go on"),
-        "podman" => format!("`podman unpause {id}` lets it go on"),
+        "podman" => format!(
+            "`podman unpause {id}` lets it go on; where Podman says that it is not paused, `crun resume {id}` (or `runc resume {id}`)"
+        ),
         "docker" => docker_errors::cure(id),
         "cri-o" => format!("it goes on when the dump is done; if not, `crun resume {id}` (or `runc resume {id}`)"),
         _ => "write THAWED to freezer.state, or 0 to cgroup.freeze, of its cgroup".to_owned(),
@@ -295,11 +313,26 @@ mod tests {
             pid: None,
             labels: BTreeMap::new(),
             problem: (source == SourceKind::Docker).then(docker_errors::not_experimental),
+            caution: None,
         };
         let mut known = of(SourceKind::Kubelet, "app");
         complete(&mut known, of(SourceKind::Docker, "k8s_app"));
         assert_eq!((known.source, known.name.as_str()), (SourceKind::Docker, "app"));
         assert!(known.problem.unwrap().contains("experimental"));
+    }
+
+    #[test]
+    fn agent_knows_its_own_container() {
+        let id = "0123456789ab".repeat(5);
+        let mut container: Container = serde_json::from_value(serde_json::json!({
+            "id": id, "name": "agent", "engine": "podman", "source": "podman", "state": "running", "labels": {},
+        }))
+        .unwrap();
+        assert!(is_own(&container, &[1, std::process::id()], "node-a"));
+        assert!(is_own(&container, &[], "0123456789ab") && !is_own(&container, &[1], "node-a"));
+        let pids = processes::ByContainer::from([(id, vec![std::process::id()])]);
+        look_at(&mut container, &pids);
+        assert_eq!(container.problem.as_deref(), Some(OWN));
     }
 
     #[test]

@@ -209,6 +209,7 @@ fn container(found: Listed) -> Container {
         pid: Some(found.pid).filter(|pid| *pid != 0),
         labels: found.labels.unwrap_or_default(),
         problem: (state != ContainerState::Running).then(|| "it does not run".to_owned()),
+        caution: None,
         id: found.id,
     }
 }

@@ -175,7 +175,8 @@ impl Spool {
     pub fn delete(&self, id: &str) -> Outcome<()> {
         let entry = self.get(id)?;
         if entry.view().keep {
-            return Err(Failure::new(409, "kept", "this archive is marked as to stay").hint("DELETE …/keep first"));
+            return Err(Failure::new(409, "kept", "this archive is marked as to stay")
+                .hint("`cryoscope acquire keep NODE ARCHIVE --off` first (DELETE …/keep)"));
         }
         self.remove(&entry.archive.id).map_err(|error| Failure::internal("the archive cannot be deleted", error))
     }

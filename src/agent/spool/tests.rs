@@ -38,6 +38,7 @@ fn manifest(written: &Written) -> Manifest {
             pid: None,
             labels: BTreeMap::new(),
             problem: None,
+            caution: None,
         },
         node: NodeFacts { name: "n".into(), kernel: "k".into(), arch: "a".into(), agent_version: "v".into() },
         requested_by: Requester::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::start_job;
 use crate::acquire::PullControl;
-use crate::session::nodes::{Acquisition, AcquisitionEnd, ListState, NodeState, Pairing, Wanted};
+use crate::session::nodes::{Acquisition, AcquisitionEnd, Change, ListState, NodeState, Order, Pairing, Wanted};
 use crate::session::{Effect, JobId, JobWork, Level, Model, NodesCommand, PanelKind};
 
 /// Acquisitions that are remembered.
@@ -24,7 +24,7 @@ pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
             }
             model.nodes.list = ListState::Known;
             model.nodes.rows = rows;
-            if model.nodes.selected().is_none() {
+            if model.nodes.selected().is_none() && !model.nodes.shows_all {
                 model.nodes.selected = model.nodes.rows.first().map(|row| row.name.clone());
             }
             ask_if_unknown(model)
@@ -36,12 +36,12 @@ pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
             };
             vec![Effect::AskToPair]
         }
-        NodesCommand::Pair { address, code, name } => {
+        NodesCommand::Pair { address, code, name, proxy } => {
             if matches!(model.nodes.pairing, Pairing::Running(_)) {
                 return Vec::new();
             }
             let title = format!("Pair with {address}");
-            let (job, effect) = start_job(model, title, JobWork::PairNode { address, code, name });
+            let (job, effect) = start_job(model, title, JobWork::PairNode { address, code, name, proxy });
             model.nodes.pairing = Pairing::Running(job);
             vec![effect]
         }
@@ -51,6 +51,7 @@ pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
             }
             model.notifications.push(Level::Success, format!("Paired with {name}"), "");
             model.nodes.selected = Some(name);
+            model.nodes.shows_all = false;
             look(model)
         }
         NodesCommand::Forget(name) => {
@@ -63,6 +64,11 @@ pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
         }
         NodesCommand::Select(name) => {
             model.nodes.selected = Some(name);
+            model.nodes.shows_all = false;
+            ask_if_unknown(model)
+        }
+        NodesCommand::SelectAll => {
+            model.nodes.shows_all = true;
             ask_if_unknown(model)
         }
         NodesCommand::Ask(name) => ask(model, &name),
@@ -74,7 +80,26 @@ pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
             }
             Vec::new()
         }
-        NodesCommand::Acquire { node, called, wanted } => acquire(model, node, called, wanted),
+        NodesCommand::Acquire { node, called, wanted } => acquire(model, Order { node, called, wanted }, false),
+        NodesCommand::AcquireAll(orders) => {
+            let all = &mut model.nodes.waiting;
+            orders.into_iter().for_each(|order| all.entry(order.node.clone()).or_default().push_back(order));
+            let names: Vec<String> = all.keys().cloned().collect();
+            names.into_iter().flat_map(|name| acquire_next(model, &name)).collect()
+        }
+        NodesCommand::LeaveOut { node } => {
+            model.nodes.waiting.remove(&node);
+            Vec::new()
+        }
+        NodesCommand::Change { node, archive, change } => {
+            let title = match change {
+                Change::Keep(true) => format!("Keep {archive} on {node}"),
+                Change::Keep(false) => format!("Keep {archive} on {node} no longer"),
+                Change::Delete => format!("Delete {archive} on {node}"),
+            };
+            vec![start_job(model, title, JobWork::ChangeOnNode { node, archive, change }).1]
+        }
+        NodesCommand::Changed { node } => ask(model, &node),
         NodesCommand::Happened { job, step } => {
             if let Some(acquisition) = model.nodes.acquisition_mut(job) {
                 acquisition.step = step;
@@ -113,9 +138,11 @@ fn look(model: &mut Model) -> Vec<Effect> {
 }
 
 fn ask_if_unknown(model: &mut Model) -> Vec<Effect> {
-    let unknown = model.nodes.selected().filter(|row| matches!(row.state, NodeState::Unknown));
-    let name = unknown.map(|row| row.name.clone());
-    name.map(|name| ask(model, &name)).unwrap_or_default()
+    let nodes = &model.nodes;
+    let shown = nodes.rows.iter().filter(|row| nodes.shows_all || Some(&row.name) == nodes.selected.as_ref());
+    let unknown = shown.filter(|row| matches!(row.state, NodeState::Unknown)).map(|row| row.name.clone());
+    let names: Vec<String> = unknown.collect();
+    names.into_iter().flat_map(|name| ask(model, &name)).collect()
 }
 
 fn ask(model: &mut Model, name: &str) -> Vec<Effect> {
@@ -133,17 +160,33 @@ fn ask(model: &mut Model, name: &str) -> Vec<Effect> {
     vec![effect]
 }
 
-/// Goes on with a series of which this was one.
+/// Goes on with a series of which this was one, or with the next of many.
 pub(super) fn go_on(model: &mut Model, ended: JobId) -> Vec<Effect> {
     let Some(acquisition) = model.nodes.acquisition_mut(ended) else { return Vec::new() };
-    if acquisition.end == Some(AcquisitionEnd::Cancelled) {
-        return Vec::new();
+    let (node, called) = (acquisition.node.clone(), acquisition.called.clone());
+    if acquisition.is_of_many {
+        return acquire_next(model, &node);
     }
-    let (node, called, next) = (acquisition.node.clone(), acquisition.called.clone(), acquisition.wanted.next());
-    next.map(|next| acquire(model, node, called, next)).unwrap_or_default()
+    let next = acquisition.wanted.next().filter(|_| acquisition.end != Some(AcquisitionEnd::Cancelled));
+    next.map(|wanted| acquire(model, Order { node, called, wanted }, false)).unwrap_or_default()
 }
 
-fn acquire(model: &mut Model, node: String, called: String, wanted: Wanted) -> Vec<Effect> {
+/// The next of those that wait for a node, unless one of them is under way.
+fn acquire_next(model: &mut Model, node: &str) -> Vec<Effect> {
+    let is_one = |it: &Acquisition| it.is_of_many && it.node == node && it.end.is_none();
+    if model.nodes.acquisitions.iter().any(is_one) {
+        return Vec::new();
+    }
+    let Some(orders) = model.nodes.waiting.get_mut(node) else { return Vec::new() };
+    let order = orders.pop_front();
+    if orders.is_empty() {
+        model.nodes.waiting.remove(node);
+    }
+    order.map(|order| acquire(model, order, true)).unwrap_or_default()
+}
+
+fn acquire(model: &mut Model, order: Order, is_of_many: bool) -> Vec<Effect> {
+    let Order { node, called, wanted } = order;
     let control: Arc<PullControl> = Arc::default();
     let verb = if matches!(wanted, Wanted::Freeze { .. }) { "Freeze" } else { "Fetch" };
     let title = format!("{verb} {called} on {node}");
@@ -151,11 +194,12 @@ fn acquire(model: &mut Model, node: String, called: String, wanted: Wanted) -> V
     let (job, effect) = start_job(model, title, work);
     let all = &mut model.nodes.acquisitions;
     let step = "asking the node".into();
-    let is_shown = wanted.series().is_none();
+    let is_shown = wanted.series().is_none() && !is_of_many;
     if !is_shown {
         control.growing.end();
     }
-    all.push(Acquisition { job, node, called, wanted, step, notes: Vec::new(), control, is_shown, end: None });
+    let notes = Vec::new();
+    all.push(Acquisition { job, node, called, wanted, step, notes, control, is_shown, is_of_many, end: None });
     if all.len() > MAX_ACQUISITIONS
         && let Some(oldest) = all.iter().position(|acquisition| acquisition.end.is_some())
     {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::acquire::freeze::Method;
 use crate::base::{Fd, Pid, VirtAddr};
 use crate::checkpoint;
 use crate::evidence::{Evidence, OpenOptions};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::plan::{self, Config, Danger, NetworkMode, Processor, Rule};
 use crate::sandbox::run::{Event, Order};
-use crate::session::nodes::{Series, Wanted};
+use crate::session::nodes::{self, Series, Wanted};
 use crate::session::sandbox::{Ended, Parts, Phase, PlanState, Planned, Traced, Wishes};
 use crate::session::search::hits::tests::hit;
 use crate::session::search::{Query, QueryKind, SearchState};
@@ -156,7 +157,7 @@ fn early_look_at_what_is_fetched_may_be_closed_and_the_rest_still_comes() {
 fn series_goes_on_after_a_failure_and_ends_when_one_is_stopped() {
     let mut model = model_with(&["/e/a.tar"]);
     let series = Some(Series::new(4, Duration::from_secs(30)));
-    let wanted = Wanted::Freeze { container: "c".into(), is_collection: false, reason: None, series };
+    let wanted = Wanted::Freeze { container: "c".into(), method: Method::Checkpoint, reason: None, series };
     let started = |effects: &[Effect]| {
         effects.iter().find_map(|effect| match effect {
             Effect::StartJob { id, work: JobWork::Acquire { wanted, .. }, .. } => Some((*id, wanted.series().unwrap())),
@@ -174,6 +175,41 @@ fn series_goes_on_after_a_failure_and_ends_when_one_is_stopped() {
     let (job, third) = end(job, JobEnd::Failed("a client connected just then".into())).unwrap();
     assert_eq!(third.number, 3);
     assert_eq!(end(job, JobEnd::Cancelled), None);
+}
+
+#[test]
+fn many_come_from_each_node_one_after_another_until_they_are_left_out() {
+    let mut model = model_with(&["/e/a.tar"]);
+    let order = |node: &str, called: &str| {
+        let container = format!("{called}-id");
+        let wanted = Wanted::Freeze { container, method: Method::Checkpoint, reason: None, series: None };
+        nodes::Order { node: node.into(), called: called.into(), wanted }
+    };
+    let started = |effects: &[Effect]| -> Vec<(JobId, String)> {
+        let of = |effect: &Effect| match effect {
+            Effect::StartJob {
+                id, work: JobWork::Acquire { wanted: Wanted::Freeze { container, .. }, .. }, ..
+            } => Some((*id, container.clone())),
+            _ => None,
+        };
+        effects.iter().filter_map(of).collect()
+    };
+    let orders = vec![order("a", "1"), order("b", "2"), order("a", "3"), order("a", "4")];
+    let begun = started(&apply(&mut model, NodesCommand::AcquireAll(orders).into()));
+    let [(first, one), (_, two)] = begun.as_slice() else { panic!("{begun:?}") };
+    assert_eq!((one.as_str(), two.as_str()), ("1-id", "2-id"));
+    assert_eq!(model.nodes().waiting().collect::<Vec<_>>(), [("a", 2)]);
+    let acquired =
+        NodesCommand::Acquired { job: *first, path: "/e/1".into(), sha256: String::new(), notes: Vec::new() };
+    let _ = apply(&mut model, acquired.into());
+    assert_eq!(model.archives().len(), 1, "none of many is opened by itself");
+    let next = started(&apply(&mut model, JobsCommand::Ended { id: *first, end: JobEnd::Done }.into()));
+    let [(third, three)] = next.as_slice() else { panic!("{next:?}") };
+    assert_eq!(three, "3-id");
+    let _ = apply(&mut model, NodesCommand::LeaveOut { node: "a".into() }.into());
+    let end = JobEnd::Failed("the line broke".into());
+    assert!(started(&apply(&mut model, JobsCommand::Ended { id: *third, end }.into())).is_empty());
+    assert_eq!(model.nodes().waiting().count(), 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 pub(super) mod work;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 
 use super::{JobEnd, JobId};
 use crate::acquire::PullControl;
+use crate::acquire::freeze::Method;
 use crate::acquire::wire::{Archives, Containers, Node};
 
 /// All that is known of nodes.
@@ -22,8 +24,23 @@ pub struct Nodes {
     pub(super) list: ListState,
     pub(super) rows: Vec<NodeRow>,
     pub(super) selected: Option<String>,
+    /// All are shown as one.
+    pub(super) shows_all: bool,
     pub(super) pairing: Pairing,
     pub(super) acquisitions: Vec<Acquisition>,
+    /// What is acquired next from each node; none is empty.
+    pub(super) waiting: BTreeMap<String, VecDeque<Order>>,
+}
+
+/// An archive to be acquired with others: one after another from a node, from all nodes at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// From which node.
+    pub node: String,
+    /// Of which container, as people call it.
+    pub called: String,
+    /// What of it.
+    pub wanted: Wanted,
 }
 
 /// Whether the user's nodes were listed.
@@ -111,8 +128,11 @@ pub struct Acquisition {
     pub notes: Vec<String>,
     /// Its rate, and how it is held.
     pub control: Arc<PullControl>,
-    /// Whether it is opened when it is here, and shown before: not in a series, nor when that early look was closed.
+    /// Whether it is opened when it is here, and shown before: not in a series, nor among many, nor when that early look was
+    /// closed.
     pub is_shown: bool,
+    /// The next of its node's begins when this one has ended.
+    pub is_of_many: bool,
     /// How it ended.
     pub end: Option<AcquisitionEnd>,
 }
@@ -135,8 +155,8 @@ pub enum Wanted {
     Freeze {
         /// Its id.
         container: String,
-        /// The processes by way of /proc instead of a checkpoint.
-        is_collection: bool,
+        /// How its state is taken.
+        method: Method,
         /// For the manifest and the node's audit log.
         reason: Option<String>,
         /// One of several.
@@ -147,6 +167,15 @@ pub enum Wanted {
         /// Its id on the node.
         archive: String,
     },
+}
+
+/// What can be done with an archive that waits on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It stays when room is needed there, or need not any more.
+    Keep(bool),
+    /// It goes.
+    Delete,
 }
 
 /// Checkpoints of one container, one after another. Each is an acquisition of its own, and the next begins when one has
@@ -189,8 +218,8 @@ impl Wanted {
     pub(super) fn next(&self) -> Option<Wanted> {
         let next = self.series()?.next()?;
         match self.clone() {
-            Wanted::Freeze { container, is_collection, reason, .. } => {
-                Some(Wanted::Freeze { container, is_collection, reason, series: Some(next) })
+            Wanted::Freeze { container, method, reason, .. } => {
+                Some(Wanted::Freeze { container, method, reason, series: Some(next) })
             }
             Wanted::Fetch { .. } => None,
         }
@@ -210,7 +239,17 @@ impl Nodes {
 
     /// The one that is shown.
     pub fn selected(&self) -> Option<&NodeRow> {
-        self.rows.iter().find(|row| Some(&row.name) == self.selected.as_ref())
+        self.rows.iter().find(|row| !self.shows_all && Some(&row.name) == self.selected.as_ref())
+    }
+
+    /// Whether all are shown as one.
+    pub fn shows_all(&self) -> bool {
+        self.shows_all
+    }
+
+    /// Nodes from which more is to be acquired, and how much.
+    pub fn waiting(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.waiting.iter().map(|(node, orders)| (node.as_str(), orders.len()))
     }
 
     /// How pairing goes.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use super::{NodeRow, NodeState, Told, Wanted};
+use super::{Change, NodeRow, NodeState, Told, Wanted};
 use crate::acquire::custody::{Custody, Verified};
 use crate::acquire::freeze::{self, Step, Way, Wishes};
 use crate::acquire::pair::{self, Wish};
@@ -45,10 +45,16 @@ pub(in crate::session) fn list(ctx: &JobCtx) -> anyhow::Result<Vec<NodeRow>> {
 }
 
 /// Pairs with an agent by the code that it printed; its name here.
-pub(in crate::session) fn pair(address: &str, code: &str, name: &str, ctx: &JobCtx) -> anyhow::Result<String> {
+pub(in crate::session) fn pair(
+    address: &str,
+    code: &str,
+    name: &str,
+    proxy: &str,
+    ctx: &JobCtx,
+) -> anyhow::Result<String> {
     ctx.stage("pairing");
-    let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
-    let wish = Wish { address: address.parse()?, name, proxy: None };
+    let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let wish = Wish { address: address.trim().parse()?, name: given(name), proxy: given(proxy) };
     Ok(pair::pair(&Nodes::open()?, &wish, code.trim())?.name)
 }
 
@@ -66,6 +72,17 @@ pub(in crate::session) fn ask(name: &str, ctx: &JobCtx) -> anyhow::Result<Told> 
     let containers = client.containers()?;
     ctx.check()?;
     Ok(Told { node, containers, archives: client.archives()? })
+}
+
+/// Changes an archive that waits on a node.
+pub(in crate::session) fn change(node: &str, archive: &str, change: Change, ctx: &JobCtx) -> anyhow::Result<()> {
+    ctx.stage("asking the node");
+    let client = Client::new(&Nodes::open()?.get(node)?, &Route::default())?;
+    match change {
+        Change::Keep(is_kept) => drop(client.keep(archive, is_kept)?),
+        Change::Delete => client.delete(archive)?,
+    }
+    Ok(())
 }
 
 /// Where archives of nodes go.
@@ -104,7 +121,7 @@ fn bring(node: &str, wanted: &Wanted, control: &PullControl, say: &Say, ctx: &Jo
             tell("fetching".into());
             Ok(way.fetch(archive)?)
         }
-        Wanted::Freeze { container, is_collection, reason, series } => {
+        Wanted::Freeze { container, method, reason, series } => {
             if let Some(series) = series {
                 let wait = series.due.saturating_duration_since(Instant::now());
                 if !wait.is_zero() {
@@ -115,7 +132,7 @@ fn bring(node: &str, wanted: &Wanted, control: &PullControl, say: &Say, ctx: &Jo
             let containers = client.containers()?.containers;
             let found = containers.into_iter().find(|found| found.id == *container);
             let found = found.context("the container is not there any more; ask the node again")?;
-            let wishes = Wishes { timeout_seconds: None, reason: reason.clone(), is_collection: *is_collection };
+            let wishes = Wishes { timeout_seconds: None, reason: reason.clone(), method: *method };
             tell("asking the node".into());
             Ok(way.freeze(&found, &wishes, &mut |step| tell(words(&step)))?)
         }

@@ -16,6 +16,7 @@ pub struct PairDialog {
     address: String,
     code: String,
     name: String,
+    proxy: String,
     has_asked: bool,
     has_tried: bool,
 }
@@ -44,6 +45,11 @@ impl PairDialog {
             ("Address", "node-a:7443", &mut self.address),
             ("Code", "XXXXX-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX", &mut self.code),
             ("Name here (as the node calls itself when empty)", "", &mut self.name),
+            (
+                "Proxy (when empty, as HTTPS_PROXY or ALL_PROXY says)",
+                "http://proxy:3128 or socks5h://proxy:1080",
+                &mut self.proxy,
+            ),
         ];
         for (nr, (name, hint, value)) in fields.into_iter().enumerate() {
             let label = ui.label(RichText::new(name).color(tokens.muted));
@@ -72,8 +78,9 @@ impl PairDialog {
             let pair = ui.add_enabled_ui(can_pair, |ui| primary_button(ui, "", text)).inner;
             if (pair.clicked() || is_entered) && can_pair {
                 self.has_tried = true;
-                let (address, code, name) = (self.address.clone(), self.code.clone(), self.name.clone());
-                commands.push(NodesCommand::Pair { address, code, name }.into());
+                let (address, code) = (self.address.clone(), self.code.clone());
+                let (name, proxy) = (self.name.clone(), self.proxy.clone());
+                commands.push(NodesCommand::Pair { address, code, name, proxy }.into());
             }
             if button(ui, "", "Cancel").clicked() {
                 ui.close();

@@ -42,7 +42,7 @@ impl<'a> FilterBox<'a> {
         let clear_space = if self.text.is_empty() { 6.0 } else { 24.0 };
         let edit = egui::TextEdit::singleline(self.text)
             .hint_text(self.name)
-            .desired_width((width - icon_space - clear_space).max(40.0))
+            .desired_width((width - icon_space - 6.0).max(64.0))
             .margin(egui::Margin { left: icon_space as i8, right: clear_space as i8, top: 3, bottom: 3 });
         let response = ui.add(edit);
         let mut changed = response.changed();

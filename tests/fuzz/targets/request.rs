@@ -102,6 +102,7 @@ fn serve() -> Served {
         pid: None,
         labels: std::collections::BTreeMap::new(),
         problem: None,
+        caution: None,
     };
     let manifest = Manifest {
         schema: SCHEMA.into(),

@@ -18,11 +18,30 @@ pub(super) fn acquisitions_ui(ui: &mut Ui, nodes: &Nodes, jobs: &[JobRow], comma
     }
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         ui.add_space(SPACE_S);
+        for (node, count) in nodes.waiting() {
+            waiting_ui(ui, node, count, commands);
+        }
         for acquisition in nodes.acquisitions().iter().rev() {
             Frame::NONE.inner_margin(Margin::symmetric(SPACE_L as i8, SPACE_XS as i8)).show(ui, |ui| {
                 acquisition_ui(ui, acquisition, jobs, commands);
             });
         }
+    });
+}
+
+/// More that is to come from a node.
+fn waiting_ui(ui: &mut Ui, node: &str, count: usize, commands: &mut Vec<Command>) {
+    let tokens = Tokens::get(ui);
+    Frame::NONE.inner_margin(Margin::symmetric(SPACE_L as i8, SPACE_XS as i8)).show(ui, |ui| {
+        ui.horizontal(|ui| {
+            ui.spacing_mut().item_spacing.x = SPACE_S;
+            ui.label(RichText::new(icons::CLOCK).font(tokens::icon_font(15.0)).color(tokens.muted));
+            let words = format!("{} more to come from {}", count, escape_controls(node));
+            ui.label(RichText::new(words).color(tokens.muted));
+            if link(ui, "Leave them out").clicked() {
+                commands.push(NodesCommand::LeaveOut { node: node.to_owned() }.into());
+            }
+        });
     });
 }
 

@@ -25,6 +25,12 @@ pub(super) fn list_ui(ui: &mut Ui, nodes: &Nodes, commands: &mut Vec<Command>) {
         });
     });
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        if nodes.rows().len() > 1 {
+            let all = ListRow::new("All nodes").icon(icons::NODES, Tone::Neutral).selected(nodes.shows_all());
+            if all.show(ui).response.clicked() {
+                commands.push(NodesCommand::SelectAll.into());
+            }
+        }
         for row in nodes.rows() {
             let (tone, state) = state_of(row);
             let (name, address) = (escape_controls(&row.name).into_owned(), escape_controls(&row.address).into_owned());

@@ -3,20 +3,27 @@
 //! | file | draws |
 //! |---|---|
 //! | `list` | the nodes of the user |
-//! | `node` | the selected one: state, containers, archives |
+//! | `node` | what the selected one says of itself, or what all do |
+//! | `containers`, `archives` | what runs there, what waits there |
 //! | `acquisitions` | what is on its way here, and what came |
 
 mod acquisitions;
+mod archives;
+mod containers;
 mod list;
 mod node;
 
-use egui::{CentralPanel, Frame, Panel, Ui};
+use egui::{Align, CentralPanel, Frame, Layout, Panel, Ui};
 
-use crate::session::nodes::{ListState, Nodes};
+use crate::base::escape_controls;
+use crate::session::nodes::{ListState, NodeRow, NodeState, Nodes};
 use crate::session::{Command, JobRow, NodesCommand};
 use crate::ui::icons;
-use crate::ui::tokens::{SPACE_S, Tokens};
-use crate::ui::widgets::{button, empty_state, primary_button};
+use crate::ui::tokens::{SPACE_M, SPACE_S, Tokens};
+use crate::ui::widgets::{button, empty_state, primary_button, tab_strip};
+
+/// Room for what can be done with a row.
+const ACTION_WIDTH: f32 = 128.0;
 
 /// What the panel keeps.
 #[derive(Debug)]
@@ -76,10 +83,60 @@ pub fn nodes_ui(ui: &mut Ui, nodes: &Nodes, jobs: &[JobRow], state: &mut NodesSt
         ui.painter().vline(rect.left() + 0.5, rect.y_range(), egui::Stroke::new(1.0, line));
         match nodes.selected() {
             Some(row) => node::node_ui(ui, nodes, row, jobs, state, &mut commands),
+            None if nodes.shows_all() => node::all_ui(ui, nodes, jobs, state, &mut commands),
             None => empty_state(ui, icons::NODES, "No node is selected", "Choose one in the list."),
         }
     });
     commands
+}
+
+/// What runs on these nodes, what waits there, what comes from any.
+fn tabs_ui(
+    ui: &mut Ui,
+    nodes: &Nodes,
+    rows: &[&NodeRow],
+    jobs: &[JobRow],
+    state: &mut NodesState,
+    commands: &mut Vec<Command>,
+) {
+    let told = || rows.iter().filter_map(|row| row.state.told());
+    let under_way = nodes.acquisitions().iter().filter(|acquisition| acquisition.end.is_none()).count();
+    let waiting: usize = nodes.waiting().map(|(_, count)| count).sum();
+    let tabs = [
+        ("Containers", told().map(|told| told.containers.containers.len()).sum()),
+        ("Archives", told().map(|told| told.archives.archives.len()).sum()),
+        ("Acquisitions", under_way.saturating_add(waiting)),
+    ];
+    let all = [Tab::Containers, Tab::Archives, Tab::Acquisitions];
+    let at = all.iter().position(|tab| *tab == state.tab).unwrap_or_default();
+    state.tab = all.get(tab_strip(ui, &tabs, at)).copied().unwrap_or_default();
+    match (state.tab, rows) {
+        (Tab::Acquisitions, _) => acquisitions::acquisitions_ui(ui, nodes, jobs, commands),
+        (_, [row]) if row.state.told().is_none() => silent_ui(ui, row),
+        (Tab::Containers, _) => containers::containers_ui(ui, rows, state, commands),
+        (Tab::Archives, _) => archives::archives_ui(ui, rows, commands),
+    }
+}
+
+/// Nothing is known of it.
+fn silent_ui(ui: &mut Ui, row: &NodeRow) {
+    match &row.state {
+        NodeState::Failed(why) => {
+            empty_state(ui, icons::ERROR, "The node does not answer", &escape_controls(why));
+        }
+        _ => empty_state(ui, icons::NODES, "The node is being asked…", ""),
+    }
+}
+
+/// Links at the right end of a row.
+fn actions_ui(ui: &mut Ui, row: egui::Rect, draw: impl FnOnce(&mut Ui)) {
+    let mut rect = row;
+    rect.min.x = rect.max.x - ACTION_WIDTH;
+    let builder = egui::UiBuilder::new().max_rect(rect.shrink2(egui::vec2(SPACE_S, 0.0)));
+    ui.scope_builder(builder.layout(Layout::right_to_left(Align::Center)), |ui| {
+        ui.spacing_mut().item_spacing.x = SPACE_M;
+        draw(ui);
+    });
 }
 
 /// Before the first node.
@@ -122,6 +179,7 @@ mod tests {
     use egui_kittest::kittest::Queryable as _;
 
     use super::*;
+    use crate::acquire::freeze::Method;
     use crate::acquire::wire::{
         Archives, Container, ContainerState, Containers, Node, Source, SourceKind, Spool, default_timeout_seconds,
     };
@@ -143,6 +201,7 @@ mod tests {
             pid: None,
             labels: BTreeMap::new(),
             problem: problem.map(str::to_owned),
+            caution: None,
         }
     }
 
@@ -226,13 +285,47 @@ mod tests {
                 _ => None,
             })
             .collect();
-        let [(node, called, Wanted::Freeze { container, is_collection: false, reason, series: None })] =
+        let [(node, called, Wanted::Freeze { container, method: Method::Checkpoint, reason, series: None })] =
             asked.as_slice()
         else {
             panic!("{asked:?}");
         };
         assert_eq!((node.as_str(), called.as_str(), container.as_str()), ("node-a", "shop/web/front", "front-id"));
         assert_eq!(reason.as_deref(), Some("case 7"));
+    }
+
+    #[test]
+    fn all_nodes_are_shown_as_one_and_what_has_a_label_is_frozen_at_once() {
+        let (mut model, job) = model();
+        let look = started(&apply(&mut model, NodesCommand::Look.into()));
+        let mut rows = model.nodes().rows().to_vec();
+        rows.push(NodeRow { name: "node-b".into(), state: NodeState::Unknown, ..rows[0].clone() });
+        rows.push(NodeRow { name: "node-c".into(), state: NodeState::Failed("refused".into()), ..rows[0].clone() });
+        let _ = apply(&mut model, NodesCommand::Listed { job: look, rows }.into());
+        let asking = started(&apply(&mut model, NodesCommand::SelectAll.into()));
+        for (job, name) in [(job, "node-a"), (asking, "node-b")] {
+            let mut told = told();
+            for it in &mut told.containers.containers {
+                it.labels.insert("app".into(), if it.name == "front" { name } else { "x" }.into());
+            }
+            let mut other = container("back", ContainerState::Running, None);
+            other.labels.insert("tier".into(), "db".into());
+            told.containers.containers.push(other);
+            let _ = apply(&mut model, NodesCommand::Told { job, name: name.into(), told: Arc::new(told) }.into());
+        }
+        let mut harness = harness(&model, NodesState { filter: "tier=db".into(), ..NodesState::default() });
+        harness.run();
+        harness.get_by_label_contains("2 of 3 have answered");
+        harness.get_by_label_contains("2 of 6 containers");
+        harness.get_by_label_contains("node-c: refused");
+        harness.get_by_label("Freeze all 2").click();
+        harness.run();
+        let asked = harness.state().1.iter().find_map(|command| match command {
+            Command::Nodes(NodesCommand::AcquireAll(orders)) => Some(orders),
+            _ => None,
+        });
+        let whence: Vec<_> = asked.unwrap().iter().map(|it| (it.node.as_str(), it.called.as_str())).collect();
+        assert_eq!(whence, [("node-a", "shop/web/back"), ("node-b", "shop/web/back")]);
     }
 
     #[test]
