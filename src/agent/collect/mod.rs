@@ -9,8 +9,8 @@
 //! collection.json       how it was made, and what could not be read
 //! ```
 //! Unless they are [`Held`], memory is read while the processes run, and may be torn, and there are no registers. There are no
-//! pending signals, timers or contents of pipes and sockets. A page that is there and could not be read (or lies beyond the limit) is written as one of a
-//! parent that is not supplied, so that nobody takes it for zeros.
+//! pending signals, timers or contents of pipes and sockets. A page that is there and could not be read (or lies beyond the
+//! limit) is written as one of a parent that is not supplied, so that nobody takes it for zeros.
 
 mod hold;
 mod images;
