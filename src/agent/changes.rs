@@ -2,8 +2,7 @@
 //! container goes on.
 //!
 //! A directory that hides what the image had in it gets a file `.wh..wh..opq`, as in layers of images, if the agent may see that
-//! mark of the kernel (CAP_SYS_ADMIN). Names that were removed
-//! are a list, as Podman and CRI-O have it. A file that changes or goes away while it is read is told; so is one that is left out
+//! mark of the kernel (CAP_SYS_ADMIN). Names that were removed are a list, as Podman and CRI-O have it. A file that changes or goes away while it is read is told; so is one that is left out
 //! since it is longer than it takes room (of such a container may make as many terabytes as it likes).
 
 use std::collections::HashMap;
@@ -12,6 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, statat};
 use serde_json::Value;
@@ -67,8 +67,21 @@ pub fn write(upper: OwnedFd, out: &mut dyn Write) -> io::Result<Changes> {
     let mut links = HashMap::new();
     let mut changes = Changes::default();
     changes.not_read.extend(rootfs::unseen_marks().map(|why| format!("changed files: {why}")));
-    let mut waiting = vec![(PathBuf::new(), upper, 0)];
-    while let Some((path, dir, depth)) = waiting.pop() {
+    // Opened when their turn comes: a container may have more directories than a program descriptors.
+    let mut waiting = vec![(PathBuf::new(), Rc::new(upper), None::<Vec<u8>>, 0)];
+    while let Some((path, above, name, depth)) = waiting.pop() {
+        let opened = match name {
+            None => Ok(above),
+            Some(_) if MAX_DEPTH < depth => Err(io::Error::other("is nested deeper than Linux allows")),
+            Some(name) => rootfs::open_below(&above, &name, OFlags::DIRECTORY).map(Rc::new),
+        };
+        let dir = match opened {
+            Ok(dir) => dir,
+            Err(error) => {
+                changes.note(&path, error);
+                continue;
+            }
+        };
         for (name, stat) in changes.names(&path, &dir)? {
             let path = path.join(OsStr::from_bytes(&name));
             let kind = FileType::from_raw_mode(stat.st_mode);
@@ -82,11 +95,7 @@ pub fn write(upper: OwnedFd, out: &mut dyn Write) -> io::Result<Changes> {
                 if matches!(is_opaque, Ok(true)) {
                     mark_opaque(&mut tar, &path)?;
                 }
-                match rootfs::open_below(&dir, &name, OFlags::DIRECTORY) {
-                    Ok(below) if depth < MAX_DEPTH => waiting.push((path, below, depth + 1)),
-                    Ok(_) => changes.note(&path, "is nested deeper than Linux allows"),
-                    Err(error) => changes.note(&path, error),
-                }
+                waiting.push((path, Rc::clone(&dir), Some(name), depth + 1));
             }
         }
     }

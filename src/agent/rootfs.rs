@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, fstat, openat, openat2, readlinkat,
@@ -190,11 +191,16 @@ pub fn open(layers: &[PathBuf]) -> io::Result<Vec<OwnedFd>> {
 pub fn write(layers: Vec<OwnedFd>, out: &mut dyn Write) -> io::Result<()> {
     let mut tar = tar::Builder::new(out);
     let mut links = HashMap::new();
-    let mut waiting = vec![(PathBuf::new(), layers, 0)];
-    while let Some((path, dirs, depth)) = waiting.pop() {
+    // Opened when their turn comes: an image may have more directories than a program descriptors.
+    let mut waiting = vec![(PathBuf::new(), Rc::new(layers), None::<(Vec<u8>, Vec<usize>)>, 0)];
+    while let Some((path, above, below, depth)) = waiting.pop() {
         if MAX_DEPTH < depth {
             return Err(io::Error::other("directories are nested deeper than Linux allows"));
         }
+        let dirs = match below {
+            None => above,
+            Some((name, layers)) => Rc::new(open_all_below(&above, &name, &layers)?),
+        };
         for (name, found) in joined(&dirs)? {
             let path = path.join(OsStr::from_bytes(&name));
             if let Some((stat, layer)) = found.top()
@@ -203,12 +209,16 @@ pub fn write(layers: Vec<OwnedFd>, out: &mut dyn Write) -> io::Result<()> {
                 return Err(io::Error::new(failed.kind(), format!("{}: {failed}", path.display())));
             }
             if let Found::Dir { layers, .. } = found {
-                let below = layers.iter().map(|layer| open_below(&dirs[*layer], &name, OFlags::DIRECTORY));
-                waiting.push((path, below.collect::<io::Result<_>>()?, depth + 1));
+                waiting.push((path, Rc::clone(&dirs), Some((name, layers)), depth + 1));
             }
         }
     }
     tar.into_inner()?.flush()
+}
+
+/// The directories of one name, in the layers that have it.
+fn open_all_below(dirs: &[OwnedFd], name: &[u8], layers: &[usize]) -> io::Result<Vec<OwnedFd>> {
+    layers.iter().map(|layer| open_below(&dirs[*layer], name, OFlags::DIRECTORY)).collect()
 }
 
 /// What is at a name, and of which layers.
