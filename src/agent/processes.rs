@@ -108,10 +108,13 @@ fn parent(pid: u32) -> Option<u32> {
 
 /// Whether this program has a capability in effect.
 pub fn has_capability(number: u32) -> bool {
-    let status = disk::read_named(Path::new("/proc/self/status"), MAX_BYTES).unwrap_or_default();
-    let status = String::from_utf8_lossy(&status).into_owned();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = status_line(std::process::id(), "CapEff:");
     effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> number & 1 == 1)
+}
+
+/// Whether a process, or a thread, has ended and was not waited for.
+pub fn is_zombie(pid: u32) -> bool {
+    status_line(pid, "State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']))
 }
 
 /// Its number in its own namespace.

@@ -53,6 +53,8 @@ impl fmt::Display for Layout {
 pub struct Container {
     /// Who laid the files out.
     pub layout: Layout,
+    /// Of a collection: its processes stood still while they were read.
+    pub is_held: bool,
     /// Short name of the container (`counter`).
     pub name: Option<String>,
     /// Engine's id, 64 hex digits.
@@ -176,6 +178,7 @@ pub(super) struct Descriptions {
     has_status: bool,
     has_docker_options: bool,
     is_collection: bool,
+    is_held: bool,
     docker: Option<DockerNote>,
     log_head: Option<String>,
 }
@@ -208,8 +211,10 @@ impl Descriptions {
                 "bind.mounts" => parsed.bind_mounts = json(),
                 "descriptors.json" => parsed.has_descriptors = true,
                 "collection.json" => {
-                    let schema = text(json().get("schema")).unwrap_or_default();
+                    let json = json();
+                    let schema = text(json.get("schema")).unwrap_or_default();
                     parsed.is_collection = schema.starts_with("cryoscope.collection/");
+                    parsed.is_held = json.get("held").and_then(Value::as_bool) == Some(true);
                 }
                 "docker.json" => {
                     let json = json();
@@ -354,6 +359,7 @@ impl Container {
         };
         Container {
             layout,
+            is_held: described.is_held,
             name,
             id: text(config.get("id"))
                 .or_else(|| described.annotation("io.kubernetes.cri-o.ContainerID"))

@@ -42,7 +42,7 @@ fn of_criu() -> Vec<Gap> {
     ]
 }
 
-/// Of what was read out of /proc: see `agent::collect`. Threads that stood still have registers.
+/// Of what was read out of /proc: see `agent::collect`. Threads that were held have registers.
 fn of_collection(checkpoint: &Checkpoint) -> Vec<Gap> {
     let alive = checkpoint.processes.iter().filter(|process| !process.is_zombie());
     let threads: Vec<&Thread> = alive.flat_map(|process| &process.threads).collect();
@@ -52,7 +52,7 @@ fn of_collection(checkpoint: &Checkpoint) -> Vec<Gap> {
         why: "a collection reads processes, not the kernel: modules, rootkits and hidden processes cannot be seen"
             .into(),
     }];
-    if n_without == threads.len() {
+    if !checkpoint.container.is_held {
         gaps.push(Gap {
             what: "one moment",
             why: "the processes went on while their memory was read: pages are of different moments, and what they hold may be torn"
@@ -63,7 +63,7 @@ fn of_collection(checkpoint: &Checkpoint) -> Vec<Gap> {
         gaps.push(Gap {
             what: "registers",
             why: format!(
-                "{n_without} of {} threads have none: they could not be held, or are of 32-bit programs; collection.json of this archive says more",
+                "{n_without} of {} threads have none: they could not be held, or are not of 64-bit programs of x86; collection.json of this archive says more",
                 threads.len()
             ),
         });

@@ -8,14 +8,12 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc::{user_fpregs_struct, user_regs_struct};
-use nix::sys::ptrace::{self, regset};
+use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::agent::disk;
-use crate::agent::processes::proc_file;
+use crate::agent::processes::{self, proc_file};
 use crate::decode::schema;
 
 use super::Issues;
@@ -41,7 +39,7 @@ struct Thread {
     signal: Option<Signal>,
     /// A signal had stopped its process before.
     is_stopped: bool,
-    registers: Option<(user_regs_struct, user_fpregs_struct)>,
+    registers: Option<schema::ThreadInfoX86>,
 }
 
 impl Held {
@@ -78,7 +76,7 @@ impl Held {
                 Ok(()) => asked.push(*tid),
                 Err(Errno::ESRCH) => refused.push((*tid, None)),
                 // Ended, and not yet waited for.
-                Err(Errno::EPERM) if is_zombie(*tid) => refused.push((*tid, None)),
+                Err(Errno::EPERM) if processes::is_zombie(*tid) => refused.push((*tid, None)),
                 Err(error) => refused.push((*tid, Some(format!("it cannot be stopped ({error}); is it traced?")))),
             }
         }
@@ -113,8 +111,7 @@ impl Held {
 
     /// The registers of a thread.
     pub(super) fn registers(&self, tid: u32) -> Option<schema::ThreadInfoX86> {
-        let (general, float) = self.threads.get(&tid)?.registers.as_ref()?;
-        Some(thread_info(general, float))
+        self.threads.get(&tid)?.registers.clone()
     }
 }
 
@@ -140,26 +137,23 @@ fn stopped(tid: u32) -> Result<Option<Thread>, Errno> {
     Ok(Some(Thread { signal, is_stopped, registers: registers(pid(tid)) }))
 }
 
-/// Not of a 32-bit program: the kernel gives its floating-point registers in another shape.
-fn registers(tid: Pid) -> Option<(user_regs_struct, user_fpregs_struct)> {
-    const USER32_CS: u64 = 0x23;
-    let general = ptrace::getregs(tid).ok().filter(|general| general.cs != USER32_CS)?;
-    Some((general, ptrace::getregset::<regset::NT_PRFPREG>(tid).ok()?))
-}
-
-fn is_zombie(tid: u32) -> bool {
-    let stat = disk::read_named(&proc_file(tid, "stat"), 1 << 12).unwrap_or_default();
-    let stat = String::from_utf8_lossy(&stat).into_owned();
-    // PID (COMM) STATE …, and COMM may hold anything.
-    stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with(['Z', 'X']))
-}
-
 fn pid(number: u32) -> Pid {
     // Such a number is no process, and the kernel says so.
     Pid::from_raw(i32::try_from(number).unwrap_or(i32::MAX))
 }
 
-fn thread_info(general: &user_regs_struct, float: &user_fpregs_struct) -> schema::ThreadInfoX86 {
+/// Of other processors none are read yet.
+#[cfg(not(target_arch = "x86_64"))]
+fn registers(_tid: Pid) -> Option<schema::ThreadInfoX86> {
+    None
+}
+
+/// Not of a 32-bit program: the kernel gives its floating-point registers in another shape.
+#[cfg(target_arch = "x86_64")]
+fn registers(tid: Pid) -> Option<schema::ThreadInfoX86> {
+    const USER32_CS: u64 = 0x23;
+    let general = ptrace::getregs(tid).ok().filter(|general| general.cs != USER32_CS)?;
+    let float = ptrace::getregset::<ptrace::regset::NT_PRFPREG>(tid).ok()?;
     let gpregs = schema::UserX86RegsEntry {
         r15: general.r15,
         r14: general.r14,
@@ -203,5 +197,5 @@ fn thread_info(general: &user_regs_struct, float: &user_fpregs_struct) -> schema
         xmm_space: float.xmm_space.to_vec(),
         ..schema::UserX86FpregsEntry::default()
     };
-    schema::ThreadInfoX86 { gpregs, fpregs, ..schema::ThreadInfoX86::default() }
+    Some(schema::ThreadInfoX86 { gpregs, fpregs, ..schema::ThreadInfoX86::default() })
 }

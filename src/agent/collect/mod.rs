@@ -150,6 +150,7 @@ pub fn write(
         } else {
             "read out of /proc while the processes ran; nothing was frozen, so memory may be torn"
         },
+        "held": wanted.held.is_some(),
         "begun": wanted.now,
         "memory_limit_bytes": wanted.memory_limit_bytes,
         "processes": found.iter().map(|facts| (facts.inside.to_string(), facts.outside)).collect::<BTreeMap<_, _>>(),
