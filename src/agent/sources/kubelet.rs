@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::http::{Method, Uri};
 use jiff::Timestamp;
-
 use rustls::pki_types::{PrivateKeyDer, ServerName, pem::PemObject as _};
 use serde::Deserialize;
 use serde::de::IgnoredAny;

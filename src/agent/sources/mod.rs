@@ -257,11 +257,13 @@ fn is_own(container: &Container, pids: &[u32], host_name: &str) -> bool {
 
 /// What its processes tell, whatever the runtime says.
 fn look_at(container: &mut Container, pids: &processes::ByContainer) {
-    let found = pids.get(&container.id).map(Vec::as_slice).unwrap_or_default();
-    if is_own(container, found, &rustix::system::uname().nodename().to_string_lossy()) {
+    let pids = pids.get(&container.id).map(Vec::as_slice).unwrap_or_default();
+    if is_own(container, pids, &rustix::system::uname().nodename().to_string_lossy()) {
         container.problem = Some(OWN.to_owned());
     }
-    let Some(pids) = pids.get(&container.id) else { return };
+    if pids.is_empty() {
+        return;
+    }
     container.pid = container.pid.filter(|pid| pids.contains(pid)).or_else(|| processes::root_of(pids));
     let frozen = pids.iter().any(|pid| processes::is_frozen(*pid) == Some(true));
     if frozen {

@@ -60,6 +60,7 @@ pub(super) fn apply(model: &mut Model, command: NodesCommand) -> Vec<Effect> {
         }
         NodesCommand::Forgotten(name) => {
             model.nodes.rows.retain(|row| row.name != name);
+            model.nodes.waiting.remove(&name);
             look(model)
         }
         NodesCommand::Select(name) => {
