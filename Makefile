@@ -2,7 +2,7 @@
 # make test                install what tests need, then everything that CI checks
 # make bench               the numbers, side by side with peers where they are installed
 # make fixtures            build the fixtures again (root; several minutes)
-# make lab                 what the fixtures, and three tests, are made with: /srv/lab (root)
+# make lab                 what the fixtures, and four tests, are made with: /srv/lab (root)
 
 SHELL := bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)

@@ -8,92 +8,23 @@
     reason = "a test may fail, starts programs, and says why it cannot run"
 )]
 
+#[path = "agent/containerd.rs"]
+mod containerd;
 #[path = "agent/cri.rs"]
+#[expect(dead_code, reason = "another test uses more of it")]
 mod cri;
 #[path = "agent/lab.rs"]
 #[expect(dead_code, reason = "another test uses more of it")]
 mod lab;
 
 use std::io::Write as _;
-use std::ops::Deref;
 use std::time::Duration;
 
-use cri::{Cri, Place, RUNNING};
-use lab::{Agent, Desk, Lab, by_inspect, by_proc, is_frozen, pids, text, wait_for};
+use containerd::{Containerd, IMAGE};
+use cri::RUNNING;
+use lab::{Agent, Desk, by_inspect, by_proc, pids, text, wait_for};
 
-const IMAGE: &str = "localhost/small:1";
 const SOURCES: &str = "--podman none --docker none --cri $1/containerd.sock";
-
-/// Runs in the lab: containerd with a store of its own and an image of busybox, which is its pods' as well.
-const CONTAINERD: &str = r#"
-export CONTAINERD_ADDRESS=$dir/containerd.sock CONTAINERD_NAMESPACE=k8s.io
-mkdir -p $dir/logs
-cat >$dir/config.toml <<END
-version = 3
-root = '$dir/root'
-state = '$dir/run'
-[grpc]
-address = '$dir/containerd.sock'
-[plugins.'io.containerd.cri.v1.images'.pinned_images]
-sandbox = 'localhost/small:1'
-[plugins.'io.containerd.cri.v1.runtime']
-restrict_oom_score_adj = true
-END
-tar -C $dir/image -cf $dir/layer.tar .
-layer=$(sha256sum <$dir/layer.tar | cut -d' ' -f1)
-printf '{"architecture":"amd64","os":"linux","config":{"Entrypoint":["/bin/sleep","100000"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' $layer >$dir/image.json
-echo '[{"Config":"image.json","RepoTags":["localhost/small:1"],"Layers":["layer.tar"]}]' >$dir/manifest.json
-PATH=$dir/path:$PATH containerd -c $dir/config.toml >$dir/log 2>&1 &
-containerd=$!
-trap 'kill $containerd; wait $containerd || true' EXIT
-for n in $(seq 100); do [ -S $dir/containerd.sock ] && break; sleep 0.1; done
-tar -C $dir -c manifest.json image.json layer.tar | ctr images import --local - >/dev/null
-sed -n 's/^[0-9]*:freezer://p' /proc/self/cgroup
-cat >/dev/null
-"#;
-
-/// A lab with its containerd; dropped, no container of it outlives the test, frozen or not.
-struct Containerd {
-    lab: Lab,
-    place: Place,
-}
-
-impl Deref for Containerd {
-    type Target = Lab;
-
-    fn deref(&self) -> &Lab {
-        &self.lab
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        for container in self.cri().containers() {
-            let _ = self.ctr(&format!("ctr -n k8s.io tasks resume {container}"));
-        }
-        self.cri().end_pods();
-    }
-}
-
-impl Containerd {
-    fn start() -> Result<Containerd, String> {
-        let lab = Lab::start("bin/containerd", CONTAINERD)?;
-        let place = Place { logs: lab.inside.join("logs"), cgroup: format!("{}/pods", lab.cgroup) };
-        Ok(Containerd { lab, place })
-    }
-
-    fn cri(&self) -> Cri {
-        Cri::new(self.dir.join("containerd.sock"))
-    }
-
-    fn ctr(&self, command: &str) -> Result<String, String> {
-        self.run(command, ("CONTAINERD_ADDRESS", &self.inside.join("containerd.sock")))
-    }
-
-    fn is_frozen(&self, container: &str) -> bool {
-        is_frozen(&self.place.cgroup, container)
-    }
-}
 
 #[test]
 fn containers_of_containerd_are_frozen_fetched_explained_and_cured() {

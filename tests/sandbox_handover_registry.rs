@@ -6,15 +6,15 @@
 )]
 
 mod cli;
+mod registry;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use cli::cryoscope;
 use cryoscope::base::{Cancelled, Progress, Silent};
@@ -26,65 +26,12 @@ use cryoscope::sandbox::handover::image::{self, Config, Image, Packing};
 use cryoscope::sandbox::handover::reference::Reference;
 use cryoscope::sandbox::handover::registry::push;
 use cryoscope::sandbox::plan::lint;
+use registry::{PASSWORD, Registry, USER, skopeo};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const USER: &str = "analyst";
-const PASSWORD: &str = "open-sesame";
-/// bcrypt of the password.
-const HTPASSWD: &str = "analyst:$2b$04$VBI/Ftx6klZEPOn02Cyexuw6nPr16hAd2q2ILyO9t413zIDzK19c.\n";
-
 fn fixture(name: &str) -> String {
     format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Debian's registry on a port of its own; ends with the value.
-struct Registry {
-    child: Child,
-    address: String,
-    dir: TempDir,
-}
-
-impl Registry {
-    fn start(with_password: bool) -> Registry {
-        let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let at = dir.path().display();
-        fs::write(dir.path().join("htpasswd"), HTPASSWD).unwrap();
-        let auth = if with_password {
-            format!("auth: {{htpasswd: {{realm: x, path: {at}/htpasswd}}}}\n")
-        } else {
-            String::new()
-        };
-        let config = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {at}/storage}}}}\n\
-             http: {{addr: \"{address}\"}}\n{auth}"
-        );
-        fs::write(dir.path().join("config.yml"), config).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(dir.path().join("config.yml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry is installed: make test-packages");
-        let registry = Registry { child, address, dir };
-        for _ in 0..200 {
-            if TcpStream::connect(&registry.address).is_ok() {
-                return registry;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the registry does not listen on {}", registry.address);
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn image_of(name: &str, options: &OpenOptions) -> Image {
@@ -96,12 +43,6 @@ fn image_of(name: &str, options: &OpenOptions) -> Image {
 
 fn options(dir: &TempDir) -> OpenOptions {
     OpenOptions { cache_dir: Some(dir.path().join("cache")), ..OpenOptions::default() }
-}
-
-fn skopeo(args: &[&str]) -> Vec<u8> {
-    let ran = Command::new("skopeo").args(args).output().expect("skopeo is installed: make test-packages");
-    assert!(ran.status.success(), "{args:?} {}", String::from_utf8_lossy(&ran.stderr));
-    ran.stdout
 }
 
 #[test]

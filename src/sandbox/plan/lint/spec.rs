@@ -34,11 +34,17 @@ const CONTROLLING: [&str; 17] = [
 ];
 
 /// Directories of engines, in which they keep what they mount into containers.
-const OWN: [&str; 9] = [
+const OWN: [&str; 15] = [
     "/run/containers/storage/",
     "/var/run/containers/storage/",
     "/run/containerd/io.containerd.",
+    "/run/k0s/containerd/io.containerd.",
+    "/run/k3s/containerd/io.containerd.",
     "/var/lib/containerd/io.containerd.",
+    "/var/lib/k0s/containerd/io.containerd.",
+    "/var/lib/k0s/kubelet/pods/",
+    "/var/lib/rancher/k3s/agent/containerd/io.containerd.",
+    "/var/lib/rancher/rke2/agent/containerd/io.containerd.",
     "/var/lib/containers/storage/",
     "/var/lib/docker/containers/",
     "/var/lib/docker/volumes/",
@@ -180,6 +186,7 @@ mod tests {
             "/srv/x/agent.sock",
             "/proc",
             "/var/lib/kubelet",
+            "/var/lib/rancher/k3s/server/tls",
             "/data/../etc",
             "relative",
             "/root/.ssh",
@@ -190,6 +197,7 @@ mod tests {
         for source in [
             "/var/lib/kubelet/pods/4bc614cd/etc-hosts",
             "/run/containers/storage/overlay-containers/5bd2/userdata/hostname",
+            "/var/lib/rancher/k3s/agent/containerd/io.containerd.grpc.v1.cri/sandboxes/5bd2/hosts",
             "/srv/data",
             "/data",
             "/etcetera",
