@@ -7,6 +7,8 @@
 SHELL := bash
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SAMPLE := fixtures/compromised-webapp.tar.zst
+# What its container started from.
+SAMPLE_BASE := fixtures/base/webapp.tar.zst
 
 # Libraries that the window loads when it starts, and a C compiler for zstd, xz and bzip2.
 WINDOW_PACKAGES := gcc libc6-dev libegl1 libgl1-mesa-dri libx11-xcb1 libxcursor1 libxi6 libxkbcommon-x11-0 libxrandr2
@@ -19,7 +21,7 @@ TEST_PACKAGES := mesa-vulkan-drivers xvfb xauth xdotool imagemagick gdb binutils
 run: packages
 	cargo build --release
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
-	  exec target/release/cryoscope "$(or $(ARCHIVE),$(SAMPLE))"; \
+	  exec target/release/cryoscope $(if $(ARCHIVE),"$(ARCHIVE)",--rootfs $(SAMPLE_BASE) $(SAMPLE)); \
 	else \
 	  echo "There is no display here (DISPLAY and WAYLAND_DISPLAY are not set), so no window can open."; \
 	  echo "The same on the command line: target/release/cryoscope inspect --all $(or $(ARCHIVE),$(SAMPLE))"; echo; \

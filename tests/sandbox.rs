@@ -24,12 +24,8 @@ fn sha256(path: &str) -> String {
     text(&output.stdout).split(' ').next().unwrap().to_owned()
 }
 
-const COUNTER: [&str; 4] = [
-    "--rootfs=fixtures/base/counter.tar.zst",
-    "--for=1s",
-    "--connect=127.0.0.1:8088",
-    r"--send=GET / HTTP/1.0\r\n\r\n",
-];
+const COUNTER: [&str; 4] =
+    ["--rootfs=fixtures/base/webapp.tar.zst", "--for=1s", "--connect=127.0.0.1:8088", r"--send=GET / HTTP/1.0\r\n\r\n"];
 
 /// Asks a counter once, in a machine of its own; what it answers.
 fn count(archive: &str, more: &[&str]) -> String {
@@ -70,7 +66,7 @@ fn file_made_in_the_machine_is_among_the_changes_of_the_new_checkpoint() {
     let later = dir.path().join("later.tar");
     let later = later.to_str().unwrap();
     let request = r"--send=GET /create?third-file HTTP/1.0\r\n\r\n";
-    let rootfs = "--rootfs=fixtures/base/counter.tar.zst";
+    let rootfs = "--rootfs=fixtures/base/webapp.tar.zst";
     let told = events(&[
         "fixtures/counter.tar.zst",
         rootfs,
@@ -137,6 +133,49 @@ fn credentials_and_seccomp_filters_come_back() {
 #[test]
 fn sockets_and_loopback_connections_come_back() {
     comes_back("sockets");
+}
+
+/// The bundled sample: a reverse shell on a connection within the container, deleted programs, and one that never was a file,
+/// which criu alone cannot restore.
+#[test]
+fn intruders_come_back_with_the_program_that_ran_from_memory_alone() {
+    const ARCHIVE: &str = "fixtures/compromised-webapp.tar.zst";
+    let dir = tempfile::tempdir().unwrap();
+    let later = dir.path().join("later.tar");
+    let events = events(&[
+        ARCHIVE,
+        "--rootfs=fixtures/base/webapp.tar.zst",
+        "--for=2s",
+        "--checkpoint-to",
+        later.to_str().unwrap(),
+    ]);
+    assert_eq!(restored(&events), alive(ARCHIVE));
+    let inspected = |archive: &Path| -> Value {
+        let output = program(cache(), &["inspect", "--all", "--json", archive.to_str().unwrap()]).output().unwrap();
+        json_lines(&output).remove(0)
+    };
+    let (before, after) = (inspected(Path::new(ARCHIVE)), inspected(&later));
+    let of = |checkpoint: &Value, pid: u64| -> Value {
+        let processes = checkpoint["processes"].as_array().unwrap();
+        processes.iter().find(|process| process["pid"] == pid).unwrap().clone()
+    };
+    assert_eq!(of(&before, 8)["exe"], "/memfd:kworker-u8:2 (deleted)");
+    assert_eq!(of(&after, 8)["exe"], "/memfd:kworker-u8:2");
+    // It maps what it mapped, and its title is the one that it hides behind.
+    let maps = |checkpoint: &Value| -> Vec<(Value, Value, Value)> {
+        let maps = of(checkpoint, 8)["maps"].as_array().unwrap().clone();
+        let is_kernels = |map: &Value| map["path"].as_str().is_some_and(|path| path.starts_with("[vsyscall"));
+        let kept = maps.into_iter().filter(|map| !is_kernels(map));
+        kept.map(|map| (map["start"].clone(), map["end"].clone(), map["perms"].clone())).collect()
+    };
+    assert_eq!(maps(&after), maps(&before));
+    assert_eq!(of(&after, 8)["cmdline"], of(&before, 8)["cmdline"]);
+    // The file has the content of the memfd.
+    let raw = |archive: &str, path: &str| program(cache(), &["files", archive, "cat", path]).output().unwrap().stdout;
+    let (memfd, file) =
+        (raw(ARCHIVE, "memfd:/memfd:kworker-u8:2"), raw(later.to_str().unwrap(), "memfd:/memfd:kworker-u8:2"));
+    assert!(memfd.starts_with(b"\x7fELF"));
+    assert_eq!(memfd, file);
 }
 
 #[test]

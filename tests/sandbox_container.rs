@@ -85,7 +85,7 @@ fn start(args: &[&str]) -> (Child, impl BufRead + use<>) {
     (child, told)
 }
 
-const COUNTER: [&str; 2] = ["fixtures/counter.tar.zst", "--rootfs=fixtures/base/counter.tar.zst"];
+const COUNTER: [&str; 2] = ["fixtures/counter.tar.zst", "--rootfs=fixtures/base/webapp.tar.zst"];
 
 fn count(turn: &MutexGuard<'static, ()>) -> String {
     let asking = ["--for=1s", "--connect=127.0.0.1:8088", r"--send=GET / HTTP/1.0\r\n\r\n"];

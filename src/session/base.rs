@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 
-use super::JobId;
+use super::{JobId, sample};
 use crate::base::Issue;
 use crate::checkpoint::Checkpoint;
-use crate::evidence::{BaseImage, OpenOptions};
+use crate::evidence::{BaseImage, Evidence, OpenError, OpenOptions};
 use crate::jobs::JobCtx;
 use crate::memory::Memory;
 
@@ -56,6 +57,14 @@ pub struct AttachedBase {
     pub image: Arc<BaseImage>,
 }
 
+fn open(path: &Path, options: &OpenOptions, ctx: &JobCtx) -> Result<BaseImage, OpenError> {
+    if path == Path::new(sample::BASE_NAME) {
+        let bytes = Bytes::from_static(sample::BASE);
+        return BaseImage::of(Evidence::open_bytes(sample::BASE_NAME, bytes, options, ctx)?, options, ctx);
+    }
+    BaseImage::open(path, options, ctx)
+}
+
 /// Opens a base image and makes the memory that is read with it. Work for a job.
 pub(super) fn attach(
     checkpoint: &Arc<Checkpoint>,
@@ -64,7 +73,7 @@ pub(super) fn attach(
 ) -> anyhow::Result<(AttachedBase, Memory)> {
     use crate::base::Progress as _;
     ctx.stage("opening the base image");
-    let image = BaseImage::open(path, &OpenOptions::default(), ctx)
+    let image = open(path, &OpenOptions::default(), ctx)
         .context("the base image cannot be opened; give a directory, a tar of it, an OCI layout or a docker archive")?;
     ctx.check()?;
     ctx.stage("comparing mapped files with it");

@@ -104,6 +104,13 @@ pub(super) fn write(tree: &FileTree, file: &File, max_bytes: u64, progress: &dyn
             Data::None | Data::Content(Content::Zeros(_)) => {}
             Data::Owned(bytes) => file.write_all_at(bytes, at)?,
             Data::Content(Content::Bytes(bytes)) => file.write_all_at(bytes, at)?,
+            Data::Content(Content::Pieces { len, pieces }) => {
+                for (offset, bytes) in pieces.iter().filter(|(offset, _)| offset < len) {
+                    progress.step(at.saturating_add(*offset), Some(size))?;
+                    let fits = usize::try_from(len - offset).unwrap_or(usize::MAX).min(bytes.len());
+                    file.write_all_at(bytes.get(..fits).unwrap_or_default(), at + offset)?;
+                }
+            }
             Data::Content(Content::Member(evidence, member)) => {
                 let len = member.available_bytes();
                 let mut done = 0;

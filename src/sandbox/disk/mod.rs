@@ -1,10 +1,11 @@
 //! The disk of a run: `/rootfs`, what the processes saw as `/`, and `/images`, what criu restores from. Read-only, made in
 //! memory from the evidence and written once into a file without a name; nothing is unpacked on the analyst's machine.
 //!
-//! - `tree` is the tree of files; `layers` lays archives over each other; `erofs` writes it.
+//! - `tree` is the tree of files; `layers` lays archives over each other, `programs` what ran from a memfd; `erofs` writes it.
 
 mod erofs;
 mod layers;
+mod programs;
 mod tree;
 
 use std::fs::File;
@@ -150,6 +151,7 @@ fn tree(
     for member in images {
         layers::lay_at(&mut tree, &join(IMAGES.as_bytes(), member.file_name()), &checkpoint.evidence, member)?;
     }
+    programs::lay(&mut tree, checkpoint, &plan.restore.programs, issues)?;
     for (number, fill) in plan.restore.fills.iter().enumerate() {
         let path = format!("{FILLS}/{number}.tar");
         if let Some(member) = checkpoint.evidence.get(fill.member.as_bytes()) {

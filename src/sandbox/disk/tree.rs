@@ -58,6 +58,14 @@ pub enum Content {
     Zeros(u64),
     /// In evidence.
     Member(Evidence, Box<Member>),
+    /// Pieces with where they begin, of which later ones lie over earlier ones; what is between them is zeros, and what
+    /// goes over the end does not count.
+    Pieces {
+        /// In bytes.
+        len: u64,
+        /// Offset and bytes.
+        pieces: Vec<(u64, Bytes)>,
+    },
 }
 
 impl Content {
@@ -67,6 +75,7 @@ impl Content {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::Zeros(len) => *len,
             Content::Member(_, member) => member.available_bytes(),
+            Content::Pieces { len, .. } => *len,
         }
     }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::image::word;
 use super::output::check_target;
-use super::{Engine, HandoverError, Origin, check, cri_origin};
+use super::{Engine, HandoverError, Origin, beyond_criu, check, cri_origin};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::container::BindMount;
 use crate::evidence::Form;
@@ -132,6 +132,7 @@ pub fn write(
     }
     let commands = commands(&origin, config.image, node_dir);
     notes.splice(0..0, traps(&origin, checkpoint, config.image.is_some()));
+    notes.splice(0..0, beyond_criu(plan));
     Ok(Written { origin, image, files: out.files, mounts, commands, notes })
 }
 

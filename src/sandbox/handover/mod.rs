@@ -29,7 +29,7 @@ pub mod registry;
 pub use error::HandoverError;
 pub use origin::{Engine, Origin, cri_origin, origin};
 
-use super::plan::{Dangers, Isolation};
+use super::plan::{Dangers, Isolation, Plan};
 
 /// Refuses what attacks the engine and is not allowed.
 ///
@@ -46,4 +46,15 @@ pub fn check(dangers: &Dangers) -> Result<(), HandoverError> {
 /// Ids of the dangers that the analyst allowed, in their order.
 pub fn allowed(dangers: &Dangers) -> Vec<String> {
     dangers.list.iter().filter(|danger| danger.allowed).map(|danger| danger.id.clone()).collect()
+}
+
+/// What an engine's criu cannot do, and the sandbox can.
+fn beyond_criu(plan: &Plan) -> Option<String> {
+    let pids = plan.restore.programs.iter().flat_map(|program| &program.pids);
+    let pids = pids.take(8).map(u32::to_string).collect::<Vec<_>>().join(", ");
+    (!pids.is_empty()).then(|| {
+        format!(
+            "criu fails, since programs run from memory alone (memfd; pid {pids}): `sandbox run` makes them files first"
+        )
+    })
 }

@@ -12,7 +12,7 @@ use super::crictl::{mounts, write_file};
 use super::image::word;
 use super::output::check_target;
 use super::reference::is_image_name;
-use super::{Engine, HandoverError, Origin, allowed, annotations, check, cri_origin};
+use super::{Engine, HandoverError, Origin, allowed, annotations, beyond_criu, check, cri_origin};
 use crate::base::escape_controls;
 use crate::checkpoint::Checkpoint;
 use crate::sandbox::plan::{Dangers, Plan};
@@ -107,6 +107,7 @@ pub fn manifest(
         "spec": { "podSelector": { "matchLabels": labels }, "policyTypes": ["Ingress", "Egress"] },
     });
     notes.splice(0..0, traps(&origin, checkpoint));
+    notes.splice(0..0, beyond_criu(plan));
     let mut text = String::new();
     for note in &notes {
         text.push_str(&format!("# {}\n", escape_controls(note)));

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::crictl::quote;
 use super::image::word;
-use super::{Engine, HandoverError, Origin, check, origin};
+use super::{Engine, HandoverError, Origin, beyond_criu, check, origin};
 use crate::base::Progress;
 use crate::checkpoint::Checkpoint;
 use crate::evidence::Form;
@@ -150,6 +150,7 @@ pub fn command(
         "the base image {base_name} must be local: in there Podman cannot pull; it is taken by that name, whatever its id is \
          (it was {id})"
     )];
+    notes.splice(0..0, beyond_criu(plan));
     if plan.restore.tcp != Tcp::None {
         notes.push(
             "it has established TCP connections, which come back only under the old name and address: no other container \

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::outlook::connected;
+use super::programs::programs;
 use super::{
     Cgroups, ExtMount, Fill, InheritFd, Interface, MachinePlan, Made, Netns, NetworkMode, Placeholder, Plan,
     RestorePlan, RootfsPlan, SCHEMA, SinkPlan, StandIn, Stream, Tcp,
@@ -62,6 +63,7 @@ pub fn make(checkpoint: &Checkpoint, base: Option<&BaseImage>, config: &Config) 
             tcp: tcp(checkpoint),
             cgroups: Cgroups::Ignore,
             fills: fills(checkpoint, &ext_mounts),
+            programs: programs(checkpoint),
             netns,
             interfaces,
             sink,

@@ -8,6 +8,7 @@ mod files;
 mod lint;
 mod make;
 mod outlook;
+mod programs;
 mod review;
 mod sink;
 
@@ -23,6 +24,7 @@ pub use files::{FileProblem, NeededFiles, Problem, needed_files};
 pub use lint::{Danger, Dangers, Isolation, Rule, lint};
 pub use make::{Config, make};
 pub use outlook::{Concern, Processor, Weight, concerns};
+pub use programs::Program;
 pub use review::{Review, review};
 pub use sink::{Link, SinkPlan};
 
@@ -97,6 +99,9 @@ pub struct RestorePlan {
     pub cgroups: Cgroups,
     /// Files that are put into a directory before the restore.
     pub fills: Vec<Fill>,
+    /// Programs that are no files, and become such.
+    #[serde(default)]
+    pub programs: Vec<Program>,
     /// The network that the processes had.
     pub netns: Netns,
     /// Interfaces that are made in an external or empty network namespace, without a way out of the machine.

@@ -89,6 +89,13 @@ pub fn concerns(
             "their content may still be under another name in the changes of the root file system",
         );
     }
+    let programs = super::programs::programs(checkpoint);
+    if !programs.is_empty() {
+        let run = if programs.len() == 1 { "1 program runs" } else { &format!("{} programs run", programs.len()) };
+        let named = programs.iter().take(4).map(|program| program.path.as_str()).collect::<Vec<_>>().join(", ");
+        let what = format!("{run} from memory alone (memfd): there will be a file of the same content, {named}");
+        add(Weight::Changed, what, "");
+    }
     let other = files.problems.len() - files.problems.iter().filter(|file| file.problem.is_fatal()).count();
     if other > 0 {
         add(

@@ -10,7 +10,7 @@ use crate::session::sandbox::Sandbox;
 use crate::session::search::Searches;
 use crate::session::{
     ArchiveId, ArchivesCommand, BaseState, ContentKey, Effect, FileChoice, HashState, JobId, JobWork, Level, Loaded,
-    Model, OpenArchive, PanelKind, ProcessTab, Requested, Target,
+    Model, OpenArchive, PanelKind, ProcessTab, Requested, Target, sample,
 };
 
 pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> {
@@ -22,6 +22,7 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
             if let Some(open) = model.archives.iter().find(|archive| archive.is_sample) {
                 return activate(model, open.id);
             }
+            model.bases_due.push((sample::NAME.into(), sample::BASE_NAME.into()));
             vec![start_job(model, "Open the bundled sample".into(), JobWork::OpenSample).1]
         }
         ArchivesCommand::Arrives { job, path, checkpoints } => arrives(model, job, &path, checkpoints),
@@ -144,7 +145,7 @@ fn opened(
     if !is_sample {
         effects.push(save_settings(model));
     }
-    effects.extend(base_image::attach_due(model, path));
+    effects.extend(base_image::attach_due(model, path, is_sample));
     if model.hashes_due.extract_if(.., |due| due == path).count() > 0 {
         let ids: Vec<ArchiveId> = model.archives.iter().filter(|open| open.path == path).map(OpenArchive::id).collect();
         effects.extend(ids.into_iter().flat_map(|id| hash(model, id)).collect::<Vec<_>>());

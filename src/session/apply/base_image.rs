@@ -20,11 +20,11 @@ pub(super) fn open_with(model: &mut Model, paths: Vec<PathBuf>, base: &Path) -> 
 }
 
 /// Starts what an archive that has just been opened was waiting for.
-pub(super) fn attach_due(model: &mut Model, path: &Path) -> Vec<Effect> {
+pub(super) fn attach_due(model: &mut Model, path: &Path, is_sample: bool) -> Vec<Effect> {
     let due: Vec<PathBuf> =
         model.bases_due.extract_if(.., |(archive, _)| archive == path).map(|(_, base)| base).collect();
-    let ids: Vec<ArchiveId> =
-        model.archives.iter().filter(|open| open.path == path && !open.is_sample).map(OpenArchive::id).collect();
+    let is_meant = |open: &&OpenArchive| open.path == path && open.is_sample == is_sample;
+    let ids: Vec<ArchiveId> = model.archives.iter().filter(is_meant).map(OpenArchive::id).collect();
     due.iter()
         .take(1)
         .flat_map(|base| ids.iter().flat_map(|id| attach(model, *id, base.clone())).collect::<Vec<_>>())
@@ -72,7 +72,7 @@ pub(super) fn attached(
         return Vec::new();
     }
     let name = archives::file_name(&base.path);
-    let (nr_files, nr_issues) = (base.nr_files, base.issues.len());
+    let (nr_files, nr_issues, is_sample) = (base.nr_files, base.issues.len(), archive.is_sample);
     archive.base = BaseState::Attached(base);
     set_memory(archive, memory);
     let differ = match nr_issues {
@@ -90,11 +90,11 @@ pub(super) fn attached(
         let level = if nr_issues == 0 { Level::Success } else { Level::Warning };
         (level, format!("Base image attached: {name}"), format!("{files} read from it.{differ}"))
     };
-    if nr_issues == 0 {
-        model.notifications.push(told.0, told.1, told.2);
-    } else {
+    if nr_issues > 0 {
         let offer = ("Show issues", Command::go(Target::Panel(PanelKind::Issues)));
         model.notifications.push_offer(told.0, told.1, told.2, offer);
+    } else if !is_sample {
+        model.notifications.push(told.0, told.1, told.2);
     }
     Vec::new()
 }
