@@ -116,11 +116,15 @@ fn counter_goes_on_counting_from_the_same_start_each_time() {
 
 /// Restores a fixture over the image of all of them; every process comes back with its pid and name.
 fn comes_back(fixture: &str) {
+    comes_back_over(fixture, "--rootfs=fixtures/base/zoo.tar.zst");
+}
+
+fn comes_back_over(fixture: &str, rootfs: &str) {
     if !can_run() {
         return;
     }
     let archive = format!("fixtures/{fixture}.tar.zst");
-    let events = events(&turn(), &[&archive, "--rootfs=fixtures/base/zoo.tar.zst", "--for=1s"]);
+    let events = events(&turn(), &[&archive, rootfs, "--for=1s"]);
     let spelled = |list: Vec<(u64, String)>| -> Vec<(u64, String)> {
         // A comm that is not UTF-8 is spelled in two ways.
         list.into_iter().map(|(pid, comm)| (pid, comm.replace("\\xe9", "\u{fffd}"))).collect()
@@ -136,6 +140,11 @@ fn process_tree_comes_back_with_the_pids_and_names_that_it_had() {
 #[test]
 fn memory_of_all_kinds_comes_back() {
     comes_back("memory-zoo");
+}
+
+#[test]
+fn intruders_come_back_with_the_program_that_ran_from_memory_alone() {
+    comes_back_over("compromised-webapp", "--rootfs=fixtures/base/webapp.tar.zst");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn concern_ui(ui: &mut Ui, concern: &Concern) {
     let (icon, tone, word) = match concern.weight {
         Weight::Fatal => (icons::ERROR, Tone::Error, "will fail"),
         Weight::Risky => (icons::ISSUE, Tone::Warning, "may fail"),
-        Weight::Changed => (icons::ABOUT, Tone::Neutral, "is other"),
+        Weight::Changed => (icons::ABOUT, Tone::Neutral, "differs"),
     };
     row_ui(ui, icon, tone, word, &concern.what);
     if !concern.hint.is_empty() {
