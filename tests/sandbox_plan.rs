@@ -280,14 +280,16 @@ fn a_machine_of_another_kind_is_told() {
 }
 
 #[test]
-fn processes_that_saw_the_mounts_of_their_host_are_told_to_fail_and_those_of_containers_are_not() {
-    let fails = |name: &str| {
+fn mounts_of_the_host_and_pages_of_parents_are_told_to_fail_and_what_containers_have_is_not() {
+    let fails = |name: &str, why: &str| {
         let checkpoint = open(&fixtures().join(name)).remove(0);
         let review = review(&plan_of(&checkpoint), &checkpoint, None, Processor::Emulated, Arch::X86);
-        review.concerns.iter().any(|it| it.weight == Weight::Fatal && it.what.contains("the mounts of their host"))
+        review.concerns.iter().any(|it| it.weight == Weight::Fatal && it.what.contains(why))
     };
-    assert!(fails("criu-plain") && fails("incremental.tar"));
+    const MOUNTS: &str = "the mounts of their host";
+    const PARENTS: &str = "earlier checkpoints (2, 1)";
+    assert!(fails("criu-plain", MOUNTS) && fails("incremental.tar", MOUNTS) && fails("incremental.tar", PARENTS));
     for name in ["counter.tar.zst", "namespaces.tar", "crun-image.tar", "crio-crun-loop.tar", "docker-checkpoint.tar"] {
-        assert!(!fails(name), "{name}");
+        assert!(!fails(name, MOUNTS) && !fails(name, "earlier checkpoints"), "{name}");
     }
 }

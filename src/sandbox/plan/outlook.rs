@@ -81,6 +81,13 @@ pub fn concerns(
             "only containers are restored yet",
         );
     }
+    if !checkpoint.parents.is_empty() {
+        add(
+            Weight::Fatal,
+            format!("pages lie in earlier checkpoints ({}), which criu is not given", checkpoint.parents.join(", ")),
+            "only a checkpoint that stands alone is restored yet",
+        );
+    }
     let zeros = super::make::placeholders(checkpoint).len();
     if zeros > 0 {
         add(
