@@ -253,7 +253,7 @@ pub static ACTIONS: &[Action] = &[
     panel(PanelKind::Overview, "Overview", "The container, what there is of it, what cannot be shown", Some("Ctrl+1")),
     panel(PanelKind::Processes, "Processes", "Tree and list of processes", Some("Ctrl+2")),
     panel(PanelKind::Process, "Process detail", "All about the selected process", Some("Ctrl+3")),
-    panel(PanelKind::Memory, "Memory", "The address space of the selected process, byte by byte", Some("Ctrl+M")),
+    panel(PanelKind::Memory, "Memory", "Hex view of the whole address space of the selected process", Some("Ctrl+M")),
     panel(
         PanelKind::Disassembly,
         "Disassembly",

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
+use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
 use super::actions::{ACTIONS, Action};
@@ -52,13 +52,17 @@ impl Finder {
     pub fn ask(&mut self, query: &str, model: &Model) {
         query.clone_into(&mut self.query);
         self.pattern = Pattern::parse(query.trim(), CaseMatching::Ignore, Normalization::Smart);
+        let words = Pattern::new(query.trim(), CaseMatching::Ignore, Normalization::Smart, AtomKind::Substring);
         self.looked_at = 0;
         self.answers.clear();
         self.answers.extend(address(query, model).map(|(pid, addr)| (u32::MAX, Answer::Address(pid, addr))));
         for action in ACTIONS.iter().filter(|action| action.is_enabled(model)) {
-            if let Some(score) = score(&self.pattern, &mut self.matcher, action.name) {
-                // What the program can do is what most people look for: a head start.
-                self.answers.push((score.saturating_add(score / 8), Answer::Action(action)));
+            // What the program can do is what most people look for: a head start.
+            let by_name = score(&self.pattern, &mut self.matcher, action.name).map(|score| score + score / 8);
+            // Who does not know its name looks for what it does.
+            let by_purpose = || score(&words, &mut self.matcher, action.tooltip).map(|score| score / 4);
+            if let Some(score) = by_name.or_else(by_purpose) {
+                self.answers.push((score, Answer::Action(action)));
             }
         }
         self.sort();
@@ -159,6 +163,12 @@ mod tests {
     fn few_letters_find_an_action() {
         assert_eq!(found("ops", &[]).first().map(String::as_str), Some("Open the bundled sample"));
         assert_eq!(found("thdark", &[]).first().map(String::as_str), Some("Theme: dark"));
+    }
+
+    #[test]
+    fn words_of_what_an_action_does_find_it_behind_those_of_that_name() {
+        assert_eq!(found("layout unpacked", &[]), ["Open directory…"]);
+        assert_eq!(found("unpacked", &[object("7 unpacked")]), ["7 unpacked", "Open directory…"]);
     }
 
     #[test]

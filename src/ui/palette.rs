@@ -104,19 +104,22 @@ impl Palette {
         }
         ui.spacing_mut().item_spacing.y = 0.0;
         let height = ROW_HEIGHT * 14.0;
-        ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
-            // At most 200 answers are kept, so that drawing all of them is cheap.
-            for (at, answer) in answers.iter().enumerate() {
-                let row = self.answer_row(ui, *answer, objects, at == self.at);
-                if row.clicked() {
-                    chosen = Some(*answer);
+        ScrollArea::vertical().max_height(height).min_scrolled_height(height).auto_shrink([false, true]).show(
+            ui,
+            |ui| {
+                // At most 200 answers are kept, so that drawing all of them is cheap.
+                for (at, answer) in answers.iter().enumerate() {
+                    let row = self.answer_row(ui, *answer, objects, at == self.at);
+                    if row.clicked() {
+                        chosen = Some(*answer);
+                    }
+                    if at == self.at && self.scroll_to {
+                        row.scroll_to_me(None);
+                        self.scroll_to = false;
+                    }
                 }
-                if at == self.at && self.scroll_to {
-                    row.scroll_to_me(None);
-                    self.scroll_to = false;
-                }
-            }
-        });
+            },
+        );
         chosen
     }
 
