@@ -60,8 +60,8 @@ impl Finder {
             // What the program can do is what most people look for: a head start.
             let by_name = score(&self.pattern, &mut self.matcher, action.name).map(|score| score + score / 8);
             // Who does not know its name looks for what it does.
-            let by_purpose = || score(&words, &mut self.matcher, action.tooltip).map(|score| score / 4);
-            if let Some(score) = by_name.or_else(by_purpose) {
+            let by_purpose = score(&words, &mut self.matcher, action.tooltip).map(|score| score - score / 4);
+            if let Some(score) = by_name.max(by_purpose) {
                 self.answers.push((score, Answer::Action(action)));
             }
         }
@@ -169,6 +169,11 @@ mod tests {
     fn words_of_what_an_action_does_find_it_behind_those_of_that_name() {
         assert_eq!(found("layout unpacked", &[]), ["Open directory…"]);
         assert_eq!(found("unpacked", &[object("7 unpacked")]), ["7 unpacked", "Open directory…"]);
+        // Whole words count for more than letters here and there.
+        assert_eq!(
+            found("layout", &[object("1 lisa-delay-mount")]).first().map(String::as_str),
+            Some("Open directory…")
+        );
     }
 
     #[test]
