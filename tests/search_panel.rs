@@ -1,4 +1,4 @@
-//! The search panel, driven by accessible names on the bundled sample and on made memory.
+//! The search panel, driven by accessible names on the sample and on made memory.
 
 #![cfg(feature = "gui")]
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads its own files")]
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cryoscope::base::{Pid, VirtAddr};
 use cryoscope::session::search::{MAX_HITS, Query, QueryKind, SearchSession, SearchState};
-use cryoscope::session::{ArchivesCommand, ExportCommand, SearchCommand, SearchRequest, Target};
+use cryoscope::session::{ExportCommand, SearchCommand, SearchRequest, Target};
 use cryoscope::ui::App;
 use drive::{run_until, until_open};
 use egui::accesskit::Role;
@@ -20,10 +20,9 @@ use egui_kittest::kittest::{NodeT as _, Queryable as _};
 
 type Window = Harness<'static, App>;
 
-/// A window on the bundled sample.
+/// A window on the sample, without its base image.
 fn window() -> Window {
-    let mut harness = drive::window([1400.0, 1000.0], Vec::new());
-    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    let mut harness = drive::window([1400.0, 1000.0], vec!["fixtures/compromised-webapp.tar.zst".into()]);
     until_open(&mut harness);
     harness
 }

@@ -47,7 +47,8 @@ fn window(theme: Theme, size: [f32; 2]) -> Harness<'static, App> {
 fn open_sample(harness: &mut Harness<'_, App>) {
     harness.state_mut().ask(ArchivesCommand::OpenSample);
     let started = Instant::now();
-    while harness.state().model().active().is_none() {
+    // With the image that it brings along.
+    while !harness.state().model().active().is_some_and(|sample| sample.has_base()) {
         assert!(started.elapsed() < Duration::from_secs(60), "the sample does not open");
         harness.run_steps(1);
         std::thread::sleep(Duration::from_millis(5));

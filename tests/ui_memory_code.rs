@@ -120,7 +120,7 @@ fn stack_without_tables_says_what_is_missing_and_offers_it() {
     assert!(message(&harness).starts_with("Base image attached: image.tar.zst: One mapped file is"));
     // It is shown with the evidence, and removed there.
     go(&mut harness, Target::Overview);
-    assert!(has(&harness, "1 mapped file is read from it"));
+    assert!(has(&harness, "1 file is read from it"));
     click(&mut harness, Role::Link, "Remove");
     assert!(!harness.state().model().active().unwrap().has_base());
     go(&mut harness, Target::process_tab(Pid(16), ProcessTab::Threads));

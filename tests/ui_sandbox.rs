@@ -14,11 +14,14 @@ use egui_kittest::kittest::Queryable as _;
 
 type Window = Harness<'static, App>;
 
-/// The panel on the bundled sample, with its plan.
+/// The panel on the sample without its base image, with its plan.
 fn window() -> Window {
-    let mut harness = drive::window([1400.0, 1000.0], Vec::new());
-    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    let mut harness = drive::window([1400.0, 1000.0], vec!["fixtures/compromised-webapp.tar.zst".into()]);
     until_open(&mut harness);
+    with_plan(harness)
+}
+
+fn with_plan(mut harness: Window) -> Window {
     harness.state_mut().ask(ViewCommand::ShowPanel(PanelKind::Sandbox));
     run_until(&mut harness, |harness| {
         let sandbox = harness.state().model().active().unwrap().sandbox();
@@ -37,6 +40,23 @@ fn plan_says_what_is_missing_and_what_stands_in() {
     {
         assert!(has(part), "{part}");
     }
+}
+
+#[test]
+fn bundled_sample_brings_its_base_image_and_gets_it_again() {
+    let mut harness = drive::window([1400.0, 1000.0], Vec::new());
+    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    let has_base = |harness: &Window| harness.state().model().active().is_some_and(|open| open.has_base());
+    run_until(&mut harness, has_base);
+    let mut harness = with_plan(harness);
+    assert!(harness.query_by_label_contains("9 in the base image, 3 among the changes, of 12").is_some());
+    assert!(harness.query_by_label_contains("are missing or others").is_none());
+    let sample = harness.state().model().active().unwrap().id();
+    harness.state_mut().ask(ArchivesCommand::DetachBase(sample));
+    run_until(&mut harness, |harness| !has_base(harness));
+    harness.state_mut().ask(ArchivesCommand::OpenSample);
+    run_until(&mut harness, has_base);
+    assert_eq!(harness.state().model().archives().len(), 1);
 }
 
 #[test]

@@ -304,7 +304,8 @@ impl Action {
             | ActionId::Filter
             | ActionId::GoToAddress
             | ActionId::ResetLayout => model.active().is_some(),
-            ActionId::AttachBase | ActionId::SupplyParent => {
+            ActionId::AttachBase => model.active().is_some_and(|archive| archive.arriving().is_none()),
+            ActionId::SupplyParent => {
                 model.active().is_some_and(|archive| archive.arriving().is_none() && !archive.is_sample)
             }
             ActionId::SaveCore | ActionId::SavePrograms => process_with_memory(model).is_some(),

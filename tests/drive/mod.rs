@@ -31,7 +31,7 @@ pub(crate) fn run_until<'a>(harness: &mut Harness<'a, App>, is_done: impl Fn(&Ha
     harness.run_steps(4);
 }
 
-/// Until the first archive is open.
+/// Until the first archive is open, and not only looked at on its way.
 pub(crate) fn until_open(harness: &mut Harness<'_, App>) {
-    run_until(harness, |harness| harness.state().model().active().is_some());
+    run_until(harness, |harness| harness.state().model().active().is_some_and(|open| open.arriving().is_none()));
 }

@@ -20,7 +20,12 @@ pub(super) fn apply(model: &mut Model, command: ArchivesCommand) -> Vec<Effect> 
         ArchivesCommand::Open(paths) => open(model, paths),
         ArchivesCommand::OpenSample => {
             if let Some(open) = model.archives.iter().find(|archive| archive.is_sample) {
-                return activate(model, open.id);
+                let (id, is_bare) = (open.id, matches!(open.base, BaseState::None));
+                let mut effects = activate(model, id);
+                if is_bare {
+                    effects.extend(base_image::attach(model, id, sample::BASE_NAME.into()));
+                }
+                return effects;
             }
             model.bases_due.push((sample::NAME.into(), sample::BASE_NAME.into()));
             vec![start_job(model, "Open the bundled sample".into(), JobWork::OpenSample).1]

@@ -100,7 +100,7 @@ pub(super) fn state_ui(ui: &mut Ui, archive: &OpenArchive, commands: &mut Vec<Co
             path_ui(ui, &base.path);
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = SPACE_S;
-                let files = text::counted(base.nr_files, "mapped file is", "mapped files are");
+                let files = text::counted(base.nr_files, "file is", "files are");
                 let color = if base.nr_files == 0 { tokens.warning } else { tokens.text };
                 ui.label(RichText::new(format!("{files} read from it")).color(color));
                 if !base.issues.is_empty() {
