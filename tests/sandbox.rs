@@ -271,7 +271,7 @@ fn processes_that_do_their_worst_are_watched_and_ended_in_time() {
 
 #[test]
 fn hostile_guest_is_cut_off_with_a_message() {
-    const HELLO: &str = r#"m() { printf "\\$(printf %03o ${#1})\\0\\0\\0%s" "$1" >&102; }; m '{"type":"hello","version":2,"kernel":"x","uptime_ms":1}'"#;
+    const HELLO: &str = r#"m() { printf "\\$(printf %03o ${#1})\\0\\0\\0%s" "$1" >&102; }; m '{"type":"hello","version":3,"kernel":"x","uptime_ms":1}'"#;
     let check = |script: &str, words: &str| {
         let dir = fake_qemu(script);
         let started = Instant::now();
@@ -287,7 +287,7 @@ fn hostile_guest_is_cut_off_with_a_message() {
     check(r"printf '\004\000\000\000{{{{' >&102; sleep 100", "makes no sense");
     check(r"head -c 100000 /dev/urandom >&102; sleep 100", "the machine was stopped");
     check("echo no such luck >&2; exit 3", "no such luck");
-    check(&HELLO.replace("\"version\":2", "\"version\":7"), "must be of one build");
+    check(&HELLO.replace("\"version\":3", "\"version\":7"), "must be of one build");
     let flood = format!("{HELLO}\nwhile :; do m '{{\"type\":\"stage\",\"name\":\"x\"}}'; done");
     check(&flood, "messages a second");
     check(&format!("{HELLO}\nm '{{\"type\":\"stage\"}}'; sleep 100"), "makes no sense");

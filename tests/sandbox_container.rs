@@ -180,6 +180,20 @@ fn what_criu_cannot_restore_in_a_user_namespace_is_said_before_and_after() {
 }
 
 #[test]
+fn program_of_32_bits_is_ended_by_the_filter_and_that_is_explained() {
+    if !can_run() {
+        return;
+    }
+    let _turn = turn();
+    let old = ["fixtures/sandbox/beacon-i386.tar.zst", "--rootfs=fixtures/sandbox/beacon-i386-image.tar.zst"];
+    let output = command(&old).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    let events = json_lines(&output);
+    let explanation = of(&events, "failed")[0]["explanation"].as_str().unwrap();
+    assert!(explanation.contains("32 bits") && explanation.contains("microVM"), "{explanation}");
+}
+
+#[test]
 fn nothing_of_this_machine_is_seen_inside_and_little_may_be_done() {
     if !can_run() {
         return;

@@ -110,6 +110,79 @@ fn sealed_network_answers_records_and_nothing_leaves_and_every_call_is_seen_by_n
     assert!(log.lines().any(|line| line.contains("\"network\":\"sink\"") && line.contains("packets.pcap")), "{log}");
 }
 
+/// Programs of 32-bit calls (`fixtures/workloads/beacon-i386.c`).
+const OLD: [&str; 2] = ["fixtures/sandbox/beacon-i386.tar.zst", "--rootfs=fixtures/sandbox/beacon-i386-image.tar.zst"];
+
+#[test]
+fn calls_of_32_bits_have_their_own_names_whoever_makes_them() {
+    let events = events(&[&OLD[..], &["--network=sink", "--trace", "--for=10s"]].concat());
+    assert!(of(&events, "error").is_empty(), "{:#?}", of(&events, "error"));
+    let calls = of(&events, "call");
+    let find = |abi: Option<&str>, name: &str, args: &[&str]| {
+        let has = |call: &Value, wanted: &str| call["args"].as_array().unwrap().iter().any(|arg| arg == wanted);
+        let found = calls
+            .iter()
+            .copied()
+            .find(|call| call["abi"].as_str() == abi && call["call"] == name && args.iter().all(|arg| has(call, arg)));
+        found.unwrap_or_else(|| panic!("{abi:?} {name} {args:?}: {calls:#?}"))
+    };
+    let (old, own) = (Some("i386"), None);
+    let opened = find(old, "open", &["\"/home/loot\"", "O_WRONLY|O_CREAT", "0600"]);
+    assert!(opened["result"].as_i64().is_some_and(|fd| fd > 2) && opened["comm"] == "beacon-i386", "{opened}");
+    assert_eq!(find(old, "unlink", &["\"/home/nothing-here\""])["error"], "ENOENT");
+    find(old, "socketcall", &["socket"]);
+    find(old, "socketcall", &["connect", "203.0.113.7:4444"]);
+    find(old, "connect", &["203.0.113.7:443", "16"]);
+    find(old, "sendto", &["192.0.2.99:9999"]);
+    find(old, "nanosleep", &[]);
+    let failed = find(old, "execve", &["\"/usr/bin/dropper\""]);
+    assert_eq!(failed["error"], "ENOENT");
+    assert_eq!(find(old, "fork", &[])["result"], failed["pid"]);
+    assert_eq!(find(old, "exit", &["7"])["pid"], failed["pid"]);
+
+    // A program of 64 bits that it starts has both kinds; the call that starts it ends in the other table.
+    let started = find(old, "execve", &["\"/usr/local/bin/both\""]);
+    assert_eq!(started["result"], 0);
+    let native = find(own, "open", &["\"/home/native\"", "O_WRONLY|O_CREAT", "0600"]);
+    assert_eq!(native["pid"], started["pid"]);
+    find(old, "open", &["\"/home/other\"", "O_WRONLY|O_CREAT", "0600"]);
+    let both: Vec<_> = calls.iter().filter(|call| call["pid"] == started["pid"]).collect();
+    let has = |abi: Option<&str>, name: &str| both.iter().any(|it| it["abi"].as_str() == abi && it["call"] == name);
+    assert!(has(old, "getpid") && has(own, "getpid") && has(own, "exit"), "{both:#?}");
+    assert!(calls.iter().all(|call| call["pid"] != 1 || call["abi"] == "i386"), "{calls:#?}");
+    let names: BTreeSet<&str> = calls.iter().map(|call| call["call"].as_str().unwrap()).collect();
+    for wrong in ["writev", "fstat", "mkdir", "umask", "getuid", "io_setup"] {
+        assert!(!names.contains(wrong), "{wrong}: {names:?}");
+    }
+
+    let attempts: BTreeSet<(&str, &str)> =
+        of(&events, "attempt").iter().map(|it| (it["call"].as_str().unwrap(), it["to"].as_str().unwrap())).collect();
+    for to in [("connect", "203.0.113.7:4444"), ("connect", "203.0.113.7:443"), ("sendto", "192.0.2.99:9999")] {
+        assert!(attempts.contains(&to), "{attempts:?}");
+    }
+}
+
+#[test]
+fn attempts_by_32_bit_calls_are_seen_without_a_trace_and_a_container_would_end_them() {
+    let events = events(&[&OLD[..], &["--for=3s"]].concat());
+    let attempts = of(&events, "attempt");
+    for (call, to) in [("connect", "203.0.113.7:4444"), ("connect", "203.0.113.7:443"), ("sendto", "192.0.2.99:9999")] {
+        let found = attempts.iter().find(|it| it["to"] == to).unwrap_or_else(|| panic!("{to}: {attempts:#?}"));
+        assert_eq!((found["call"].as_str(), found["error"].as_str()), (Some(call), Some("ENETUNREACH")));
+    }
+    assert!(of(&events, "call").is_empty());
+
+    let fatal = |backend: &str| -> Vec<String> {
+        let args = [&["sandbox", "plan", "--json", backend], &OLD[..]].concat();
+        let plan = json_lines(&program(cache(), &args).output().unwrap()).remove(0);
+        let concerns = plan["concerns"].as_array().unwrap().iter().filter(|it| it["weight"] == "fatal");
+        concerns.map(|it| it["what"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(fatal("--backend=microvm"), [""; 0]);
+    let what = fatal("--backend=container");
+    assert!(what.len() == 1 && what[0].starts_with("1 threads are of programs of 32 bits"), "{what:?}");
+}
+
 #[test]
 fn without_a_network_attempts_are_seen_all_the_same_and_fail() {
     let events = beacon(&["--for=2s"]);
@@ -149,7 +222,7 @@ fn calls_of_chosen_processes_only_are_told() {
 #[test]
 fn hostile_guest_cannot_break_what_is_watched() {
     const HELLO: &str = r#"m() { l=${#1}; printf "\\$(printf %03o $((l & 255)))\\$(printf %03o $((l >> 8 & 255)))\\$(printf %03o $((l >> 16)))\\0%s" "$1" >&102; }
-m '{"type":"hello","version":2,"kernel":"x","uptime_ms":1}'
+m '{"type":"hello","version":3,"kernel":"x","uptime_ms":1}'
 m '{"type":"restored","pid":1,"took_ms":1}'"#;
     let run = |script: &str, more: &[&str]| {
         let dir = fake_qemu(&format!("{HELLO}\n{script}\nsleep 100"));

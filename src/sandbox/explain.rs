@@ -1,7 +1,7 @@
 //! What criu's errors mean, and what to do about them.
 
 /// Words of criu, and ours for them. The first that fits counts: the order is from cause to consequence.
-const KNOWN: [(&str, &str); 22] = [
+const KNOWN: [(&str, &str); 23] = [
     (
         "Unable to set real, effective and saved",
         "a process has a user or group id that the container's user namespace does not have; the microVM has all",
@@ -13,6 +13,10 @@ const KNOWN: [(&str, &str); 22] = [
     (
         "suspending seccomp failed",
         "processes have filters of system calls, and criu cannot suspend them in a user namespace; the microVM can",
+    ),
+    (
+        "killed by signal 31",
+        "the container's filter of system calls ended a process, as it does with every program of 32 bits; the microVM has none",
     ),
     ("Can't setns", "a process holds a descriptor of a namespace that criu cannot open again"),
     ("No entry for reg-file-ID", "a process runs a program that is no file (a memfd); criu cannot restore that yet"),

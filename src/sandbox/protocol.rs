@@ -16,7 +16,7 @@ use super::plan::{RestorePlan, Stream};
 use super::watched::{Contact, FileChange, OpenFile, RawCall, SocketLine, Watching};
 
 /// Of the protocol; both ends must agree.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Name of the port in the machine.
 pub const PORT: &str = "cryoscope.control";
 /// Longest message of the guest, in bytes.

@@ -50,6 +50,26 @@ pub enum Trace {
     Processes(Vec<u32>),
 }
 
+/// Whose numbers a system call has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Abi {
+    /// Those of x86-64.
+    #[default]
+    #[serde(rename = "x86-64")]
+    X86_64,
+    /// Those of i386: of programs of 32 bits, and of any program that enters the kernel as they do.
+    #[serde(rename = "i386")]
+    I386,
+}
+
+impl Abi {
+    /// Those of the machine itself.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) fn is_native(&self) -> bool {
+        *self == Abi::X86_64
+    }
+}
+
 /// A system call as the kernel's trace events have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawCall {
@@ -61,9 +81,12 @@ pub struct RawCall {
     pub tid: Option<u32>,
     /// Short name of the thread.
     pub comm: String,
+    /// Whose number it is.
+    #[serde(default, skip_serializing_if = "Abi::is_native")]
+    pub abi: Abi,
     /// Number of the call.
     pub nr: u64,
-    /// Registers of its arguments.
+    /// Registers of its arguments; of i386 their lower halves.
     pub args: [u64; 6],
     /// Strings that arguments point to, in their order, lists as their first few; `None` for what could not be read.
     pub texts: Vec<Option<String>>,

@@ -1,10 +1,13 @@
 //! Events of a run in words, one place for command line and window. Texts are those of an untrusted machine: whoever
 //! shows them escapes controls.
 
+use std::borrow::Cow;
+
 use super::microvm::Acceleration;
 use super::plan::Stream;
 use super::run::{Event, Why};
 use super::syscalls::{Attempt, Call};
+use super::watched::Abi;
 use crate::report::text::plural;
 
 /// One line of what happened.
@@ -55,9 +58,17 @@ impl Why {
 }
 
 impl Call {
+    /// Its name, with the table that it is from where that is not the machine's own: `openat`, `open/i386`.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self.abi {
+            Abi::X86_64 => Cow::Borrowed(&self.call),
+            Abi::I386 => Cow::Owned(format!("{}/i386", self.call)),
+        }
+    }
+
     /// As strace writes it: `openat(AT_FDCWD, "/x", O_RDONLY) = -2 ENOENT`.
     pub fn words(&self) -> String {
-        format!("{}({}) = {}", self.call, self.args.join(", "), result(self.result, self.error))
+        format!("{}({}) = {}", self.name(), self.args.join(", "), result(self.result, self.error))
     }
 }
 

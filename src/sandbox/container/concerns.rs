@@ -1,4 +1,4 @@
-//! What criu cannot restore in a user namespace, told before it tries.
+//! What criu cannot restore in a user namespace, or the container's filter of system calls would end, told before it tries.
 
 use super::NR_IDS;
 use crate::checkpoint::namespaces::NsKind;
@@ -58,6 +58,9 @@ pub fn concerns(checkpoint: &Checkpoint) -> Vec<Concern> {
         threads(checkpoint).filter(is_real_time).count(),
         "threads run in real time, which nobody may ask for in a user namespace",
     );
+    let of_32_bits = threads(checkpoint).filter(|it| it.registers.known().is_some_and(|it| it.is_compat)).count();
+    let what = "threads are of programs of 32 bits, and a call by their entry into the kernel ends its process";
+    add(Weight::Fatal, of_32_bits, what);
     let nested = checkpoint.namespaces.iter().filter(|it| it.kind == NsKind::User && !it.is_host).count();
     add(Weight::Fatal, nested, "user namespaces would have to be made inside the container's");
     out

@@ -97,7 +97,9 @@ fn arguments(plan: &MachinePlan, acceleration: Acceleration, has_scratch: bool) 
     match acceleration {
         Acceleration::Kvm => add(&["-accel", "kvm", "-cpu", "host"]),
         // With a thread for each processor QEMU 7.2 runs code that the kernel is patching: "Oops: int3" in __schedule.
-        Acceleration::Tcg => add(&["-accel", "tcg,thread=single,tb-size=256", "-cpu", "max"]),
+        // In a far return of a program it reads the program's stack as the kernel would, which SMAP forbids ("supervisor read
+        // access in user mode"); criu makes one in every process of 32 bits.
+        Acceleration::Tcg => add(&["-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,smap=off"]),
     }
     add(&["-smp", &plan.cpus.to_string(), "-m", &format!("{}M", plan.memory_mib)]);
     add(&["-nic", "none", "-display", "none", "-vga", "none", "-monitor", "none", "-parallel", "none"]);

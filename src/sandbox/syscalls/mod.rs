@@ -1,14 +1,15 @@
 //! System calls for people: names and arguments of what the guest saw as numbers.
 //!
-//! The machine is x86-64; calls of 32-bit programs have numbers of their own, which the guest cannot tell from these.
+//! The machine is x86-64; programs of 32 bits have numbers of their own (`i386`), and the guest says which a call has.
 
+mod i386;
 mod table;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::Serialize;
 
-use super::watched::RawCall;
+use super::watched::{Abi, RawCall};
 use crate::base::escape_controls;
 use crate::decode::Arch;
 use crate::decode::names::{self, MMAP_PROT, SOCKET_FAMILY};
@@ -16,8 +17,9 @@ use table::{CALLS, ERRORS};
 
 /// Most strings that are captured of a list of strings.
 pub(super) const MAX_LISTED: usize = 4;
-/// Calls that may reach an address: `connect`, `sendto`, `sendmsg`, `sendmmsg`.
-pub(super) const REACHING: [u64; 4] = [42, 44, 46, 307];
+/// Calls that may reach an address; `socketcall` is any of them.
+const REACHING: [&str; 4] = ["connect", "sendto", "sendmsg", "sendmmsg"];
+const SOCKETCALL: &str = "socketcall";
 /// Errors that the kernel keeps to itself: the call is made again.
 const RESTARTED: std::ops::RangeInclusive<i64> = -516..=-512;
 
@@ -34,6 +36,9 @@ pub struct Call {
     pub comm: String,
     /// Name of the call.
     pub call: String,
+    /// Whose call it is; not told where it is one of the machine's own.
+    #[serde(skip_serializing_if = "Abi::is_native")]
+    pub abi: Abi,
     /// Its arguments, as many as it has.
     pub args: Vec<String>,
     /// What it returned; `None` while it goes on, or where it does not return.
@@ -64,44 +69,68 @@ pub struct Attempt {
 }
 
 /// What the arguments of a call are, as letters of the table.
-fn kinds(nr: u64) -> Option<&'static str> {
-    entry(nr).and_then(|entry| entry.split_once(' ')).map(|(_, kinds)| kinds)
+fn kinds(abi: Abi, nr: u64) -> Option<&'static str> {
+    let entry = entry(abi, nr)?;
+    match (entry.split_once(' '), abi) {
+        (Some((_, kinds)), _) => Some(kinds),
+        (None, Abi::X86_64) => None,
+        (None, Abi::I386) => kinds(Abi::X86_64, number(entry)?),
+    }
 }
 
-fn entry(nr: u64) -> Option<&'static str> {
-    usize::try_from(nr).ok().and_then(|nr| CALLS.get(nr)).copied().filter(|entry| !entry.is_empty())
+fn entry(abi: Abi, nr: u64) -> Option<&'static str> {
+    let calls: &[&'static str] = match abi {
+        Abi::I386 if nr < i386::UNIFIED => &i386::CALLS,
+        _ => &CALLS,
+    };
+    calls.get(usize::try_from(nr).ok()?).copied().filter(|entry| !entry.is_empty())
+}
+
+fn known_name(abi: Abi, nr: u64) -> Option<&'static str> {
+    entry(abi, nr).and_then(|entry| entry.split(' ').next())
 }
 
 /// The name of a call, or its number.
-pub fn name(nr: u64) -> String {
-    let name = entry(nr).and_then(|entry| entry.split(' ').next());
-    name.map_or_else(|| format!("syscall_{nr}"), str::to_owned)
+pub fn name(abi: Abi, nr: u64) -> String {
+    known_name(abi, nr).map_or_else(|| format!("syscall_{nr}"), str::to_owned)
 }
 
-/// Which numbers have names.
+/// Whether a call is one of those.
+pub(super) fn is_one_of(abi: Abi, nr: u64, names: &[&str]) -> bool {
+    known_name(abi, nr).is_some_and(|name| names.contains(&name))
+}
+
+/// The number of a call of the machine's own.
 pub(super) fn number(wanted: &str) -> Option<u64> {
-    numbers().find(|nr| name(*nr) == wanted)
+    numbers(Abi::X86_64).find(|nr| known_name(Abi::X86_64, *nr) == Some(wanted))
 }
 
 /// Numbers that mean something.
-pub(super) fn numbers() -> impl Iterator<Item = u64> {
-    (0..CALLS.len() as u64).filter(|nr| entry(*nr).is_some())
+pub(super) fn numbers(abi: Abi) -> impl Iterator<Item = u64> {
+    (0..CALLS.len() as u64).filter(move |nr| entry(abi, *nr).is_some())
+}
+
+/// Numbers of calls that may reach an address.
+pub(super) fn reaching(abi: Abi) -> impl Iterator<Item = u64> {
+    let is_reaching = move |nr: &u64| is_one_of(abi, *nr, &REACHING) || is_one_of(abi, *nr, &[SOCKETCALL]);
+    numbers(abi).filter(is_reaching)
 }
 
 /// Places of a call's arguments that are strings, lists of strings, addresses of sockets.
-pub(super) fn captured(nr: u64) -> impl Iterator<Item = (usize, char)> {
-    let kinds = kinds(nr).unwrap_or_default();
+pub(super) fn captured(abi: Abi, nr: u64) -> impl Iterator<Item = (usize, char)> {
+    let kinds = kinds(abi, nr).unwrap_or_default();
     kinds.chars().enumerate().filter(|(_, kind)| matches!(kind, 's' | 'v' | 'a'))
 }
 
 /// Decodes what the guest saw.
 pub fn decode(raw: &RawCall) -> Call {
     let mut texts = raw.texts.iter();
-    let kinds = kinds(raw.nr).unwrap_or("xxxxxx");
+    let kinds = kinds(raw.abi, raw.nr).unwrap_or("xxxxxx");
     let args = kinds.chars().zip(raw.args).map(|(kind, value)| match kind {
         's' => quoted(texts.next().and_then(Option::as_deref), value),
         'v' => list(&mut texts, value),
         'a' => raw.address.as_deref().and_then(address).unwrap_or_else(|| pointer(value)),
+        'd' if raw.abi == Abi::I386 => int(value).to_string(),
         kind => plain(kind, value),
     });
     let args = args.collect();
@@ -111,7 +140,8 @@ pub fn decode(raw: &RawCall) -> Call {
         pid: raw.pid,
         tid: raw.tid,
         comm: raw.comm.clone(),
-        call: name(raw.nr),
+        call: name(raw.abi, raw.nr),
+        abi: raw.abi,
         args,
         result: raw.result,
         error,
@@ -121,16 +151,24 @@ pub fn decode(raw: &RawCall) -> Call {
 
 /// The attempt to reach an address of IP that a call is, if it is one.
 pub fn attempt(raw: &RawCall) -> Option<Attempt> {
-    let to = raw.address.as_deref().filter(|_| REACHING.contains(&raw.nr)).and_then(ip_address)?;
+    let called = known_name(raw.abi, raw.nr)?;
+    let call = if called == SOCKETCALL { socket_call(raw.args[0])? } else { called };
+    let to = raw.address.as_deref().filter(|_| REACHING.contains(&call)).and_then(ip_address)?;
     Some(Attempt {
         time_us: raw.time_us,
         pid: raw.pid,
         comm: raw.comm.clone(),
-        call: name(raw.nr),
+        call: call.to_owned(),
         to: to.to_string(),
         result: raw.result,
         error: raw.result.and_then(error),
     })
+}
+
+/// What a call of `socketcall` does.
+fn socket_call(value: u64) -> Option<&'static str> {
+    let nr = usize::try_from(value).ok()?;
+    i386::SOCKET_CALLS.get(nr).copied().filter(|name| !name.is_empty())
 }
 
 fn error(result: i64) -> Option<&'static str> {
@@ -176,6 +214,7 @@ fn plain(kind: char, value: u64) -> String {
         'O' => names::open_flags(Arch::X86, value & 0xffff_ffff),
         'P' => MMAP_PROT.bits(Arch::X86, value),
         'A' => SOCKET_FAMILY.value_or_number(Arch::X86, value & 0xffff_ffff),
+        'S' => socket_call(value).map_or_else(|| value.to_string(), str::to_owned),
         'g' => names::signal(Arch::X86, (value & 0xffff_ffff) as u32),
         'T' => {
             let (kind, flags) = ((value & 0xf) as usize, value & 0xffff_fff0);
@@ -237,11 +276,16 @@ mod tests {
     use super::*;
 
     fn raw(nr: u64, args: [u64; 6]) -> RawCall {
+        raw_of(Abi::X86_64, nr, args)
+    }
+
+    fn raw_of(abi: Abi, nr: u64, args: [u64; 6]) -> RawCall {
         RawCall {
             time_us: 5,
             pid: Some(1),
             tid: Some(1),
             comm: "x".into(),
+            abi,
             nr,
             args,
             texts: Vec::new(),
@@ -262,10 +306,80 @@ mod tests {
         for (nr, expected) in
             [(0, "read"), (59, "execve"), (257, "openat"), (334, "rseq"), (335, "uretprobe"), (336, "syscall_336")]
         {
-            assert_eq!(name(nr), expected);
+            assert_eq!(name(Abi::X86_64, nr), expected);
         }
-        assert_eq!((name(435), name(u64::MAX)), ("clone3".into(), format!("syscall_{}", u64::MAX)));
-        assert_eq!(captured(257).collect::<Vec<_>>(), [(1, 's')]);
+        assert_eq!(name(Abi::X86_64, 435), "clone3");
+        assert_eq!(name(Abi::X86_64, u64::MAX), format!("syscall_{}", u64::MAX));
+        assert_eq!(captured(Abi::X86_64, 257).collect::<Vec<_>>(), [(1, 's')]);
+        assert_eq!(reaching(Abi::X86_64).collect::<Vec<_>>(), [42, 44, 46, 307]);
+    }
+
+    #[test]
+    fn calls_of_32_bits_have_their_own_numbers_and_from_424_on_the_same() {
+        let expected = [
+            (0, "restart_syscall"),
+            (1, "exit"),
+            (11, "execve"),
+            (17, "break"),
+            (20, "getpid"),
+            (102, "socketcall"),
+            (192, "mmap2"),
+            (222, "syscall_222"),
+            (252, "exit_group"),
+            (295, "openat"),
+            (356, "memfd_create"),
+            (373, "shutdown"),
+            (383, "statx"),
+            (403, "clock_gettime64"),
+            (423, "sched_rr_get_interval_time64"),
+            (424, "pidfd_send_signal"),
+            (462, "mseal"),
+            (466, "removexattrat"),
+            (467, "syscall_467"),
+        ];
+        for (nr, expected) in expected {
+            assert_eq!(name(Abi::I386, nr), expected, "{nr}");
+        }
+        assert_eq!(reaching(Abi::I386).collect::<Vec<_>>(), [102, 345, 362, 369, 370]);
+        // Arguments are the namesake's, or its own.
+        assert_eq!(captured(Abi::I386, 295).collect::<Vec<_>>(), [(1, 's')]);
+        assert_eq!(captured(Abi::I386, 11).collect::<Vec<_>>(), captured(Abi::X86_64, 59).collect::<Vec<_>>());
+        let never_made = ["break", "stty", "gtty", "ftime", "prof", "lock", "mpx", "ulimit", "profil"];
+        let is_known = |name: &str| number(name).is_some_and(|nr| kinds(Abi::X86_64, nr).is_none());
+        for nr in numbers(Abi::I386).filter(|nr| kinds(Abi::I386, *nr).is_none()) {
+            let name = name(Abi::I386, nr);
+            assert!(never_made.contains(&name.as_str()) || is_known(&name), "{nr} {name}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_32_bits_are_signed_where_they_are_and_socketcall_is_what_it_does() {
+        let of = |nr, args: [u64; 6]| raw_of(Abi::I386, nr, args);
+        check(&of(19, [3, 0xffff_fff8, 1, 9, 9, 9]), &["3", "-8", "1"]);
+        check(&of(180, [3, 0x1000, 16, 4096, 0, 9]), &["3", "0x1000", "16", "0x1000", "NULL"]);
+        let mut open = of(5, [0x804_9000, 0o101, 0o600, 0, 0, 0]);
+        open.texts = vec![Some("/tmp/a".into())];
+        let call = check(&open, &["\"/tmp/a\"", &names::open_flags(Arch::X86, 0o101), "0600"]);
+        assert_eq!(call.words(), format!("open/i386({}) = 0", call.args.join(", ")));
+        let json = |call: &Call| serde_json::to_value(call).unwrap();
+        assert_eq!(json(&call)["abi"], "i386");
+        assert_eq!(json(&decode(&raw(5, [0; 6]))).get("abi"), None);
+
+        let mut socket = of(102, [3, 0xffff_0000, 0, 0, 0, 0]);
+        check(&socket, &["connect", "0xffff0000"]);
+        assert_eq!(attempt(&socket), None);
+        socket.address = Some("0200115ccb007107".into());
+        check(&socket, &["connect", "203.0.113.7:4444"]);
+        let found = attempt(&socket).unwrap();
+        assert_eq!((found.call.as_str(), found.to.as_str()), ("connect", "203.0.113.7:4444"));
+        for (what, expected) in [(0, None), (2, None), (11, Some("sendto")), (16, Some("sendmsg")), (21, None)] {
+            socket.args[0] = what;
+            assert_eq!(attempt(&socket).map(|it| it.call).as_deref(), expected, "{what}");
+        }
+        socket.args[0] = u64::MAX;
+        check(&socket, &["18446744073709551615", "203.0.113.7:4444"]);
+        socket.abi = Abi::X86_64;
+        assert_eq!(attempt(&socket), None, "getuid");
     }
 
     #[test]

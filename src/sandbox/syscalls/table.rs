@@ -11,10 +11,11 @@
 //! | `s` | string | | `a` | address of a socket |
 //! | `v` | list of strings | | | |
 //!
-//! Source: Linux 6.12, `asm/unistd_64.h` and the formats of its trace events `syscalls/sys_enter_*`.
+//! Source: Linux 6.12 and, for the last four, 6.13: `asm/unistd_64.h` and the formats of its trace events
+//! `syscalls/sys_enter_*`.
 
 /// See above.
-pub(super) const CALLS: [&str; 463] = [
+pub(super) const CALLS: [&str; 467] = [
     "read fxu",
     "write fxu",
     "open sOo",
@@ -478,6 +479,10 @@ pub(super) const CALLS: [&str; 463] = [
     "lsm_set_self_attr uxux",
     "lsm_list_modules xxx",
     "mseal xux",
+    "setxattrat fsxsxu",
+    "getxattrat fsxsxu",
+    "listxattrat fsxxu",
+    "removexattrat fsxs",
 ];
 
 /// Errors by number; Linux, `asm-generic/errno.h`. `""` is a number that means nothing.

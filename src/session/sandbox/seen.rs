@@ -131,7 +131,37 @@ fn push<T>(list: &mut VecDeque<T>, item: T) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::watched::Change;
+    use crate::sandbox::watched::{Abi, Change, Saw};
+
+    #[test]
+    fn what_is_reached_stands_in_the_order_of_time() {
+        let mut seen = Seen::default();
+        let contact = |time_us| Contact {
+            time_us,
+            proto: "tcp".into(),
+            from: String::new(),
+            to: String::new(),
+            name: None,
+            saw: Saw::Connection,
+        };
+        let attempt = |time_us| Attempt {
+            time_us,
+            pid: None,
+            comm: String::new(),
+            call: "connect".into(),
+            to: String::new(),
+            result: None,
+            error: None,
+        };
+        // The sink tells of a connection at once, the trace when the call is over.
+        for time_us in [11, 21] {
+            seen.take(Event::Contact { at_ms: 0, contact: contact(time_us) });
+        }
+        for time_us in [10, 20] {
+            seen.take(Event::Attempt { at_ms: 0, attempt: attempt(time_us) });
+        }
+        assert_eq!(seen.reached().iter().map(Reached::time_us).collect::<Vec<_>>(), [10, 11, 20, 21]);
+    }
 
     #[test]
     fn what_is_seen_is_bounded_and_files_stand_once() {
@@ -142,6 +172,7 @@ mod tests {
             tid: None,
             comm: String::new(),
             call: "read".into(),
+            abi: Abi::X86_64,
             args: Vec::new(),
             result: None,
             error: None,

@@ -117,7 +117,7 @@ pub(in crate::sandbox) fn landlock_ruleset() -> Result<landlock::RulesetCreated,
         .create()
 }
 
-/// A call of programs of 32 bits ends its process: none of them runs here.
+/// A call by the entry for programs of 32 bits ends its process; `concerns` says so of those that are frozen.
 fn filter() -> Result<BpfProgram, std::io::Error> {
     let native = FORBIDDEN.iter().filter_map(|name| syscalls::number(name));
     let numbers = native.flat_map(|number| [number, number | X32]).chain([X32_KEXEC_LOAD]);

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::watch::Names;
 use super::{GuestError, Host};
-use crate::sandbox::protocol::FromGuest;
+use crate::sandbox::protocol::{self, FromGuest};
 use crate::sandbox::syscalls;
-use crate::sandbox::watched::{MAX_ADDRESSES_A_SECOND, MAX_CALLS, MAX_CALLS_A_SECOND, RawCall, Trace};
+use crate::sandbox::watched::{Abi, MAX_ADDRESSES_A_SECOND, MAX_CALLS, MAX_CALLS_A_SECOND, RawCall, Trace};
 use probes::{Events, Record};
 
 /// How often buffers are read.
@@ -33,12 +33,10 @@ const MAX_THREADS: usize = 20_000;
 /// How long to wait for the last calls.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Calls that do not return.
-const EXITS: [u64; 2] = [60, 231];
-/// `clone`, `fork`, `vfork`, `clone3`.
-const FORKS: [u64; 4] = [56, 57, 58, 435];
-/// `execve`, `execveat`, `prctl`: the name may be another one afterwards.
-const RENAMES: [u64; 3] = [59, 322, 157];
+const FORKS: [&str; 4] = ["clone", "fork", "vfork", "clone3"];
+const EXECS: [&str; 2] = ["execve", "execveat"];
+/// The name may be another one afterwards, as after those.
+const RENAME: &str = "prctl";
 
 /// The thread that reads.
 #[derive(Debug)]
@@ -49,10 +47,14 @@ pub(super) struct Tracer {
 impl Tracer {
     /// Switches the trace on; the processes stand still meanwhile.
     pub(super) fn start(trace: &Trace, host: Host) -> Result<Tracer, GuestError> {
-        let events = probes::start(trace)?;
+        let (events, has_i386) = probes::start(trace)?;
+        if let Err(error) = has_i386 {
+            let what = format!("system calls of 32 bits cannot be told from others and may have wrong names: {error}");
+            host.say(&FromGuest::Error { what: protocol::cut(what) });
+        }
         let buffers = probes::buffers()?;
         let (asks, asked) = sync_channel(1);
-        let mut reader = Reader::new(events, buffers, host);
+        let mut reader = Reader::new(events, buffers, host, *trace != Trace::Addresses);
         let work = move || reader.run(&asked);
         std::thread::Builder::new().name("trace".into()).spawn(work).map_err(GuestError::file("start", "a thread"))?;
         Ok(Tracer { asks })
@@ -76,6 +78,7 @@ impl Tracer {
 #[derive(Debug)]
 struct Begun {
     time: u64,
+    abi: Abi,
     nr: u64,
     args: [u64; 6],
     is_told: bool,
@@ -84,9 +87,27 @@ struct Begun {
 }
 
 impl Begun {
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        syscalls::is_one_of(self.abi, self.nr, names)
+    }
+
+    /// It came by the entry for programs of 32 bits, which takes the lower halves of registers.
+    fn set_i386(&mut self) {
+        self.abi = Abi::I386;
+        // Strings come with calls of the machine's own only: these were another call's.
+        self.texts.clear();
+        self.args = self.args.map(|arg| arg & u64::from(u32::MAX));
+    }
+
+    /// Whether a call of that number has ended. One that starts a program ends as `execve` of the program's own table.
+    fn ends_as(&self, nr: u64) -> bool {
+        let is_execve = |abi| syscalls::is_one_of(abi, nr, &EXECS);
+        self.nr == nr || (self.is_one_of(&EXECS) && (is_execve(Abi::X86_64) || is_execve(Abi::I386)))
+    }
+
     /// A path that the kernel has copied, for the argument that pointed there.
     fn path(&mut self, pointer: u64, path: String) {
-        let strings = syscalls::captured(self.nr).filter(|(_, kind)| *kind == 's').map(|(at, _)| at);
+        let strings = syscalls::captured(self.abi, self.nr).filter(|(_, kind)| *kind == 's').map(|(at, _)| at);
         for (number, _) in strings.enumerate().filter(|(_, at)| self.args.get(*at) == Some(&pointer)) {
             if self.texts.len() <= number {
                 self.texts.resize(number + 1, None);
@@ -103,6 +124,8 @@ struct Reader {
     events: Events,
     buffers: Vec<File>,
     host: Host,
+    /// Whether calls without an address are told.
+    tells_all: bool,
     start: u64,
     held: Vec<(u64, Record)>,
     /// Strings of calls whose beginning comes after them.
@@ -145,11 +168,12 @@ impl Budget {
 }
 
 impl Reader {
-    fn new(events: Events, buffers: Vec<File>, host: Host) -> Reader {
+    fn new(events: Events, buffers: Vec<File>, host: Host, tells_all: bool) -> Reader {
         Reader {
             events,
             buffers,
             host,
+            tells_all,
             start: 0,
             held: Vec::new(),
             texts: HashMap::new(),
@@ -233,28 +257,35 @@ impl Reader {
             Record::Enter { tid, nr, args } => {
                 let texts = self.texts.remove(&tid).filter(|(of, _)| *of == nr).map(|(_, texts)| texts);
                 let texts = texts.unwrap_or_default();
-                let begun = Begun { time, nr, args, is_told: false, texts, address: None };
-                if EXITS.contains(&nr) {
-                    self.tell(tid, &begun, None, None);
-                } else if self.begun.len() < MAX_THREADS || self.begun.contains_key(&tid) {
+                let begun = Begun { time, abi: Abi::X86_64, nr, args, is_told: false, texts, address: None };
+                if self.begun.len() < MAX_THREADS || self.begun.contains_key(&tid) {
                     self.begun.insert(tid, begun);
                 } else {
                     self.dropped = self.dropped.saturating_add(1);
                     self.begun.clear();
                 }
             }
-            Record::Exit { tid, nr, result } => {
-                if let Some(begun) = self.begun.remove(&tid).filter(|begun| begun.nr == nr) {
-                    let took_us = time.saturating_sub(begun.time) / 1000;
-                    self.tell(tid, &begun, Some(result), Some(took_us));
+            Record::I386 { tid, nr } => {
+                if let Some(begun) = self.begun.get_mut(&tid).filter(|begun| begun.nr == nr) {
+                    begun.set_i386();
                 }
-                if RENAMES.contains(&nr)
+            }
+            Record::Exit { tid, nr, result } => {
+                let Some(begun) = self.begun.remove(&tid).filter(|begun| begun.ends_as(nr)) else { return };
+                let took_us = time.saturating_sub(begun.time) / 1000;
+                self.tell(tid, &begun, Some(result), Some(took_us));
+                if (begun.is_one_of(&EXECS) || begun.is_one_of(&[RENAME]))
                     && let Some(names) = Names::look(tid)
                 {
                     self.names.insert(tid, (names, Instant::now()));
                 }
-                if FORKS.contains(&nr) {
+                if begun.is_one_of(&FORKS) {
                     self.forked(tid, result);
+                }
+            }
+            Record::Ended { tid } => {
+                if let Some(begun) = self.begun.remove(&tid).filter(|begun| !begun.is_told) {
+                    self.tell(tid, &begun, None, None);
                 }
             }
             Record::Fork { parent, child } => {
@@ -295,6 +326,9 @@ impl Reader {
     }
 
     fn tell(&mut self, tid: u32, begun: &Begun, result: Option<i64>, took_us: Option<u64>) {
+        if !self.tells_all && begun.address.is_none() {
+            return;
+        }
         if !self.budget.allows(begun.address.is_some()) {
             self.dropped = self.dropped.saturating_add(1);
             return;
@@ -305,6 +339,7 @@ impl Reader {
             pid,
             tid,
             comm,
+            abi: begun.abi,
             nr: begun.nr,
             args: begun.args,
             texts: begun.texts.clone(),

@@ -1,4 +1,4 @@
-//! The trace events that are switched on: calls and their results, forks, and probes of our own for the strings and
+//! The trace events that are switched on: calls and their results, forks and ends, and probes of our own for the strings and
 //! addresses that arguments point to. Strings are read by the kernel at the beginning of the call; paths that were not in
 //! memory yet, and all addresses, are taken from the kernel's own copy, so that nobody can change them in between.
 //!
@@ -15,7 +15,7 @@ use super::super::boot::{list, make_dir, mount_at, read, tids, write};
 use super::super::{GuestError, watch};
 use super::ring::{u32_at, u64_at};
 use crate::sandbox::syscalls::{self, MAX_LISTED};
-use crate::sandbox::watched::{MAX_CAPTURED, Trace};
+use crate::sandbox::watched::{Abi, MAX_CAPTURED, Trace};
 
 const TRACING: &str = "/sys/kernel/tracing";
 /// A buffer of our own.
@@ -57,9 +57,19 @@ pub(super) enum Record {
         tid: u32,
         address: String,
     },
+    /// The call that has begun came by the entry for programs of 32 bits: comes after its `Enter`, before paths and
+    /// addresses.
+    I386 {
+        tid: u32,
+        nr: u64,
+    },
     Fork {
         parent: u32,
         child: u32,
+    },
+    /// A thread has ended; the call that it was in does not return.
+    Ended {
+        tid: u32,
     },
 }
 
@@ -78,6 +88,8 @@ enum Event {
     Texts { nr: u64, texts: Vec<usize> },
     Path { pointer: usize, path: usize },
     Address { len: usize, words: Vec<usize> },
+    I386 { nr: usize },
+    Ended,
 }
 
 /// Probes in functions of the kernel: where it checks what it has copied.
@@ -86,10 +98,16 @@ const ADDRESS_PROBES: [(&str, &str, &str, &str); 3] = [
     ("bind", "security_socket_bind", "%dx", "(%si)"),
     ("sendmsg", "security_socket_sendmsg", "+8(%si)", "(+0(%si))"),
 ];
-const PATH_PROBES: [&str; 2] = ["getname", "getname_flags"];
+/// Where the kernel copies paths. Where its compiler took them apart all come through the part, and some, as those of
+/// `unlink` and `chdir`, not through the whole.
+const PATH_PART: &str = "getname_flags.part.0";
+const PATH_WHOLE: [&str; 2] = ["getname", "getname_flags"];
+/// Every call of i386 that has a number there goes through it, whatever way it came in.
+const I386_PROBE: &str = "ia32_sys_call";
 
-/// Switches everything on, for the processes that are there now and what they start. They stand still meanwhile.
-pub(super) fn start(trace: &Trace) -> Result<Events, GuestError> {
+/// Switches everything on, for the processes that are there now and what they start. They stand still meanwhile. Where
+/// calls of i386 cannot be told from others, the error says why.
+pub(super) fn start(trace: &Trace) -> Result<(Events, Result<(), GuestError>), GuestError> {
     mount_at("tracefs", "tracefs", TRACING, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")?;
     make_dir(INSTANCE)?;
     for (name, value) in [("trace_clock", "mono"), ("buffer_size_kb", BUFFER_KIB), ("options/event-fork", "1")] {
@@ -105,19 +123,21 @@ pub(super) fn start(trace: &Trace) -> Result<Events, GuestError> {
             Some(Event::Address { len: offset(format, "len")?, words })
         })?;
     }
+    let has_i386 = define(&format!("p:cryoscope/i386 {I386_PROBE} nr=%si:x32"))
+        .and_then(|()| events.add("cryoscope/i386", |format| Some(Event::I386 { nr: offset(format, "nr")? })));
     if *trace == Trace::Addresses {
-        let filter = syscalls::REACHING.map(|nr| format!("id == {nr}")).join(" || ");
+        let filter = is_any("id", syscalls::reaching(Abi::X86_64).chain(syscalls::reaching(Abi::I386)));
         for event in ["sys_enter", "sys_exit"] {
             write(format!("{INSTANCE}/events/raw_syscalls/{event}/filter"), &filter)?;
         }
-    } else {
-        for function in PATH_PROBES {
-            define(&format!("r:cryoscope/{function} {function} ptr=$arg1:x64 path=+0(+0($retval)):string"))?;
-            events.add(&format!("cryoscope/{function}"), |format| {
-                Some(Event::Path { pointer: offset(format, "ptr")?, path: offset(format, "path")? })
-            })?;
+        if has_i386.is_ok() {
+            write(format!("{INSTANCE}/events/cryoscope/i386/filter"), &is_any("nr", syscalls::reaching(Abi::I386)))?;
         }
-        syscalls::numbers().try_for_each(|nr| probe(nr, &mut events))?;
+    } else {
+        if paths("path", PATH_PART, &mut events).is_err() {
+            PATH_WHOLE.into_iter().try_for_each(|function| paths(function, function, &mut events))?;
+        }
+        syscalls::numbers(Abi::X86_64).try_for_each(|nr| probe(nr, &mut events))?;
     }
     events.add("raw_syscalls/sys_enter", |_| Some(Event::Enter))?;
     events.add("raw_syscalls/sys_exit", |_| Some(Event::Exit))?;
@@ -125,10 +145,16 @@ pub(super) fn start(trace: &Trace) -> Result<Events, GuestError> {
     events.add("sched/sched_process_fork", |format| {
         Some(Event::Fork { parent: offset(format, "parent_pid")?, child: offset(format, "child_pid")? })
     })?;
-    for event in ["raw_syscalls", "sched/sched_process_fork", "cryoscope"] {
+    events.add("sched/sched_process_exit", |_| Some(Event::Ended))?;
+    for event in ["raw_syscalls", "sched/sched_process_fork", "sched/sched_process_exit", "cryoscope"] {
         write(format!("{INSTANCE}/events/{event}/enable"), "1")?;
     }
-    Ok(events)
+    Ok((events, has_i386))
+}
+
+/// A filter of events.
+fn is_any(field: &str, numbers: impl Iterator<Item = u64>) -> String {
+    numbers.map(|nr| format!("{field} == {nr}")).collect::<Vec<_>>().join(" || ")
 }
 
 /// Marks this moment in the buffer.
@@ -167,10 +193,19 @@ fn set_pids(trace: &Trace) -> Result<(), GuestError> {
     all.iter().try_for_each(|tid| writeln!(file, "{tid}")).map_err(GuestError::file("write", &path))
 }
 
-/// A probe for the strings that the arguments of a call point to, if it has any.
+/// A probe for the paths that a function of the kernel copies.
+fn paths(name: &str, function: &str, events: &mut Events) -> Result<(), GuestError> {
+    define(&format!("r:cryoscope/{name} {function} ptr=$arg1:x64 path=+0(+0($retval)):string"))?;
+    events.add(&format!("cryoscope/{name}"), |format| {
+        Some(Event::Path { pointer: offset(format, "ptr")?, path: offset(format, "path")? })
+    })
+}
+
+/// A probe for the strings that the arguments of a call point to, if it has any. The kernel has no such events for calls of
+/// i386.
 fn probe(nr: u64, events: &mut Events) -> Result<(), GuestError> {
-    let captured: Vec<(usize, char)> = syscalls::captured(nr).filter(|(_, kind)| *kind != 'a').collect();
-    let name = syscalls::name(nr);
+    let captured: Vec<(usize, char)> = syscalls::captured(Abi::X86_64, nr).filter(|(_, kind)| *kind != 'a').collect();
+    let name = syscalls::name(Abi::X86_64, nr);
     // The kernel names some by the function behind the call.
     let names = [name.clone(), format!("new{name}"), name.trim_end_matches('2').to_owned()];
     let format = |name: &String| read(&format!("{TRACING}/events/syscalls/sys_enter_{name}/format")).ok();
@@ -245,6 +280,8 @@ impl Events {
                 Some(Record::Enter { tid, nr: u64_at(data, 8)?, args })
             }
             Event::Exit => Some(Record::Exit { tid, nr: u64_at(data, 8)?, result: u64_at(data, 16)? as i64 }),
+            Event::I386 { nr } => Some(Record::I386 { tid, nr: u64::from(u32_at(data, *nr)?) }),
+            Event::Ended => Some(Record::Ended { tid }),
             Event::Fork { parent, child } => {
                 Some(Record::Fork { parent: u32_at(data, *parent)?, child: u32_at(data, *child)? })
             }
@@ -309,6 +346,14 @@ mod tests {
         captured.extend(b"/tmp\0");
         let texts = vec![Some("/tmp".to_owned()), None];
         assert_eq!(events.parse(&captured), Some(Record::Texts { tid: 9, nr: 257, texts }));
+        events.by_id.insert(10, Event::I386 { nr: 16 });
+        events.by_id.insert(11, Event::Ended);
+        let mut old = vec![10, 0, 0, 0, 9, 0, 0, 0];
+        old.extend([0xff; 8]);
+        old.extend(102u32.to_le_bytes());
+        assert_eq!(events.parse(&old), Some(Record::I386 { tid: 9, nr: 102 }));
+        (0..old.len()).for_each(|len| assert_eq!(events.parse(&old[..len]), None));
+        assert_eq!(events.parse(&[11, 0, 0, 0, 9, 0, 0, 0]), Some(Record::Ended { tid: 9 }));
         let mut address = vec![9, 0, 0, 0, 9, 0, 0, 0];
         address.extend(10u64.to_le_bytes());
         address.extend([0xab; 16]);

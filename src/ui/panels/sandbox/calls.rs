@@ -17,7 +17,7 @@ const COLUMNS: &[Column] = &[
     Column::right("Time", 90.0, "Since the processes were restored, by the machine's clock"),
     Column::right("PID", 70.0, "Inside the container"),
     Column::left("Name", 130.0, "comm of the thread"),
-    Column::left("Call", 130.0, "Name of the system call"),
+    Column::left("Call", 130.0, "Name of the system call; /i386: by the entry for programs of 32 bits"),
     Column::left("Result", 110.0, "What it returned; ? while it goes on"),
     Column::right("Took", 90.0, "From its beginning to its end"),
     Column::left("Arguments", 520.0, "Strings and addresses as the kernel read them"),
@@ -75,7 +75,7 @@ impl TableRows for Rows<'_> {
             0 => time_cell(call.time_us),
             1 => pid_cell(call.pid),
             2 => Cell::text(escape_controls(&call.comm)),
-            3 => Cell::mono(escape_controls(&call.call)),
+            3 => Cell::mono(escape_controls(&call.name()).into_owned()),
             4 => {
                 let cell = Cell::mono(words::result(call.result, call.error));
                 if call.error.is_some() { cell.tone(Tone::Warning) } else { cell }
