@@ -93,8 +93,24 @@ fn sealed_network_answers_records_and_nothing_leaves_and_every_call_is_seen_by_n
     let (first, last) = (loot.first().unwrap(), loot.last().unwrap());
     assert_eq!((first["change"].as_str(), last["size_bytes"].as_u64()), (Some("new"), Some(4)), "{changes:#?}");
 
-    // The record, as tcpdump and Wireshark read it: little-endian, microseconds, Ethernet, with what was said.
+    // One clock: a call, what the sink saw of it, and its first packet.
     let bytes = fs::read(&file).unwrap();
+    let start = of(&events, "restored")[0]["clock_us"].as_u64().unwrap();
+    let knocks = |kind: &str| -> Vec<u64> {
+        let to = of(&events, kind).into_iter().filter(|it| it["to"] == "203.0.113.7:4444" && it["saw"] != "data");
+        to.map(|it| it["time_us"].as_u64().unwrap()).collect()
+    };
+    let (called, seen, sent) = (knocks("attempt"), knocks("contact"), syns(&bytes[24..], [203, 0, 113, 7], 4444));
+    let after = |times: &[u64], what: &str| {
+        let mut gaps: Vec<u64> = called.iter().zip(times).map(|(call, time)| time.abs_diff(*call)).collect();
+        gaps.sort_unstable();
+        println!("{what}: {gaps:?} us after the call");
+        assert!(gaps.len() > 1 && gaps[gaps.len() / 2] < 100_000, "{what}: {called:?} {times:?}");
+    };
+    after(&seen, "the sink");
+    after(&sent.iter().map(|time| time - start).collect::<Vec<_>>(), "the first packet");
+
+    // The record, as tcpdump and Wireshark read it: little-endian, microseconds, Ethernet, with what was said.
     assert_eq!(bytes[..8], [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0]);
     let (whole, count) = cryoscope::sandbox::pcap::checked(&bytes[24..]);
     assert!(whole.len() == bytes.len() - 24 && count > 30, "{count} packets");
@@ -110,6 +126,23 @@ fn sealed_network_answers_records_and_nothing_leaves_and_every_call_is_seen_by_n
     assert!(log.lines().any(|line| line.contains("\"network\":\"sink\"") && line.contains("packets.pcap")), "{log}");
 }
 
+/// When connections to an address were begun, in microseconds since 1970, from records of a capture.
+fn syns(mut records: &[u8], ip: [u8; 4], port: u16) -> Vec<u64> {
+    let word = |at: &[u8]| u64::from(u32::from_le_bytes(at[..4].try_into().unwrap()));
+    let mut out = Vec::new();
+    while records.len() >= 16 {
+        let time = word(records) * 1_000_000 + word(&records[4..]);
+        let (packet, rest) = records[16..].split_at(word(&records[8..]) as usize);
+        // Ethernet, IPv4 without options, TCP.
+        let is_tcp = packet.len() >= 54 && packet[12..15] == [8, 0, 0x45] && packet[23] == 6;
+        if is_tcp && packet[30..34] == ip && packet[36..38] == port.to_be_bytes() && packet[47] & 0x12 == 2 {
+            out.push(time);
+        }
+        records = rest;
+    }
+    out
+}
+
 /// Programs of 32-bit calls (`fixtures/workloads/beacon-i386.c`).
 const OLD: [&str; 2] = ["fixtures/sandbox/beacon-i386.tar.zst", "--rootfs=fixtures/sandbox/beacon-i386-image.tar.zst"];
 
@@ -117,6 +150,10 @@ const OLD: [&str; 2] = ["fixtures/sandbox/beacon-i386.tar.zst", "--rootfs=fixtur
 fn calls_of_32_bits_have_their_own_names_whoever_makes_them() {
     let events = events(&[&OLD[..], &["--network=sink", "--trace", "--for=10s"]].concat());
     assert!(of(&events, "error").is_empty(), "{:#?}", of(&events, "error"));
+    let said = lines(&events);
+    for line in ["ping 4 is answered", "ping 6 is answered", "round"] {
+        assert!(said.contains(line), "{line}: {said:?}");
+    }
     let calls = of(&events, "call");
     let find = |abi: Option<&str>, name: &str, args: &[&str]| {
         let has = |call: &Value, wanted: &str| call["args"].as_array().unwrap().iter().any(|arg| arg == wanted);
@@ -223,7 +260,7 @@ fn calls_of_chosen_processes_only_are_told() {
 fn hostile_guest_cannot_break_what_is_watched() {
     const HELLO: &str = r#"m() { l=${#1}; printf "\\$(printf %03o $((l & 255)))\\$(printf %03o $((l >> 8 & 255)))\\$(printf %03o $((l >> 16)))\\0%s" "$1" >&102; }
 m '{"type":"hello","version":3,"kernel":"x","uptime_ms":1}'
-m '{"type":"restored","pid":1,"took_ms":1}'"#;
+m '{"type":"restored","pid":1,"took_ms":1,"clock_us":18446744073709551615}'"#;
     let run = |script: &str, more: &[&str]| {
         let dir = fake_qemu(&format!("{HELLO}\n{script}\nsleep 100"));
         let args: Vec<&str> = ["sandbox", "run", "fixtures/memory-zoo.tar.zst", "--for=1s", "--json"]

@@ -56,6 +56,8 @@ pub enum FromGuest {
         pid: u32,
         /// Milliseconds that criu took.
         took_ms: u64,
+        /// The machine's clock then, in microseconds since 1970: times are counted from here.
+        clock_us: u64,
     },
     /// criu could not restore.
     Failed {

@@ -31,8 +31,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 
@@ -94,6 +94,30 @@ impl Host {
     fn stage(&self, name: &str) {
         self.say(&FromGuest::Stage { name: name.to_owned() });
     }
+}
+
+/// The moment from which times are counted: the processes go on, or could. The trace has a mark of its own for it.
+#[derive(Clone, Debug, Default)]
+struct Start(Arc<OnceLock<(Instant, u64)>>);
+
+impl Start {
+    fn set_now(&self) {
+        let _ = self.0.set((Instant::now(), clock_us()));
+    }
+
+    /// Microseconds since then; 0 before.
+    fn elapsed_us(&self) -> u64 {
+        self.0.get().map_or(0, |(at, _)| micros(at.elapsed()))
+    }
+
+    /// The machine's clock, in microseconds since 1970; whoever sets it after the start does not move it.
+    fn clock_us(&self) -> u64 {
+        self.0.get().map_or_else(clock_us, |(_, clock)| clock.saturating_add(self.elapsed_us()))
+    }
+}
+
+fn clock_us() -> u64 {
+    micros(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// What the agent is the first process of.
@@ -283,7 +307,8 @@ impl Agent {
         if self.holder.is_container() {
             self.or_say(contain::set_host_name(pid));
         }
-        if let Err(error) = restore::join_sink(&plan, watching, pid, &self.host) {
+        let start = Start::default();
+        if let Err(error) = restore::join_sink(&plan, watching, pid, &start, &self.host) {
             // Without the network that was planned nothing goes on.
             let errors = vec![protocol::cut(format!("the sink cannot be had: {error}"))];
             self.host.say(&FromGuest::Failed { errors, log: Vec::new() });
@@ -298,11 +323,13 @@ impl Agent {
         if self.tracer.is_some() {
             self.or_say(trace::Tracer::mark());
         }
+        start.set_now();
+        let clock_us = start.clock_us();
         if !watching.is_stopped {
             boot::freeze_cgroup(false)?;
         }
         self.restored = Some(Instant::now());
-        self.host.say(&FromGuest::Restored { pid, took_ms: millis(started.elapsed()) });
+        self.host.say(&FromGuest::Restored { pid, took_ms: millis(started.elapsed()), clock_us });
         if watching.is_stopped {
             self.host.say(&FromGuest::Paused { is_paused: true });
         }
@@ -371,6 +398,10 @@ impl Agent {
             self.restored = None;
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn millis(duration: Duration) -> u64 {

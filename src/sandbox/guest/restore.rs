@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::boot::{enter_cgroup, hold_script, make_dir, mount_at, open, read, script, write};
-use super::{CONTAINER, EVIDENCE, GUEST_TAR, GuestError, Holder, Host, RUN, output, sink};
+use super::{CONTAINER, EVIDENCE, GUEST_TAR, GuestError, Holder, Host, RUN, Start, output, sink};
 use crate::sandbox::disk::{FILLS, IMAGES};
 use crate::sandbox::plan::{Cgroups, Interface, Netns, RestorePlan, SinkPlan, StandIn, Stream, Tcp};
 use crate::sandbox::protocol::cut;
@@ -149,14 +149,20 @@ fn wait(mut criu: Child) -> std::io::Result<ExitStatus> {
 }
 
 /// Joins the restored processes with the sink, and lets it answer.
-pub(super) fn join_sink(plan: &RestorePlan, watching: &Watching, pid: u32, host: &Host) -> Result<(), GuestError> {
+pub(super) fn join_sink(
+    plan: &RestorePlan,
+    watching: &Watching,
+    pid: u32,
+    start: &Start,
+    host: &Host,
+) -> Result<(), GuestError> {
     let Some(sink) = &plan.sink else { return Ok(()) };
     host.stage("joining the sink");
     if plan.netns == Netns::InImages {
         run_program("ip", &["netns", "attach", NETNS, &pid.to_string()])?;
         ip_batch(Some(NETNS), &sink_words(sink))?;
     }
-    sink::start(sink, watching.packets, host)
+    sink::start(sink, watching.packets, start, host)
 }
 
 /// Takes away the rules that criu held the network still with while it dumped: where they are nft's they are in the

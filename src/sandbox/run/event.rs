@@ -51,6 +51,9 @@ pub enum Event {
         at_ms: u64,
         /// Milliseconds that preparing and criu took.
         took_ms: u64,
+        /// The machine's clock then, in microseconds since 1970: calls and what reached the sink have times since then,
+        /// packets those of this clock.
+        clock_us: u64,
     },
     /// criu could not restore.
     Failed {
@@ -304,7 +307,7 @@ pub(super) fn of(message: FromGuest, at_ms: u64) -> (Vec<Event>, Option<Why>) {
     let event = match message {
         FromGuest::Hello { .. } | FromGuest::Finished => return (Vec::new(), None),
         FromGuest::Stage { name } => Event::Stage { at_ms, name },
-        FromGuest::Restored { took_ms, .. } => Event::Restored { at_ms, took_ms },
+        FromGuest::Restored { took_ms, clock_us, .. } => Event::Restored { at_ms, took_ms, clock_us },
         FromGuest::Failed { errors, log } => {
             let explanation = explain::explain(&errors);
             return (vec![Event::Failed { at_ms, explanation, errors, log }], Some(Why::NotRestored));

@@ -529,7 +529,7 @@ fn a_run_takes_orders_and_ends_with_its_archive() {
     let allow = SandboxCommand::Allow { archive, danger: "hooks@spec.dump:/hooks/0".into(), is_allowed: true };
     let _ = apply(&mut model, allow.into());
     let job = started(&apply(&mut model, SandboxCommand::Start(archive).into()));
-    let event = Box::new(Event::Restored { at_ms: 9000, took_ms: 5000 });
+    let event = Box::new(Event::Restored { at_ms: 9000, took_ms: 5000, clock_us: 0 });
     let _ = apply(&mut model, SandboxCommand::Happened { archive, job, event }.into());
     let effects = apply(&mut model, SandboxCommand::Pause { archive, is_paused: true }.into());
     assert!(

@@ -255,7 +255,7 @@ mod tests {
         run.take(Event::Booting { at_ms: 0, acceleration: Acceleration::Tcg, note: None });
         run.take(Event::Booted { at_ms: 4000, kernel: "6.12".into() });
         assert_eq!(run.phase(), &Phase::Restoring);
-        run.take(Event::Restored { at_ms: 9000, took_ms: 5000 });
+        run.take(Event::Restored { at_ms: 9000, took_ms: 5000, clock_us: 0 });
         run.take(output("3"));
         run.take(Event::Stopped { at_ms: 19_000, why: Why::TimeOver });
         assert_eq!(run.phase(), &Phase::Ended(Ended::Stopped(Why::TimeOver)));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
@@ -57,7 +57,7 @@ fn capture(socket: &OwnedFd, own: &[IpAddr], sink: &Sink, mut sender: Sender) {
                     let data = || Saw::Data { first: printable(payload.get(..MAX_TOLD).unwrap_or(payload)) };
                     sink.tell("udp", from, to, saw.unwrap_or_else(data));
                 }
-                sender.push(bytes);
+                sender.push(sink.start.clock_us(), bytes);
             }
             _ => {}
         }
@@ -97,11 +97,10 @@ struct Sender {
 }
 
 impl Sender {
-    fn push(&mut self, packet: &[u8]) {
+    fn push(&mut self, time_us: u64, packet: &[u8]) {
         if !self.is_wanted {
             return;
         }
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let len = packet.len() as u64 + 16;
         let is_full = self.records.len() + packet.len() + 16 > pcap::MAX_MESSAGE;
         if is_full && self.last.elapsed() >= LEAST_INTERVAL {
@@ -112,7 +111,7 @@ impl Sender {
             return;
         }
         self.nr_bytes += len;
-        pcap::push(&mut self.records, u64::try_from(time.as_micros()).unwrap_or(u64::MAX), packet);
+        pcap::push(&mut self.records, time_us, packet);
     }
 
     fn send_if_due(&mut self) {

@@ -25,7 +25,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::boot::open;
 use super::restore::{command, ip_batch, run_program};
-use super::{GuestError, Host};
+use super::{GuestError, Host, Start};
 use crate::sandbox::plan::SinkPlan;
 use crate::sandbox::protocol::FromGuest;
 use crate::sandbox::watched::{Contact, MAX_CONTACTS, MAX_CONTACTS_A_SECOND, Saw, fit};
@@ -47,14 +47,14 @@ struct Sink {
     records: SyncSender<Contact>,
     names: Arc<Mutex<dns::Names>>,
     dropped: Arc<std::sync::atomic::AtomicU64>,
-    started: Instant,
+    start: Start,
 }
 
 impl Sink {
     /// Takes note of what reached it.
     fn tell(&self, proto: &str, from: SocketAddr, to: SocketAddr, saw: Saw) {
         let name = self.names.lock().unwrap_or_else(PoisonError::into_inner).name_of(to.ip());
-        let time_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let time_us = self.start.elapsed_us();
         let contact =
             Contact { time_us, proto: proto.to_owned(), from: from.to_string(), to: to.to_string(), name, saw };
         if self.records.try_send(contact).is_err() {
@@ -70,7 +70,7 @@ pub(super) fn make_netns() -> Result<(), GuestError> {
 }
 
 /// Joins both ends and begins to answer. The container stands still meanwhile.
-pub(super) fn start(plan: &SinkPlan, sends_packets: bool, host: &Host) -> Result<(), GuestError> {
+pub(super) fn start(plan: &SinkPlan, sends_packets: bool, start: &Start, host: &Host) -> Result<(), GuestError> {
     let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut lines: Vec<Vec<String>> = Vec::new();
     for link in &plan.links {
@@ -80,10 +80,10 @@ pub(super) fn start(plan: &SinkPlan, sends_packets: bool, host: &Host) -> Result
     lines.push(words(format!("link set {INTERFACE} up")));
     lines.extend(plan.links.iter().map(|link| words(format!("route replace {} dev {INTERFACE}", link.own))));
     ip_batch(Some(NETNS), &lines)?;
-    let (plan, host) = (plan.clone(), host.clone());
+    let (plan, start, host) = (plan.clone(), start.clone(), host.clone());
     let (done, is_done) = sync_channel(1);
     let work = move || {
-        let _ = done.send(inside(&plan, sends_packets, &host));
+        let _ = done.send(inside(&plan, sends_packets, start, &host));
     };
     std::thread::Builder::new().name("sink".into()).spawn(work).map_err(GuestError::file("start", "a thread"))?;
     let ended = |_| GuestError::file("start", "the sink")(std::io::Error::other("its thread ended"));
@@ -91,14 +91,14 @@ pub(super) fn start(plan: &SinkPlan, sends_packets: bool, host: &Host) -> Result
 }
 
 /// On a thread in the sink's namespace; those that it starts are there as well.
-fn inside(plan: &SinkPlan, sends_packets: bool, host: &Host) -> Result<(), GuestError> {
+fn inside(plan: &SinkPlan, sends_packets: bool, start: Start, host: &Host) -> Result<(), GuestError> {
     let netns = open(&format!("/run/netns/{NETNS}"))?;
     move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(GuestError::file("enter the namespace", NETNS))?;
     redirect(plan)?;
     let (records, to_send) = sync_channel(QUEUE);
     let dropped = Arc::<std::sync::atomic::AtomicU64>::default();
-    let sink = Sink { records, names: Arc::default(), dropped: Arc::clone(&dropped), started: Instant::now() };
+    let sink = Sink { records, names: Arc::default(), dropped: Arc::clone(&dropped), start };
     let sender = host.clone();
     thread("sink-records", move || send(&to_send, &dropped, &sender))?;
     capture::start(plan, sends_packets, sink.clone(), host.clone())?;
@@ -116,20 +116,20 @@ fn inside(plan: &SinkPlan, sends_packets: bool, host: &Host) -> Result<(), Guest
 
 /// Leads all connections, questions and pings to the sink's own address.
 fn redirect(plan: &SinkPlan) -> Result<(), GuestError> {
-    let kinds = [("iptables-restore", "icmp", true), ("ip6tables-restore", "ipv6-icmp", false)];
-    for (((program, icmp, is_v4), tcp), dns) in kinds.into_iter().zip(TCP_PORTS).zip(DNS_PORTS) {
+    // Neighbours find each other by ICMPv6, too.
+    let kinds = [
+        ("iptables-restore", "icmp --icmp-type echo-request", true),
+        ("ip6tables-restore", "ipv6-icmp --icmpv6-type echo-request", false),
+    ];
+    for (((program, ping, is_v4), tcp), dns) in kinds.into_iter().zip(TCP_PORTS).zip(DNS_PORTS) {
         let Some(link) = plan.links.iter().find(|link| link.gateway.is_ipv4() == is_v4) else { continue };
         let (at, gateway) = (|port| SocketAddr::new(link.gateway, port), link.gateway);
-        let ping = if is_v4 {
-            format!("-A PREROUTING -i {INTERFACE} -p {icmp} -j DNAT --to-destination {gateway}\n")
-        } else {
-            String::new()
-        };
         let rules = format!(
             "*nat\n\
              -A PREROUTING -i {INTERFACE} -p tcp -j DNAT --to-destination {}\n\
              -A PREROUTING -i {INTERFACE} -p udp --dport 53 -j DNAT --to-destination {}\n\
-             {ping}COMMIT\n",
+             -A PREROUTING -i {INTERFACE} -p {ping} -j DNAT --to-destination {gateway}\n\
+             COMMIT\n",
             at(tcp),
             at(dns)
         );
