@@ -1,4 +1,4 @@
-//! Checkpoint images pushed: to Debian's registry, read back by skopeo, and to one that gives tokens.
+//! Checkpoint images pushed: to Debian's registry, in clear and by TLS, read back by skopeo, and to one that gives tokens.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -24,7 +24,7 @@ use cryoscope::sandbox::handover::HandoverError;
 use cryoscope::sandbox::handover::auth::Credentials;
 use cryoscope::sandbox::handover::image::{self, Config, Image, Packing};
 use cryoscope::sandbox::handover::reference::Reference;
-use cryoscope::sandbox::handover::registry::push;
+use cryoscope::sandbox::handover::registry::{Access, push};
 use cryoscope::sandbox::plan::lint;
 use registry::{PASSWORD, Registry, USER, skopeo};
 use serde_json::Value;
@@ -127,10 +127,10 @@ fn stop_ends_writing_and_pushing_and_leaves_nothing() {
     let reference = Reference::parse(&format!("{}/a/b:c", registry.address)).unwrap();
     let image = image_of("counter.tar.zst", &options);
     let stop = StopAt(AtomicU64::new(image.layer.size_bytes / 2));
-    assert!(matches!(push(&image, &reference, None, &stop), Err(HandoverError::Cancelled(_))));
+    assert!(matches!(push(&image, &reference, &Access::default(), &stop), Err(HandoverError::Cancelled(_))));
     let manifests = registry.dir.path().join("storage/docker/registry/v2/repositories/a/b/_manifests");
     assert!(!manifests.exists(), "a manifest was pushed");
-    assert_eq!(push(&image, &reference, None, &Silent).unwrap().nr_sent, 2);
+    assert_eq!(push(&image, &reference, &Access::default(), &Silent).unwrap().nr_sent, 2);
     assert!(manifests.exists());
     drop(image);
     assert_eq!(fs::read_dir(dir.path().join("cache")).unwrap().count(), 0, "the image that was only pushed is gone");
@@ -145,6 +145,70 @@ fn stop_ends_writing_and_pushing_and_leaves_nothing() {
         assert!(matches!(written, Err(HandoverError::Cancelled(_))), "{name}");
     }
     assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 0);
+}
+
+/// An authority, and a certificate of it for this machine with its key, in PEM.
+fn authority(name: &str) -> (String, String, String) {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let authority = params.self_signed(&authority_key).unwrap();
+    let mut leaf = CertificateParams::default();
+    leaf.subject_alt_names = vec![SanType::IpAddress([127, 0, 0, 1].into())];
+    let certificate = leaf.signed_by(&key, &Issuer::new(params, authority_key)).unwrap();
+    (authority.pem(), certificate.pem(), key.serialize_pem())
+}
+
+#[test]
+fn a_registry_of_the_house_is_believed_by_its_authority_and_by_no_other() {
+    let (authority, certificate, key) = authority("the house");
+    let (other, _, _) = self::authority("another house");
+    let registry = Registry::start_with(true, Some((&certificate, &key)));
+    let reference = format!("{}/forensics/counter:1", registry.address);
+    let file = |name: &str, text: &str| {
+        let path = registry.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let push = |ca: Option<&str>, of_system: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cryoscope"));
+        command.args(["sandbox", "hand-over", &fixture("crio-crun-loop.tar"), "--to", "oci", "--push", &reference]);
+        command.args(ca.map(|ca| format!("--ca={ca}"))).args(["--json", "--username", USER]);
+        let ran =
+            command.env("CRYOSCOPE_REGISTRY_PASSWORD", PASSWORD).env("SSL_CERT_FILE", of_system).output().unwrap();
+        (
+            ran.status.code(),
+            String::from_utf8_lossy(&ran.stdout).into_owned(),
+            String::from_utf8_lossy(&ran.stderr).into_owned(),
+        )
+    };
+    let right = file("ca.pem", &authority);
+    let other = file("other.pem", &other);
+    let (code, out, err) = push(Some(&right), &other);
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["pushed"]["blobs_sent"], 2);
+    // No word of leaving TLS out.
+    assert!(!out.contains("tls-verify=false"), "{out}");
+    fs::create_dir(registry.dir.path().join("certs")).unwrap();
+    file("certs/ca.crt", &authority);
+    let certs = registry.dir.path().join("certs").display().to_string();
+    let creds = format!("{USER}:{PASSWORD}");
+    let from = format!("docker://{reference}");
+    let raw = skopeo(&["inspect", "--cert-dir", &certs, "--creds", &creds, "--raw", &from]);
+    assert_eq!(serde_json::from_slice::<Value>(&raw).unwrap()["annotations"], report["image"]["annotations"]);
+    // What this machine believes is believed as well.
+    let (code, out, err) = push(Some(&other), &right);
+    assert!(code == Some(0) && out.contains("\"blobs_sent\": 0"), "{out}{err}");
+    // Another authority is not it, what is none is told, and without one it is asked in clear, as any on this machine.
+    let (code, _, err) = push(Some(&other), &other);
+    assert!(code == Some(2) && err.contains("UnknownIssuer"), "{err}");
+    let (code, _, err) = push(Some(&file("none.pem", &key)), &right);
+    assert!(code == Some(2) && err.contains("none.pem") && err.contains("no certificate"), "{err}");
+    assert_eq!(push(None, &right).0, Some(2));
 }
 
 /// A registry that wants tokens, and uploads to another place. Keeps the first line and the authorization of what is asked.
@@ -165,8 +229,9 @@ fn token_registry() -> (String, Arc<Mutex<Vec<String>>>) {
     (address, seen)
 }
 
-fn answer(stream: TcpStream, address: &str, other: &str, seen: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(&stream);
+/// First line, authorization and length of the body of a request, which is read to its end.
+fn asked(stream: &TcpStream) -> (String, Option<String>, u64) {
+    let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -181,8 +246,11 @@ fn answer(stream: TcpStream, address: &str, other: &str, seen: &Mutex<Vec<String
     };
     let len: u64 = header("content-length").map_or(0, |len| len.parse().unwrap());
     let body = std::io::copy(&mut reader.take(len), &mut std::io::sink()).unwrap();
-    let authorization = header("authorization");
-    let request = lines.first().cloned().unwrap_or_default();
+    (lines.first().cloned().unwrap_or_default(), header("authorization"), body)
+}
+
+fn answer(stream: TcpStream, address: &str, other: &str, seen: &Mutex<Vec<String>>) {
+    let (request, authorization, body) = asked(&stream);
     seen.lock().unwrap().push(format!("{request} {} {body}", authorization.as_deref().unwrap_or("nobody")));
     let (status, more, text) = if request.starts_with("GET /token") {
         ("200 OK", String::new(), r#"{"token":"t0k3n"}"#)
@@ -202,13 +270,74 @@ fn answer(stream: TcpStream, address: &str, other: &str, seen: &Mutex<Vec<String
     let _ = (&stream).write_all(head.as_bytes());
 }
 
+fn as_analyst() -> Access {
+    Access { credentials: Some(Credentials::new(USER, PASSWORD)), ..Access::default() }
+}
+
+/// A registry whose tokens are good for so many requests, and which takes blobs itself. Keeps what it answered.
+fn hasty_registry(lifetime: u32) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (own, seen) = (address.clone(), Arc::new(Mutex::new(Vec::new())));
+    let told = Arc::clone(&seen);
+    let serve = move || {
+        let (mut nr_tokens, mut left) = (0, 0);
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            let (request, authorization, body) = asked(&stream);
+            let is_known = left > 0 && authorization.as_deref() == Some(&format!("Bearer t{nr_tokens}"));
+            let (status, more, text) = match request.split(' ').next().unwrap_or_default() {
+                "GET" => {
+                    (nr_tokens, left) = (nr_tokens + 1, lifetime);
+                    (200, String::new(), format!("{{\"token\":\"t{nr_tokens}\"}}"))
+                }
+                _ if !is_known => {
+                    (401, format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\"\r\n"), String::new())
+                }
+                "HEAD" => (404, String::new(), String::new()),
+                "POST" => (202, "Location: /v2/a/blobs/uploads/1\r\n".to_owned(), String::new()),
+                _ => (201, String::new(), String::new()),
+            };
+            left -= u32::from(is_known);
+            told.lock().unwrap().push(format!("{status} {} {body}", request.split(' ').next().unwrap()));
+            let len = text.len();
+            let head = format!("HTTP/1.1 {status} x\r\n{more}Content-Length: {len}\r\nConnection: close\r\n\r\n{text}");
+            let _ = (&stream).write_all(head.as_bytes());
+        }
+    };
+    std::thread::Builder::new().name("registry".into()).spawn(serve).unwrap();
+    (address, seen)
+}
+
+#[test]
+fn a_token_that_runs_out_is_fetched_anew_and_the_layer_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image_of("crio-crun-loop.tar", &options(&dir));
+    // Good for HEAD and POST: it runs out right before the layer.
+    let (address, seen) = hasty_registry(2);
+    let reference = Reference::parse(&format!("{address}/a:1")).unwrap();
+    push(&image, &reference, &as_analyst(), &Silent).unwrap();
+    let seen = seen.lock().unwrap();
+    let (layer, config) = (image.layer.size_bytes, image.config.size_bytes);
+    let layers: Vec<&String> = seen.iter().filter(|line| line.ends_with(&format!("PUT {layer}"))).collect();
+    assert_eq!(layers, [&format!("401 PUT {layer}"), &format!("201 PUT {layer}")], "{seen:#?}");
+    assert!(seen.contains(&format!("201 PUT {config}")), "{seen:#?}");
+    assert_eq!(seen.last(), Some(&format!("201 PUT {}", image.manifest_bytes.len())), "{seen:#?}");
+
+    // One that never lasts ends the push, and not in a circle.
+    let (address, seen) = hasty_registry(1);
+    let reference = Reference::parse(&format!("{address}/a:1")).unwrap();
+    assert!(push(&image, &reference, &as_analyst(), &Silent).is_err());
+    assert!(seen.lock().unwrap().len() < 20, "{seen:#?}");
+}
+
 #[test]
 fn tokens_are_fetched_and_go_to_the_registry_only() {
     let dir = tempfile::tempdir().unwrap();
     let image = image_of("crio-crun-loop.tar", &options(&dir));
     let (address, seen) = token_registry();
     let reference = Reference::parse(&format!("{address}/a:1")).unwrap();
-    push(&image, &reference, Some(&Credentials::new(USER, PASSWORD)), &Silent).unwrap();
+    push(&image, &reference, &as_analyst(), &Silent).unwrap();
     let seen = seen.lock().unwrap();
     let basic: Vec<&String> = seen.iter().filter(|line| line.contains("Basic ")).collect();
     assert_eq!(basic.len(), 1, "{seen:#?}");
@@ -241,6 +370,6 @@ fn what_a_registry_says_is_told() {
         }
     };
     std::thread::Builder::new().name("registry".into()).spawn(serve).unwrap();
-    let error = push(&image, &reference, None, &Silent).unwrap_err().to_string();
+    let error = push(&image, &reference, &Access::default(), &Silent).unwrap_err().to_string();
     assert!(error.contains("507") && error.contains("DENIED no\\x1b[2J room"), "{error}");
 }

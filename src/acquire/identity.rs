@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 
-use crate::base::hex;
+use crate::base::{self, hex};
 
 /// Most certificates of a chain.
 const MAX_CHAIN: usize = 8;
@@ -150,14 +150,8 @@ pub fn fingerprint(pem: &str) -> Result<String, IdentityError> {
 
 /// All certificates of a PEM text; there is at least one.
 pub(super) fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let wrong = |why: String| IdentityError::Certificate { what, why };
-    let read = CertificateDer::pem_slice_iter(pem.as_bytes()).take(MAX_CHAIN.saturating_add(1));
-    let read = read.collect::<Result<Vec<_>, _>>().map_err(|why| wrong(why.to_string()))?;
-    match read.len() {
-        0 => Err(wrong("there is none in it".into())),
-        n if n > MAX_CHAIN => Err(wrong(format!("there are more than {MAX_CHAIN} in it"))),
-        _ => Ok(read),
-    }
+    let wrong = |why: base::PemError| IdentityError::Certificate { what, why: why.to_string() };
+    base::certificates(pem, MAX_CHAIN).map_err(wrong)
 }
 
 fn first<'c>(certificates: &'c [CertificateDer<'static>]) -> &'c [u8] {

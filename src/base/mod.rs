@@ -7,6 +7,7 @@ mod field;
 mod ids;
 mod issue;
 mod limits;
+mod pem;
 mod progress;
 mod text;
 
@@ -17,5 +18,6 @@ pub use field::{Absent, Field};
 pub use ids::{Fd, FileId, MntId, NsId, Pid};
 pub use issue::{Issue, Place};
 pub use limits::Limits;
+pub use pem::{PemError, certificates};
 pub use progress::{Cancelled, Progress, Silent};
 pub use text::{escape, escape_controls, from_hex, hex, is_clean_utf8};

@@ -130,7 +130,8 @@ fn add(args: &AddArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     paired(&node, context)
 }
 
-fn pem(path: &Path) -> anyhow::Result<String> {
+/// The text of a PEM file.
+pub(super) fn pem(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     let opened = OpenOptions::new().read(true).open(path);
     let read = opened.and_then(|file| file.take(MAX_PEM).read_to_string(&mut text));

@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
+use super::acquire::pem;
 use super::context::Context;
 use super::sandbox_handover_args::{Compress, HandOverArgs, Whom};
-use crate::base::{escape, escape_controls};
+use crate::base::{certificates, escape, escape_controls};
 use crate::checkpoint::Checkpoint;
 use crate::report::text::{Tone, bytes};
 use crate::sandbox::handover::auth::Credentials;
@@ -16,6 +17,7 @@ use crate::sandbox::handover::crictl::{self, MountRow};
 use crate::sandbox::handover::image::{self, Image, Packing};
 use crate::sandbox::handover::podman::{self, Exposure, Running};
 use crate::sandbox::handover::reference::Reference;
+use crate::sandbox::handover::registry::Access;
 use crate::sandbox::handover::{self, Engine, HandoverError, Origin, pod, registry};
 use crate::sandbox::plan::{self, Danger, Dangers, NetworkMode, Plan};
 
@@ -79,6 +81,7 @@ struct PushedReport {
 
 pub(super) fn run(args: &HandOverArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     let push = check(args)?;
+    let access = access(args)?;
     let checkpoint = context.one(&args.archive, &args.which, &super::args::Parents::default())?;
     let mut report = Report {
         schema: SCHEMA,
@@ -96,7 +99,7 @@ pub(super) fn run(args: &HandOverArgs, context: &mut Context<'_>) -> anyhow::Res
     })?;
     report.allowed = handover::allowed(&dangers);
     report.allowed.extend(report.exposures.iter().filter(|it| it.allowed).map(|it| it.id.clone()));
-    let job = Job { args, checkpoint: &checkpoint, dangers: &dangers, push };
+    let job = Job { args, checkpoint: &checkpoint, dangers: &dangers, push, access };
     let done = job.hand_over(&mut report, context);
     report.dangers = dangers.list;
     done.map_err(|error| named(error, &args.archive))?;
@@ -104,6 +107,17 @@ pub(super) fn run(args: &HandOverArgs, context: &mut Context<'_>) -> anyhow::Res
         return context.write_json(&report);
     }
     print(args, &report, context)
+}
+
+/// Who pushes, and whom the registry is believed to be by.
+fn access(args: &HandOverArgs) -> anyhow::Result<Access> {
+    /// As many as a system believes, several times over.
+    const MAX_AUTHORITIES: usize = 1000;
+    let authorities = match &args.ca {
+        None => Vec::new(),
+        Some(path) => certificates(&pem(path)?, MAX_AUTHORITIES).with_context(|| format!("--ca {}", path.display()))?,
+    };
+    Ok(Access { credentials: Credentials::from_environment(args.username.as_deref()), authorities })
 }
 
 /// What does not go together, before the evidence is opened; the reference to push to.
@@ -156,6 +170,7 @@ struct Job<'a> {
     checkpoint: &'a Checkpoint,
     dangers: &'a Dangers,
     push: Option<Reference>,
+    access: Access,
 }
 
 impl Job<'_> {
@@ -184,7 +199,8 @@ impl Job<'_> {
             (None, None) => String::new(),
         };
         // The registry of this machine speaks plain HTTP.
-        let clear = if self.push.as_ref().is_some_and(Reference::is_local) { " --tls-verify=false" } else { "" };
+        let is_clear = |to: &Reference| self.access.is_clear(to);
+        let clear = if self.push.as_ref().is_some_and(is_clear) { " --tls-verify=false" } else { "" };
         report.commands.push(format!("skopeo inspect --raw{clear} {}", crictl::quote(&name)));
         if engine == Engine::Podman {
             report.commands.push(format!("podman pull{clear} {}", crictl::quote(&name)));
@@ -221,8 +237,7 @@ impl Job<'_> {
             annotations: image.annotations.clone(),
         });
         if let Some(push) = &self.push {
-            let credentials = Credentials::from_environment(args.username.as_deref());
-            let pushed = registry::push(&image, push, credentials.as_ref(), &bar)?;
+            let pushed = registry::push(&image, push, &self.access, &bar)?;
             report.pushed = Some(PushedReport {
                 reference: pushed.reference.to_string(),
                 by_digest: pushed.reference.with_digest(&pushed.digest),

@@ -45,6 +45,10 @@ pub struct HandOverArgs {
     /// User of the registry [default: CRYOSCOPE_REGISTRY_USERNAME]; the password is taken from CRYOSCOPE_REGISTRY_PASSWORD
     #[arg(long, value_name = "USER", requires = "push")]
     pub username: Option<String>,
+    /// Authorities to believe beside those of this machine when it is pushed, as PEM; a registry on this machine is then
+    /// asked by TLS
+    #[arg(long, value_name = "FILE", requires = "push")]
+    pub ca: Option<PathBuf>,
     /// Name of the checkpoint image: oci: that it is given; crictl, pod: that is used. crictl takes the path that the
     /// archive has on the node, too
     #[arg(long, value_name = "NAME:TAG")]

@@ -21,6 +21,11 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start(with_password: bool) -> Registry {
+        Registry::start_with(with_password, None)
+    }
+
+    /// By TLS with this certificate and key.
+    pub(crate) fn start_with(with_password: bool, tls: Option<(&str, &str)>) -> Registry {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
@@ -31,9 +36,17 @@ impl Registry {
         } else {
             String::new()
         };
+        let tls = match tls {
+            Some((certificate, key)) => {
+                fs::write(dir.path().join("tls.crt"), certificate).unwrap();
+                fs::write(dir.path().join("tls.key"), key).unwrap();
+                format!(", tls: {{certificate: {at}/tls.crt, key: {at}/tls.key}}")
+            }
+            None => String::new(),
+        };
         let config = format!(
             "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {at}/storage}}}}\n\
-             http: {{addr: \"{address}\"}}\n{auth}"
+             http: {{addr: \"{address}\"{tls}}}\n{auth}"
         );
         fs::write(dir.path().join("config.yml"), config).unwrap();
         let child = Command::new("docker-registry")

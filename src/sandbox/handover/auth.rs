@@ -68,10 +68,10 @@ impl Challenge {
         Some(Challenge::Bearer { realm: realm?, service })
     }
 
-    /// Address that gives the token to push to `name`; `None` where it would go over the wire in clear.
-    pub(super) fn token_address(&self, name: &str, is_local: bool) -> Option<String> {
+    /// Address that gives the token to push to `name`; `None` where it would go over the wire in clear and nothing else does.
+    pub(super) fn token_address(&self, name: &str, is_clear: bool) -> Option<String> {
         let Challenge::Bearer { realm, service } = self else { return None };
-        let is_safe = realm.starts_with("https://") || (is_local && realm.starts_with("http://"));
+        let is_safe = realm.starts_with("https://") || (is_clear && realm.starts_with("http://"));
         if !is_safe || realm.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return None;
         }

@@ -63,11 +63,11 @@ impl Reference {
         host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// `https://HOST`, and `http://` on this machine.
-    pub fn base(&self) -> String {
+    /// `https://HOST`, or `http://`.
+    pub fn base(&self, is_clear: bool) -> String {
         // Docker's registry has another host than its images are named by.
         let host = if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host };
-        format!("{}://{host}", if self.is_local() { "http" } else { "https" })
+        format!("{}://{host}", if is_clear { "http" } else { "https" })
     }
 
     /// The image by digest.
@@ -133,7 +133,11 @@ mod tests {
     fn names_are_taken_apart() {
         let check = |text: &str, host: &str, name: &str, tag: &str, base: &str| {
             let found = Reference::parse(text).unwrap();
-            assert_eq!((&*found.host, &*found.name, &*found.tag, &*found.base()), (host, name, tag, base), "{text}");
+            assert_eq!(
+                (&*found.host, &*found.name, &*found.tag, &*found.base(found.is_local())),
+                (host, name, tag, base),
+                "{text}"
+            );
         };
         check("localhost:5000/a/b:1", "localhost:5000", "a/b", "1", "http://localhost:5000");
         check("127.0.0.1:5000/a", "127.0.0.1:5000", "a", "latest", "http://127.0.0.1:5000");

@@ -1,15 +1,18 @@
 //! Pushing an image by the OCI distribution API: blobs that the registry has not, then the manifest under its tag.
 //!
 //! A blob goes in one piece (`POST` for a place, `PUT` with the bytes), read from disk as it is sent. Nothing is followed
-//! elsewhere: a place on another host gets no credentials. Plain HTTP is spoken on this machine only.
+//! elsewhere: a place on another host gets no credentials. A token that has run out is asked for anew. Plain HTTP is spoken
+//! on this machine only, and there only where no authority is named; what this machine believes is believed, too.
 //!
 //! Source: OCI Distribution Specification v1.1, "Push".
 
 use std::io::{self, Read};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use ureq::http::Response;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
 use super::HandoverError;
@@ -27,6 +30,35 @@ const MAX_ANSWER_BYTES: u64 = 64 << 10;
 /// How often a blob is sent anew when the connection breaks.
 const TRIES: u32 = 3;
 
+/// Who asks a registry, and whom it is believed to be by.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Who asks; nobody in particular without.
+    pub credentials: Option<Credentials>,
+    /// Certificates of authorities that are believed beside those of this machine.
+    pub authorities: Vec<CertificateDer<'static>>,
+}
+
+impl Access {
+    /// Those of this machine and those that were named.
+    fn tls(&self) -> TlsConfig {
+        let roots = if self.authorities.is_empty() {
+            RootCerts::PlatformVerifier
+        } else {
+            // What cannot be read of this machine's is not believed.
+            let own = rustls_native_certs::load_native_certs().certs;
+            let all = own.iter().chain(&self.authorities).map(|it| Certificate::from_der(it).to_owned());
+            RootCerts::from(all.collect::<Vec<_>>())
+        };
+        TlsConfig::builder().root_certs(roots).build()
+    }
+
+    /// Whether a registry is asked in clear.
+    pub fn is_clear(&self, to: &Reference) -> bool {
+        to.is_local() && self.authorities.is_empty()
+    }
+}
+
 /// What was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
@@ -42,14 +74,9 @@ pub struct Pushed {
 ///
 /// # Errors
 /// The registry cannot be reached, refuses, or has another digest afterwards; the image cannot be read; cancel.
-pub fn push(
-    image: &Image,
-    to: &Reference,
-    credentials: Option<&Credentials>,
-    progress: &dyn Progress,
-) -> Result<Pushed, HandoverError> {
+pub fn push(image: &Image, to: &Reference, access: &Access, progress: &dyn Progress) -> Result<Pushed, HandoverError> {
     progress.stage("pushing");
-    let mut registry = Registry::new(to, credentials);
+    let mut registry = Registry::new(to, access);
     let total = image.layer.size_bytes.saturating_add(image.config.size_bytes);
     let mut nr_sent = 0;
     let mut done = 0;
@@ -68,7 +95,7 @@ pub fn push(
 
 struct Registry<'a> {
     to: &'a Reference,
-    credentials: Option<&'a Credentials>,
+    access: &'a Access,
     agent: Agent,
     base: String,
     /// `Authorization`, once the registry has asked for it.
@@ -76,7 +103,7 @@ struct Registry<'a> {
 }
 
 impl<'a> Registry<'a> {
-    fn new(to: &'a Reference, credentials: Option<&'a Credentials>) -> Registry<'a> {
+    fn new(to: &'a Reference, access: &'a Access) -> Registry<'a> {
         let mut config = Agent::config_builder()
             .timeout_connect(Some(PATIENCE))
             .timeout_per_read(Some(CHECK_PATIENCE))
@@ -85,11 +112,13 @@ impl<'a> Registry<'a> {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            .tls_config(access.tls())
             .user_agent(concat!("cryoscope/", env!("CARGO_PKG_VERSION")));
         if to.is_local() {
             config = config.proxy(None);
         }
-        Registry { to, credentials, agent: config.build().into(), base: to.base(), authorization: None }
+        let base = to.base(access.is_clear(to));
+        Registry { to, access, agent: config.build().into(), base, authorization: None }
     }
 
     fn has(&mut self, blob: &Blob) -> Result<bool, HandoverError> {
@@ -111,6 +140,7 @@ impl<'a> Registry<'a> {
         (done, total): (u64, u64),
     ) -> Result<(), HandoverError> {
         let mut tries = TRIES;
+        let mut is_renewed = false;
         loop {
             tries -= 1;
             let url = format!("{}/v2/{}/blobs/uploads/", self.base, self.to.name);
@@ -139,6 +169,10 @@ impl<'a> Registry<'a> {
             }
             match sent {
                 Ok(response) if response.status().as_u16() == 201 => return Ok(()),
+                // What was asked with has run out meanwhile: asked without, the registry says what it wants now.
+                Ok(response) if response.status().as_u16() == 401 && is_own && !is_renewed => {
+                    (self.authorization, is_renewed) = (None, true);
+                }
                 Ok(response) => return Err(self.failed(&place, response)),
                 Err(_) if tries > 0 => progress.step(done, Some(total))?,
                 Err(error) => return Err(HandoverError::Registry { url: place, what: error.to_string() }),
@@ -179,7 +213,7 @@ impl<'a> Registry<'a> {
         let header = response.headers().get("www-authenticate").and_then(|value| value.to_str().ok());
         let challenge = header.and_then(Challenge::parse).ok_or_else(unauthorized)?;
         let authorization = match &challenge {
-            Challenge::Basic => self.credentials.map(Credentials::basic),
+            Challenge::Basic => self.credentials().map(Credentials::basic),
             Challenge::Bearer { .. } => self.token(&challenge)?,
         };
         self.authorization = Some(authorization.ok_or_else(unauthorized)?);
@@ -190,10 +224,14 @@ impl<'a> Registry<'a> {
         Ok(response)
     }
 
+    fn credentials(&self) -> Option<&Credentials> {
+        self.access.credentials.as_ref()
+    }
+
     /// The token of a realm, for the credentials or for nobody.
     fn token(&self, challenge: &Challenge) -> Result<Option<String>, HandoverError> {
-        let Some(url) = challenge.token_address(&self.to.name, self.to.is_local()) else { return Ok(None) };
-        let basic = self.credentials.map(Credentials::basic);
+        let Some(url) = challenge.token_address(&self.to.name, self.access.is_clear(self.to)) else { return Ok(None) };
+        let basic = self.credentials().map(Credentials::basic);
         let response = with(self.agent.get(&url), basic.as_deref()).call();
         let mut response = response.map_err(|error| HandoverError::Registry { url, what: error.to_string() })?;
         if response.status().as_u16() != 200 {
