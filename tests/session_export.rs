@@ -135,6 +135,9 @@ fn evidence_is_not_written_over_whatever_is_chosen() {
         let _ = session.ask(ExportCommand::WriteHits { path: path.clone(), hits: Vec::new() });
         let (level, _, detail) = session.told().unwrap();
         assert!(level == Level::Error && detail.contains("is the evidence"), "{level:?} {detail}");
+        let _ = session.ask(ExportCommand::WriteCopy { from: fixture("README.md"), path: path.clone() });
+        let (level, _, detail) = session.told().unwrap();
+        assert!(level == Level::Error && detail.contains("is the evidence"), "{level:?} {detail}");
     }
     assert!(std::fs::read(&evidence).unwrap() == before);
 
@@ -142,6 +145,29 @@ fn evidence_is_not_written_over_whatever_is_chosen() {
         session.write(pid, &MemoryExport::Raw(VirtAddr(0x1000)..VirtAddr(0x2000)), &dir.path().join("nothing"));
     assert!(level == Level::Error && detail.contains("nothing is mapped from 0x1000"), "{detail}");
     assert!(!dir.path().join("nothing").exists());
+}
+
+#[test]
+fn packets_of_a_run_are_copied_and_not_onto_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("webapp-1.pcap"), dir.path().join("copy.pcap"));
+    let packets: Vec<u8> = (0..3_000_000_u32).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+    std::fs::write(&from, &packets).unwrap();
+    std::fs::write(&to, "what lay there before").unwrap();
+    let mut session = Session::open(&fixture("counter.tar.zst"));
+    let asked = session.ask(ExportCommand::SaveCopy(from.clone()));
+    assert!(matches!(asked.as_slice(), [Effect::ChooseFile(FileChoice::SaveCopy(path))] if *path == from), "{asked:?}");
+    let _ = session.ask(ExportCommand::WriteCopy { from: from.clone(), path: to.clone() });
+    let (level, _, detail) = session.told().unwrap();
+    assert_eq!((level, detail.as_str()), (Level::Success, "3000000 bytes"));
+    assert!(std::fs::read(&to).unwrap() == packets);
+    let _ = session.ask(ExportCommand::WriteCopy { from: from.clone(), path: from.clone() });
+    assert_eq!(session.told().unwrap().0, Level::Error);
+    assert!(std::fs::read(&from).unwrap() == packets);
+    // Without what is copied, nothing is made.
+    let nothing = dir.path().join("nothing.pcap");
+    let _ = session.ask(ExportCommand::WriteCopy { from: dir.path().join("gone"), path: nothing.clone() });
+    assert!(session.told().unwrap().0 == Level::Error && !nothing.exists());
 }
 
 #[test]

@@ -293,6 +293,15 @@ pub enum ExportCommand {
         /// What.
         hits: Vec<Arc<KeptHit>>,
     },
+    /// Ask where to save a file of our own.
+    SaveCopy(PathBuf),
+    /// The analyst has chosen where.
+    WriteCopy {
+        /// The file.
+        from: PathBuf,
+        /// Where.
+        path: PathBuf,
+    },
     /// Ask where to write memory of a process of the active archive.
     SaveMemory {
         /// Whose.

@@ -244,6 +244,10 @@ fn run_work(
             file.write_all(&bytes).with_context(|| format!("cannot write {}", path.display()))?;
             Ok(Some(ExportCommand::Written { path, len_bytes: bytes.len() as u64 }.into()))
         }
+        JobWork::Copy { from, path, evidence } => {
+            let len_bytes = export::copy(&from, &path, &evidence, ctx)?;
+            Ok(Some(ExportCommand::Written { path, len_bytes }.into()))
+        }
         JobWork::Search { archive, id, memory, request } => {
             let job = say.job;
             let tell = |news| say.say(SearchCommand::Found { archive, id, job, news });

@@ -134,6 +134,15 @@ pub enum JobWork {
         /// What is never written to.
         evidence: Vec<PathBuf>,
     },
+    /// Copy a file of our own.
+    Copy {
+        /// The file.
+        from: PathBuf,
+        /// Where.
+        path: PathBuf,
+        /// What is never written to; that file is among it.
+        evidence: Vec<PathBuf>,
+    },
     /// Write memory of a process.
     WriteMemory {
         /// Its checkpoint.
@@ -279,6 +288,8 @@ pub enum FileChoice {
         /// What will be written.
         hits: Vec<Arc<KeptHit>>,
     },
+    /// Where to save a file of our own; its name is proposed.
+    SaveCopy(PathBuf),
     /// Where to save memory.
     SaveMemory {
         /// Of which archive.

@@ -83,6 +83,11 @@ fn choose_file(app: &mut App, choice: FileChoice) {
                 .set_file_name(file_name)
                 .save_file()
                 .map(|path| ExportCommand::WriteHits { path, hits }.into()),
+            FileChoice::SaveCopy(from) => {
+                let name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let path = dialog.set_title("Save").set_file_name(name).save_file();
+                path.map(|path| ExportCommand::WriteCopy { from, path }.into())
+            }
             FileChoice::SaveMemory { archive, pid, what } => {
                 let dialog = dialog.set_title(what.title());
                 let path = match what.file_name(pid) {

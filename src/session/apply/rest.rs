@@ -82,6 +82,12 @@ pub(super) fn apply_export(model: &mut Model, command: ExportCommand) -> Vec<Eff
             let title = format!("Save {}", path.display());
             vec![start_job(model, title, JobWork::WriteHits { path, hits, evidence: evidence(model) }).1]
         }
+        ExportCommand::SaveCopy(from) => vec![Effect::ChooseFile(FileChoice::SaveCopy(from))],
+        ExportCommand::WriteCopy { from, path } => {
+            let title = format!("Save {}", path.display());
+            let evidence = evidence(model).into_iter().chain([from.clone()]).collect();
+            vec![start_job(model, title, JobWork::Copy { from, path, evidence }).1]
+        }
         ExportCommand::SaveMemory { pid, what } => {
             let archive = model.active().map(OpenArchive::id);
             let choice = archive.map(|archive| FileChoice::SaveMemory { archive, pid, what });

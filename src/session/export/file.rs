@@ -1,14 +1,18 @@
 //! A new file.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::base::Progress;
+
 /// Zeros of this length, where a block of a file begins, become a hole.
 const HOLE_BYTES: usize = 4096;
+/// Bytes that are copied between two looks at progress.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Makes a file, in place of another one with `force` only.
 ///
@@ -26,6 +30,35 @@ pub fn create(path: &Path, force: bool, evidence: &[PathBuf]) -> anyhow::Result<
         anyhow::ensure!(!is_in(&parent, evidence), "{shown}: lies in the evidence, which is never written to");
     }
     File::create(path).with_context(|| shown.to_string())
+}
+
+/// Copies a file of our own, in place of another one; its length in bytes.
+///
+/// # Errors
+/// Either file refuses, `path` is one of the evidence or lies in it, or the work is cancelled: then nothing is left there.
+#[expect(clippy::disallowed_methods, reason = "a file that this program wrote, and the one that the analyst asked for")]
+pub fn copy(from: &Path, path: &Path, evidence: &[PathBuf], progress: &dyn Progress) -> anyhow::Result<u64> {
+    let mut source = File::open(from).with_context(|| from.display().to_string())?;
+    let total = source.metadata().ok().map(|found| found.len());
+    let mut file = create(path, true, evidence)?;
+    let copied = pieces(&mut source, &mut file, total, progress);
+    if copied.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    copied.with_context(|| path.display().to_string())
+}
+
+fn pieces(from: &mut File, to: &mut File, total: Option<u64>, progress: &dyn Progress) -> anyhow::Result<u64> {
+    let (mut piece, mut done) = (vec![0; PIECE_BYTES], 0);
+    loop {
+        progress.step(done, total)?;
+        let n = from.read(&mut piece)?;
+        if n == 0 {
+            return Ok(done);
+        }
+        to.write_all(&piece[..n])?;
+        done += n as u64;
+    }
 }
 
 /// Whether a canonical path is one of the evidence, or lies in it.

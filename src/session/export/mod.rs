@@ -8,7 +8,7 @@ mod memory;
 mod raw;
 
 pub use carved::CarveDir;
-pub use file::{create, write_sparse};
+pub use file::{copy, create, write_sparse};
 pub use memory::{MemoryExport, Written};
 pub use raw::{RawFile, chosen, chunks, write_raw};
 

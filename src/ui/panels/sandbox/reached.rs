@@ -1,6 +1,7 @@
 //! Attempted connections, and what the sink of the sealed network heard.
 
 use std::cmp::Ordering;
+use std::path::Path;
 
 use egui::Ui;
 
@@ -8,7 +9,7 @@ use super::calls::{pid_cell, time_cell};
 use crate::base::{Pid, escape_controls};
 use crate::sandbox::words;
 use crate::session::sandbox::{Reached, SandboxRun};
-use crate::session::{Command, OpenArchive, Target};
+use crate::session::{Command, ExportCommand, OpenArchive, Target};
 use crate::ui::text;
 use crate::ui::tokens::Tone;
 use crate::ui::widgets::{Cell, Column, Table, TableRows, TableState, link};
@@ -36,7 +37,7 @@ pub(super) fn reached_ui(
     let key = run.version().wrapping_add(u64::from(archive.id().0) << 48);
     let target = archive.selected_pid().map_or(Target::Overview, Target::process);
     let table = Table::new("entries", COLUMNS).empty_hint(hint);
-    let mut copied = None;
+    let mut chosen = None;
     let shown = table.show(ui, state, &rows, key, &target, |ui| {
         let sockets = run.seen().sockets();
         let open = sockets.iter().filter(|socket| socket.state == "ESTAB").count();
@@ -47,16 +48,22 @@ pub(super) fn reached_ui(
             let words = format!("{}, {open} established", text::counted(sockets.len(), "socket now", "sockets now"));
             ui.label(words).on_hover_text(lines);
         }
-        if let Some(path) = run.packets() {
-            let path = path.display().to_string();
-            let hint = format!("All packets are recorded in {path}, which Wireshark reads");
-            if link(ui, "Copy path of packets").on_hover_text(hint).clicked() {
-                copied = Some(Command::copy("path of packets", path));
-            }
-        }
+        chosen = run.packets().and_then(|path| packets_ui(ui, path, run.is_running()));
     });
     commands.extend(shown);
-    commands.extend(copied);
+    commands.extend(chosen);
+}
+
+/// What can be done with the packets of a run: a copy of them once all are there.
+fn packets_ui(ui: &mut Ui, path: &Path, is_running: bool) -> Option<Command> {
+    let hint = "A copy of all packets, as tcpdump and Wireshark read them; once the run has ended";
+    let save = ui.add_enabled_ui(!is_running, |ui| link(ui, "Save packets as…")).inner;
+    let is_saved = save.on_hover_text(hint).on_disabled_hover_text(hint).clicked();
+    let shown = path.display().to_string();
+    let hint = format!("All packets are recorded in {shown}, which Wireshark reads");
+    let is_copied = link(ui, "Copy path of packets").on_hover_text(hint).clicked();
+    let copied = is_copied.then(|| Command::copy("path of packets", shown));
+    is_saved.then(|| ExportCommand::SaveCopy(path.to_owned()).into()).or(copied)
 }
 
 struct Rows<'a> {
@@ -109,5 +116,37 @@ impl TableRows for Rows<'_> {
         let Reached::Attempt(attempt) = self.reached(row)? else { return None };
         let pid = Pid(attempt.pid?);
         self.archive.checkpoint().process(pid).is_some().then_some(Target::process(pid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable as _;
+
+    use super::*;
+
+    #[test]
+    fn packets_are_saved_once_the_run_has_ended() {
+        for is_running in [true, false] {
+            let path = Path::new("/runs/webapp-1.pcap");
+            let mut harness = Harness::new_ui_state(
+                |ui, asked: &mut Vec<Command>| asked.extend(packets_ui(ui, path, is_running)),
+                Vec::new(),
+            );
+            harness.get_by_label("Save packets as…").click();
+            harness.run();
+            harness.get_by_label("Copy path of packets").click();
+            harness.run();
+            let asked: Vec<bool> = harness
+                .state()
+                .iter()
+                .map(|asked| match asked {
+                    Command::Export(ExportCommand::SaveCopy(from)) => from == path,
+                    _ => false,
+                })
+                .collect();
+            assert_eq!(asked, if is_running { vec![false] } else { vec![true, false] });
+        }
     }
 }
