@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench yara [-- GIB]`. Needs the release build of the program (`make bench` makes it), and as the peer `yr`
 //! (yara-x) or `yara` in the path or in `YARA`. The checkpoint is synthetic (`synth.rs`); the peer gets its pages file
-//! alone. Both have the same rules, warm, and the numbers of matches are compared before times are.
+//! alone. Both have the same rules, warm, print every match, and keep as many of a pattern; places and lengths of all of
+//! them are compared before times are. Peers scan one file on one thread, so the program is timed on one as well.
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -15,6 +16,7 @@
 mod rebuild;
 mod synth;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -26,6 +28,11 @@ use cryoscope::evidence::OpenOptions;
 /// The program under test, built by `make bench`.
 const PROGRAM: &str = "target/release/cryoscope";
 const NEEDLE: &str = "CRYOSCOPE-NEEDLE";
+/// Matches of one pattern that the program tells of one process.
+const MAX_MATCHES: usize = 10_000;
+
+/// Rule, pattern, offset in the pages file, length.
+type Match = (String, String, u64, u64);
 
 fn main() {
     let gib: f64 = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1.0);
@@ -40,10 +47,10 @@ fn main() {
     fs::read(&tar).unwrap(); // warm
     let peer = peer();
     println!(
-        "| rules over {gib:.1} GiB of one process | matches | cryoscope | GB/s | {} | its time | ratio |",
+        "| rules over {gib:.1} GiB of one process | matches | cryoscope | GB/s | on one thread | {} | ratio | on one thread |",
         peer.name
     );
-    println!("|---|---:|---:|---:|---|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     let one = format!("rule needle {{ strings: $a = \"{NEEDLE}\" condition: $a }}");
     let regex = "rule digits { strings: $a = /[0-9A-F]{18}/ condition: $a }".to_owned();
     let mut many = one.clone();
@@ -91,25 +98,61 @@ fn unpack_pages(tar: &Path, to: &Path) {
 }
 
 fn case(program: &str, peer: &Peer, what: &str, rules: &Path, tar: &Path, pages: &Path, len: u64) {
-    let own_args = ["search", "-q", "--count", tar.to_str().unwrap(), "--in", "memory", "--pid", "1", "--yara"];
-    let (found, own) = best_of_3(Command::new(program).args(own_args).arg(rules));
-    let found: u64 = found.trim().parse().unwrap();
-    let gb_per_s = len as f64 / own.as_secs_f64() / 1e9;
-    let (theirs, ratio) = if peer.program.is_empty() {
-        ("-".to_owned(), "-".to_owned())
+    let args = ["search", "-q", "--json", "--context", "0", tar.to_str().unwrap(), "--in", "memory", "--pid", "1"];
+    let own = |threads: Option<&str>| {
+        let mut command = Command::new(program);
+        command.args(args).arg("--yara").arg(rules).envs(threads.map(|threads| ("RAYON_NUM_THREADS", threads)));
+        best_of_3(&mut command)
+    };
+    let ((out, all), (_, one)) = (own(None), own(Some("1")));
+    let found = own_matches(&out);
+    let gb_per_s = len as f64 / all.as_secs_f64() / 1e9;
+    let (theirs, ratio, ratio_of_one) = if peer.program.is_empty() {
+        ["-"; 3].map(str::to_owned).into()
     } else {
         let mut command = Command::new(&peer.program);
+        let max = MAX_MATCHES.to_string();
         match peer.name {
-            "yr" => command.args(["scan", "--print-strings", "--disable-warnings"]),
-            _ => command.args(["-s", "-w"]),
+            "yr" => command.args(["scan", "-s", "-w", "-p", "1", "--max-matches-per-pattern", &max]),
+            _ => command.args(["-s", "-L", "-w", "-p", "1"]),
         };
         let (out, time) = best_of_3(command.arg(rules).arg(pages));
-        let matches = out.lines().filter(|line| line.trim_start().starts_with("0x")).count() as u64;
-        // The program tells of one pattern and process no more than this.
-        assert_eq!(found.min(10_000), matches.min(10_000), "{what}");
-        (format!("{:.2} s", time.as_secs_f64()), format!("{:.2}", time.as_secs_f64() / own.as_secs_f64()))
+        assert!(found == peer_matches(&out), "{what}: other matches");
+        let ratio = |own: Duration| format!("{:.2}", time.as_secs_f64() / own.as_secs_f64());
+        (format!("{:.2} s", time.as_secs_f64()), ratio(all), ratio(one))
     };
-    println!("| {what} | {found} | {:.2} s | {gb_per_s:.2} | {} | {theirs} | {ratio} |", own.as_secs_f64(), peer.name);
+    let (nr, all, one) = (found.len(), all.as_secs_f64(), one.as_secs_f64());
+    println!("| {what} | {nr} | {all:.2} s | {gb_per_s:.2} | {one:.2} s | {theirs} | {ratio} | {ratio_of_one} |");
+}
+
+/// Of JSON lines.
+fn own_matches(out: &str) -> BTreeSet<Match> {
+    let matched = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let word = |key: &str| line[key].as_str().unwrap().to_owned();
+        let offset = word("where").rsplit_once("+0x").map(|(_, digits)| u64::from_str_radix(digits, 16).unwrap());
+        (word("rule"), word("pattern"), offset.unwrap(), line["length"].as_u64().unwrap())
+    };
+    out.lines().map(matched).collect()
+}
+
+/// Of `rule file` and under it `0xoffset:length:$pattern: bytes`; the first matches of each pattern.
+fn peer_matches(out: &str) -> BTreeSet<Match> {
+    let (mut rule, mut found, mut last, mut of_last) = ("", BTreeSet::new(), ("", ""), 0);
+    for line in out.lines() {
+        let parts: Vec<&str> = line.splitn(4, ':').collect();
+        let (Some(digits), [_, len, pattern, _]) = (line.strip_prefix("0x"), &parts[..]) else {
+            rule = line.split(' ').next().unwrap();
+            continue;
+        };
+        of_last = if last == (rule, *pattern) { of_last + 1 } else { 0 };
+        last = (rule, pattern);
+        if of_last < MAX_MATCHES {
+            let offset = u64::from_str_radix(digits.split(':').next().unwrap(), 16).unwrap();
+            found.insert((rule.to_owned(), (*pattern).to_owned(), offset, len.parse().unwrap()));
+        }
+    }
+    found
 }
 
 fn best_of_3(command: &mut Command) -> (String, Duration) {
