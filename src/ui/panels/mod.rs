@@ -1,6 +1,7 @@
 //! One file per panel: its state and one function that draws it.
 
 mod address_field;
+mod address_rows;
 mod base;
 pub mod disassembly;
 pub mod documents;
@@ -14,6 +15,7 @@ pub mod mounts;
 pub mod nodes;
 pub mod notifications;
 pub mod overview;
+mod places;
 pub mod process;
 pub mod processes;
 pub mod sandbox;

@@ -70,6 +70,31 @@ impl<T> Follow<T> {
     }
 }
 
+impl<T: Copy> Follow<T> {
+    /// Draws the details of what is shown beside a list ([`split_detail`]); what both ask for, the list first. `detail` says
+    /// whether it shall be closed, `list` takes what is shown, `of` is that of [`Follow::update`].
+    pub fn split_ui(
+        &mut self,
+        ui: &mut Ui,
+        id: &str,
+        of: impl Fn(&Target) -> Option<T>,
+        detail: impl FnOnce(&mut Ui, T, &mut Vec<Command>) -> bool,
+        list: impl FnOnce(&mut Ui, Option<T>) -> Vec<Command>,
+    ) -> Vec<Command> {
+        let shown = self.shown;
+        let (mut is_closed, mut asked, mut commands) = (false, Vec::new(), Vec::new());
+        let (closed, asks) = (&mut is_closed, &mut asked);
+        let detail = shown.map(|shown| move |ui: &mut Ui| *closed = detail(ui, shown, asks));
+        split_detail(ui, id, detail, |ui| commands = list(ui, shown));
+        if is_closed {
+            self.close();
+        }
+        self.clicked(&commands, of);
+        commands.append(&mut asked);
+        commands
+    }
+}
+
 /// Draws `detail` beside the rest, or below it in a narrow panel, and `list` in what is left.
 pub fn split_detail(ui: &mut Ui, id: &str, detail: Option<impl FnOnce(&mut Ui)>, list: impl FnOnce(&mut Ui)) {
     let fill = Tokens::get(ui).surface;

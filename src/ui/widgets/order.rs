@@ -150,26 +150,8 @@ impl Merge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cell;
+    use super::super::table::tests::Numbers;
     use super::*;
-    use crate::session::Target;
-
-    struct Numbers(Vec<u32>);
-
-    impl TableRows for Numbers {
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-        fn cell(&self, row: usize, _column: usize) -> Cell<'_> {
-            Cell::mono(self.0[row].to_string())
-        }
-        fn compare(&self, a: usize, b: usize, _column: usize) -> Ordering {
-            self.0[a].cmp(&self.0[b])
-        }
-        fn target(&self, _row: usize) -> Option<Target> {
-            None
-        }
-    }
 
     /// The order made in as many slices as there can be; every state on the way has no row twice.
     fn made(numbers: &[u32], needle: &str, sort: Option<(usize, bool)>) -> Vec<u32> {

@@ -565,11 +565,12 @@ fn draw_cell(ui: &mut Ui, column: &Column, cell: &Cell<'_>, needle: &str, is_sel
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::base::Pid;
 
-    struct Numbers(Vec<u32>);
+    /// Rows of one number each.
+    pub(in crate::ui::widgets) struct Numbers(pub(in crate::ui::widgets) Vec<u32>);
 
     impl TableRows for Numbers {
         fn len(&self) -> usize {

@@ -7,11 +7,11 @@ use super::{DisassemblyState, Shown};
 use crate::base::{VirtAddr, escape_controls};
 use crate::memory::disassembly::Isa;
 use crate::session::space::listing::Spot;
-use crate::session::space::name_of;
 use crate::session::{Command, Target};
 use crate::ui::icons;
+use crate::ui::panels::address_rows::place_ui;
 use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
-use crate::ui::widgets::{icon_button, icon_menu, mono_text, target_link};
+use crate::ui::widgets::{icon_button, icon_menu};
 
 /// Width of the scroll bar, in points.
 pub(super) const SCROLL_WIDTH: f32 = 16.0;
@@ -89,29 +89,8 @@ pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &m
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             ui.add_space(SPACE_S);
             let Some(at) = view.cursor else { return };
-            ui.label(mono_text(at.to_string()).color(tokens.strong));
-            let Some(segment) = shown.space.segment_at(at) else {
-                ui.label(small("not mapped".to_owned()));
-                return;
-            };
             let name = shown.code.symbols.name_of(at).filter(|name| name.symbol.is_some());
-            let name = name.map_or_else(|| name_of(segment.vma, at), |name| name.to_string());
-            ui.add(egui::Label::new(mono_text(escape_controls(&name)).color(tokens.text)).truncate());
-            ui.label(mono_text(segment.vma.perms()).color(tokens.muted));
-            if let Some(place) = shown.space.place_of(at) {
-                match Target::of_place(shown.archive.checkpoint(), &place) {
-                    Some(target) => {
-                        target_link(ui, commands, &place.to_string(), target);
-                    }
-                    None => {
-                        ui.add(egui::Label::new(mono_text(place.to_string()).color(tokens.muted)).truncate());
-                    }
-                }
-            }
-            ui.add(
-                egui::Label::new(small(crate::ui::panels::memory::origin_words_in(shown.archive, segment.origin)))
-                    .truncate(),
-            );
+            place_ui(ui, shown.archive, shown.space, at, name.as_ref(), commands);
         });
     });
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use egui::{Frame, Panel, Rect, Ui};
 
 use super::address_field::AddressField;
+use super::places::Places;
 use crate::base::{Pid, VirtAddr};
 use crate::checkpoint::Process;
 use crate::memory::AddressSpace;
@@ -30,17 +31,16 @@ use crate::session::{ArchiveId, ArchivesCommand, Command, Content, ContentKey, O
 use crate::ui::icons;
 use crate::ui::tokens::Tokens;
 use crate::ui::widgets::{Loading, empty_state};
-use view::{Places, View};
+use view::View;
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
 pub struct DisassemblyState {
     /// The selection that was taken in last.
     seen: Option<(ArchiveId, u64)>,
-    shown: Option<SpaceId>,
     view: View,
     /// Where the analyst was in other processes.
-    places: Places,
+    places: Places<View>,
     address: AddressField,
     loading: Option<Loading>,
     /// The frame it was drawn in last.
@@ -55,13 +55,7 @@ impl DisassemblyState {
 
     /// Takes in which process is shown and where the analyst has gone.
     fn follow(&mut self, archive: &OpenArchive, process: &Process, id: SpaceId) {
-        if self.shown != Some(id) {
-            if let Some(old) = self.shown {
-                self.places.keep(old, self.view.clone());
-            }
-            self.view = self.places.take(id);
-            self.shown = Some(id);
-        }
+        self.places.turn_to(id, &mut self.view);
         let seen = (archive.id(), archive.arrivals());
         if self.seen != Some(seen) {
             self.seen = Some(seen);

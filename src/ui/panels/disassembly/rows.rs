@@ -1,26 +1,27 @@
 //! The rows of the listing that are in view.
 
 use egui::text::{LayoutJob, TextFormat};
-use egui::{Align2, Color32, CursorIcon, Painter, Pos2, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
+use egui::{Align2, Color32, CursorIcon, Pos2, Rect, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
 
-use super::view::{ROW, View};
+use super::view::View;
 use super::{Shown, input};
 use crate::base::{Pid, VirtAddr, escape_controls, hex};
 use crate::checkpoint::Vma;
 use crate::memory::disassembly::Line;
 use crate::memory::{Missing, Origin};
+use crate::session::Command;
 use crate::session::space;
-use crate::session::space::code::is_code;
 use crate::session::space::listing::Row;
 use crate::session::space::operands::{self, Word};
-use crate::session::{Command, Target};
 use crate::ui::icons;
+use crate::ui::panels::address_rows::{ROW, RowPainter, address_digits, char_width, origin_words};
 use crate::ui::panels::base::attach_base_at;
-use crate::ui::panels::memory::origin_words;
 use crate::ui::text;
 use crate::ui::tokens::{self, CodeTokens, SPACE_S, Tokens};
 use crate::ui::widgets::link_at;
 
+/// Where addresses stand behind the left edge, in points.
+const ADDRESS: f32 = 30.0;
 /// Bytes of an instruction that are shown; most have fewer.
 const MAX_BYTES: usize = 8;
 /// Letters that a mnemonic has room for.
@@ -32,23 +33,17 @@ const WITH_BYTES: f32 = 560.0;
 #[derive(Clone, Copy, Debug)]
 struct Columns {
     char_width: f32,
-    digits: usize,
-    addr: f32,
     bytes: Option<f32>,
     text: f32,
 }
 
 impl Columns {
     fn new(ui: &Ui, rect: Rect, shown: &Shown<'_>) -> Columns {
-        let galley = ui.painter().layout_no_wrap("0".repeat(64), tokens::mono_font(), Color32::PLACEHOLDER);
-        let char_width = galley.size().x / 64.0;
-        let last_code = shown.space.map().vmas.iter().rev().find(|vma| is_code(vma) && vma.end.0 <= 1 << 56);
-        let digits = if last_code.is_some_and(|vma| vma.end.0 > 1 << 32) { 12 } else { 8 };
-        let addr = rect.left() + 30.0;
-        let after = addr + char_width * (digits as f32 + 2.0);
+        let char_width = char_width(ui);
+        let after = rect.left() + ADDRESS + char_width * (address_digits(shown.space.map()) as f32 + 2.0);
         let has_bytes = rect.width() >= WITH_BYTES;
         let text = if has_bytes { after + char_width * (MAX_BYTES * 3 + 2) as f32 } else { after };
-        Columns { char_width, digits, addr, bytes: has_bytes.then_some(after), text }
+        Columns { char_width, bytes: has_bytes.then_some(after), text }
     }
 }
 
@@ -67,11 +62,17 @@ pub(super) fn rows_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut Vie
     let pressed = pressed.and_then(under).filter(|row| row.has_content());
     let clicked = pressed.map(|row| row.range().start);
     let hovered = response.hover_pos().and_then(under).filter(|row| row.has_content()).map(|row| row.range().start);
+    let tokens = Tokens::get(ui);
     let draw = Drawing {
-        tokens: Tokens::get(ui),
-        painter: ui.painter_at(rect),
+        tokens,
+        rows: RowPainter {
+            tokens,
+            painter: ui.painter_at(rect),
+            rect,
+            addr: rect.left() + ADDRESS,
+            digits: address_digits(shown.space.map()),
+        },
         columns: Columns::new(ui, rect, shown),
-        rect,
         shown,
         cursor: clicked.or(view.cursor),
         hovered,
@@ -86,14 +87,8 @@ pub(super) fn rows_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut Vie
         let id = ui.scope_id().with(("row", spot.addr.0, spot.part));
         match row {
             Row::Border(vma) => {
-                let name = draw.border_name(vma);
-                let border = ui.interact(visible, id, Sense::click());
-                border.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
-                draw.border(row_rect, vma, border.hovered());
-                if border.clicked() {
-                    commands.push(Command::go(Target::Vma { pid: shown.pid, start: vma.start }));
-                }
-                border.on_hover_text(format!("{name}\nClick for its row in the memory map"));
+                let x = draw.columns.bytes.unwrap_or(draw.columns.text);
+                draw.rows.border_ui(ui, row_rect, id, (shown.pid, vma), x, commands);
                 continue;
             }
             Row::Data(vma) => {
@@ -134,78 +129,30 @@ pub(super) fn rows_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut Vie
 
 struct Drawing<'a> {
     tokens: &'static Tokens,
-    painter: Painter,
+    rows: RowPainter,
     columns: Columns,
-    rect: Rect,
     shown: &'a Shown<'a>,
     cursor: Option<VirtAddr>,
     hovered: Option<VirtAddr>,
 }
 
 impl Drawing<'_> {
-    fn put(&self, x: f32, row: Rect, text: &str, color: Color32) -> Rect {
-        let at = Pos2::new(x, row.center().y);
-        self.painter.text(at, Align2::LEFT_CENTER, text, tokens::mono_font(), color)
-    }
-
-    /// Small words, cut at the right edge; where they end.
-    fn put_words(&self, x: f32, row: Rect, text: &str, color: Color32) -> f32 {
-        let mut job = LayoutJob::simple_singleline(text.to_owned(), tokens::small_font(), color);
-        job.wrap = egui::text::TextWrapping::truncate_at_width((self.rect.right() - SPACE_S - x).max(0.0));
-        let galley = self.painter.layout_job(job);
-        let end = x + galley.size().x;
-        self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, color);
-        end
-    }
-
-    fn address(&self, row: Rect, addr: VirtAddr, color: Color32) {
-        let digits = self.columns.digits;
-        let mut label = format!("{:0digits$x}", addr.0);
-        if label.len() > digits {
-            label = format!("…{}", &label[label.len() + 1 - digits..]);
-        }
-        self.put(self.columns.addr, row, &label, color);
-    }
-
     fn background(&self, row: Rect, addr: VirtAddr) -> bool {
         let is_on = self.cursor == Some(addr);
         if is_on {
-            self.painter.rect_filled(row, 0.0, self.tokens.selected);
+            self.rows.painter.rect_filled(row, 0.0, self.tokens.selected);
         } else if self.hovered == Some(addr) {
-            self.painter.rect_filled(row, 0.0, self.tokens.hover);
+            self.rows.painter.rect_filled(row, 0.0, self.tokens.hover);
         }
         is_on
-    }
-
-    fn border_name(&self, vma: &Vma) -> String {
-        let size = text::bytes(vma.len_bytes());
-        let path = vma.path.label();
-        format!("{} {} {size} {} {path}", vma.start, vma.perms(), vma.kind.word()).trim_end().to_owned()
-    }
-
-    fn border(&self, row: Rect, vma: &Vma, is_hovered: bool) {
-        let tokens = self.tokens;
-        self.painter.rect_filled(row, 0.0, if is_hovered { tokens.hover } else { tokens.chrome });
-        self.painter.hline(row.x_range(), row.top() + 0.5, Stroke::new(1.0, tokens.line));
-        self.address(row, vma.start, tokens.text);
-        let x = self.columns.bytes.unwrap_or(self.columns.text);
-        let is_rwx = vma.prot & 6 == 6;
-        let perms = self.put(x, row, &vma.perms(), if is_rwx { tokens.warning } else { tokens.text });
-        let words = format!("{}  {}", text::bytes(vma.len_bytes()), vma.kind.word());
-        let end = self.put_words(perms.right() + 2.0 * SPACE_S, row, &words, tokens.muted);
-        let x = end + 2.0 * SPACE_S;
-        let mut job = LayoutJob::simple_singleline(vma.path.label(), tokens::mono_font(), tokens.strong);
-        job.wrap = egui::text::TextWrapping::truncate_at_width((row.right() - SPACE_S - x).max(0.0));
-        let galley = self.painter.layout_job(job);
-        self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, tokens.strong);
     }
 
     /// An area that cannot be executed; where its words end.
     fn data(&self, row: Rect, vma: &Vma) -> f32 {
         let is_on = self.background(row, vma.start);
-        self.address(row, vma.start, self.tokens.muted);
+        self.rows.address(row, vma.start, self.tokens.muted);
         let color = if is_on { self.tokens.strong } else { self.tokens.muted };
-        self.put_words(self.columns.text, row, &words_of(&Row::Data(vma)), color) + 2.0 * SPACE_S
+        self.rows.put_words(self.columns.text, row, &words_of(&Row::Data(vma)), color) + 2.0 * SPACE_S
     }
 
     /// A row that is no instruction; where there is room behind its words.
@@ -218,34 +165,23 @@ impl Drawing<'_> {
                 let format = |color| TextFormat::simple(tokens::mono_font(), color);
                 job.append(&escape_controls(name), 0.0, format(tokens.strong));
                 job.append(":", 0.0, format(tokens.muted));
-                job.wrap =
-                    egui::text::TextWrapping::truncate_at_width((row.right() - SPACE_S - self.columns.addr).max(0.0));
-                let galley = self.painter.layout_job(job);
-                let at = Pos2::new(self.columns.addr, row.center().y - galley.size().y / 2.0);
-                self.painter.galley(at, galley, tokens.strong);
+                self.rows.put_job(self.rows.addr, row, job);
             }
             Row::Gap(_) => {
-                let end = self.put_words(self.columns.text, row, &words_of(what), tokens.muted);
-                let y = row.center().y;
-                let stroke = Stroke::new(1.0, tokens.line);
-                for (from, to) in
-                    [(row.left() + SPACE_S, self.columns.text - SPACE_S), (end + SPACE_S, row.right() - SPACE_S)]
-                {
-                    let points = [Pos2::new(from, y), Pos2::new(to, y)];
-                    self.painter.extend(egui::Shape::dashed_line(&points, stroke, 3.0, 3.0));
-                }
+                let end = self.rows.put_words(self.columns.text, row, &words_of(what), tokens.muted);
+                self.rows.dashes(row, self.columns.text, end);
             }
             Row::Cut(_, bytes) => {
                 self.background(row, start);
-                self.address(row, start, tokens.muted);
+                self.rows.address(row, start, tokens.muted);
                 self.bytes(row, bytes);
-                self.put_words(self.columns.text, row, &words_of(what), tokens.warning);
+                self.rows.put_words(self.columns.text, row, &words_of(what), tokens.warning);
             }
             _ => {
                 let is_on = self.background(row, start);
-                self.address(row, start, tokens.muted);
+                self.rows.address(row, start, tokens.muted);
                 let color = if is_on { tokens.strong } else { tokens.muted };
-                let end = self.put_words(self.columns.text, row, &words_of(what), color);
+                let end = self.rows.put_words(self.columns.text, row, &words_of(what), color);
                 return self.threads(row, end + 2.0 * SPACE_S, self.shown.code.threads_in(what.range()));
             }
         }
@@ -263,7 +199,7 @@ impl Drawing<'_> {
             digits.pop();
             digits.push('…');
         }
-        self.put(x, row, digits.trim_end(), self.tokens.muted);
+        self.rows.put(x, row, digits.trim_end(), self.tokens.muted);
     }
 
     fn code(&self, ui: &mut Ui, row: Rect, visible: Rect, line: &Line, commands: &mut Vec<Command>) {
@@ -271,7 +207,7 @@ impl Drawing<'_> {
         let is_on = self.background(row, line.addr);
         let end = VirtAddr(line.addr.0.saturating_add(line.len_bytes()));
         let threads = self.shown.code.threads_in(line.addr..end);
-        self.address(row, line.addr, if is_on || !threads.is_empty() { tokens.strong } else { tokens.muted });
+        self.rows.address(row, line.addr, if is_on || !threads.is_empty() { tokens.strong } else { tokens.muted });
         self.bytes(row, &line.bytes);
         let text_end = self.text(row, line);
         let mut at = text_end + self.columns.char_width * 2.0;
@@ -280,7 +216,7 @@ impl Drawing<'_> {
             let comment = self.comment(line, target);
             let is_mapped = self.shown.space.map().vma_at(target).is_some();
             let color = if is_mapped { tokens.accent } else { tokens.muted };
-            let end = self.put_words_mono(at, row, &comment, color);
+            let end = self.rows.put_cut(at, row, &comment, tokens::mono_font(), color);
             link.max.x = end.min(visible.right());
             link.min.x += self.columns.char_width * (MNEMONIC as f32 - 1.0);
             if is_mapped && link.is_positive() {
@@ -291,7 +227,7 @@ impl Drawing<'_> {
                 response.widget_info(|| WidgetInfo::labeled(Role::Link, true, format!("Follow to {target}")));
                 if response.hovered() || response.has_focus() {
                     let x = egui::Rangef::new(at, end);
-                    self.painter.hline(x, row.bottom() - 2.5, Stroke::new(1.0, tokens.accent));
+                    self.rows.painter.hline(x, row.bottom() - 2.5, Stroke::new(1.0, tokens.accent));
                 }
                 let response = response.on_hover_cursor(CursorIcon::PointingHand);
                 if response.on_hover_text(format!("{target} → {tip}\nClick or Enter follows; Back returns")).clicked()
@@ -309,28 +245,19 @@ impl Drawing<'_> {
         let Some((_, first)) = threads.first() else { return at };
         let accent = self.tokens.accent;
         let arrow = Rect::from_min_size(Pos2::new(row.left() + 8.0, row.top()), egui::vec2(16.0, row.height()));
-        self.painter.text(arrow.center(), Align2::CENTER_CENTER, icons::FORWARD, tokens::icon_font(14.0), accent);
+        self.rows.painter.text(arrow.center(), Align2::CENTER_CENTER, icons::FORWARD, tokens::icon_font(14.0), accent);
         let label = match threads.len() {
             1 => format!("thread {first}"),
             2 => format!("threads {first} and {}", threads.last().map_or(*first, |(_, tid)| *tid)),
             len => format!("thread {first} and {} more", len - 1),
         };
-        let galley = self.painter.layout_no_wrap(label, tokens::small_font(), accent);
+        let galley = self.rows.painter.layout_no_wrap(label, tokens::small_font(), accent);
         let size = galley.size() + egui::vec2(10.0, 1.0);
         let min = Pos2::new(at, row.center().y - size.y / 2.0);
         let chip = Rect::from_min_size(min, size);
-        self.painter.rect_stroke(chip, 3.0, Stroke::new(1.0, accent), StrokeKind::Inside);
-        self.painter.galley(chip.min + egui::vec2(5.0, 0.5), galley, accent);
+        self.rows.painter.rect_stroke(chip, 3.0, Stroke::new(1.0, accent), StrokeKind::Inside);
+        self.rows.painter.galley(chip.min + egui::vec2(5.0, 0.5), galley, accent);
         chip.right() + 2.0 * SPACE_S
-    }
-
-    fn put_words_mono(&self, x: f32, row: Rect, text: &str, color: Color32) -> f32 {
-        let mut job = LayoutJob::simple_singleline(text.to_owned(), tokens::mono_font(), color);
-        job.wrap = egui::text::TextWrapping::truncate_at_width((self.rect.right() - SPACE_S - x).max(0.0));
-        let galley = self.painter.layout_job(job);
-        let end = x + galley.size().x;
-        self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, color);
-        end
     }
 
     /// The words of an instruction in their colours; where they end.
@@ -355,12 +282,7 @@ impl Drawing<'_> {
         if is_bad {
             push("  no instruction begins with these bytes", tokens.muted);
         }
-        job.wrap = egui::text::TextWrapping::truncate_at_width((row.right() - SPACE_S - self.columns.text).max(0.0));
-        let galley = self.painter.layout_job(job);
-        let width = galley.size().x;
-        let at = Pos2::new(self.columns.text, row.center().y - galley.size().y / 2.0);
-        self.painter.galley(at, galley, tokens.text);
-        self.columns.text + width
+        self.rows.put_job(self.columns.text, row, job)
     }
 
     /// Where an instruction leads, in words: the symbol, without the file when it is the same.

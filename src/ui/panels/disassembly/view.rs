@@ -1,17 +1,11 @@
 //! Which row of a listing is on top, and where the cursor is.
 
-use std::collections::VecDeque;
-
 use crate::base::VirtAddr;
 use crate::checkpoint::Process;
-use crate::session::space::SpaceId;
 use crate::session::space::code::is_code;
 use crate::session::space::listing::{Listing, Row, Spot};
+use crate::ui::panels::address_rows::ROW;
 
-/// Height of a row in points.
-pub(super) const ROW: f32 = 18.0;
-/// Most places that are remembered.
-const MAX_PLACES: usize = 64;
 /// Rows that a row with content is looked for in.
 const NEAR: usize = 8;
 
@@ -142,23 +136,4 @@ fn before(listing: &Listing<'_>, at: VirtAddr, nr: usize) -> Option<VirtAddr> {
     let rows = listing.rows_from(first, wanted);
     let starts = rows.iter().rev().filter(|(_, row)| row.has_content()).map(|(_, row)| row.range().start);
     starts.filter(|start| *start < at).take(nr).last()
-}
-
-/// Views of other processes, the last left last.
-#[derive(Debug, Default)]
-pub(super) struct Places(VecDeque<(SpaceId, View)>);
-
-impl Places {
-    pub(super) fn keep(&mut self, id: SpaceId, view: View) {
-        self.0.retain(|(known, _)| *known != id);
-        if self.0.len() >= MAX_PLACES {
-            self.0.pop_front();
-        }
-        self.0.push_back((id, View { reveal: None, wants_focus: false, ..view }));
-    }
-
-    pub(super) fn take(&mut self, id: SpaceId) -> View {
-        let at = self.0.iter().position(|(known, _)| *known == id);
-        at.and_then(|at| self.0.remove(at)).map(|(_, view)| view).unwrap_or_default()
-    }
 }

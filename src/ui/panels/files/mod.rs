@@ -17,7 +17,7 @@ use crate::session::{Command, OpenArchive, Target};
 use crate::ui::icons;
 use crate::ui::text::grouped;
 use crate::ui::tokens::Tone;
-use crate::ui::widgets::{Cell, Column, Follow, Table, TableRows, TableState, split_detail};
+use crate::ui::widgets::{Cell, Column, Follow, Table, TableRows, TableState};
 
 /// Most holders that are named in a row.
 const MAX_HOLDERS: usize = 4;
@@ -40,7 +40,6 @@ impl FilesState {
 /// Draws the panel.
 #[must_use]
 pub fn files_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut FilesState) -> Vec<Command> {
-    let mut commands = Vec::new();
     let checkpoint = archive.checkpoint();
     let of = |target: &Target| match target {
         Target::File(id) | Target::Socket(id) => Some(*id),
@@ -48,26 +47,20 @@ pub fn files_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut FilesState) -> V
         _ => None,
     };
     state.follow.update(archive, of);
-    let shown = state.follow.shown().copied();
-    let mut is_closed = false;
-    let mut asked = Vec::new();
-    let detail = shown.map(|id| {
-        let (detail, asked, is_closed) = (&mut state.detail, &mut asked, &mut is_closed);
-        move |ui: &mut Ui| *is_closed = detail::detail_ui(ui, archive, id, detail, asked)
-    });
-    split_detail(ui, "files", detail, |ui| {
-        let target = shown.map_or(Target::Overview, Target::File);
-        let table =
-            Table::new("open files", COLUMNS).empty_hint("No files image could be read; see Issues and Documents.");
-        let key = u64::from(archive.id().0);
-        commands.extend(table.show(ui, &mut state.table, &FileRows(checkpoint), key, &target, |_| {}));
-    });
-    if is_closed {
-        state.follow.close();
-    }
-    state.follow.clicked(&commands, of);
-    commands.append(&mut asked);
-    commands
+    let FilesState { table, follow, detail } = state;
+    follow.split_ui(
+        ui,
+        "files",
+        of,
+        |ui, id, commands| detail::detail_ui(ui, archive, id, detail, commands),
+        |ui, shown| {
+            let target = shown.map_or(Target::Overview, Target::File);
+            let key = u64::from(archive.id().0);
+            let hint = "No files image could be read; see Issues and Documents.";
+            let list = Table::new("open files", COLUMNS).empty_hint(hint);
+            list.show(ui, table, &FileRows(checkpoint), key, &target, |_| {}).into_iter().collect()
+        },
+    )
 }
 
 /// Bytes that were written into a file and not yet read by anybody.

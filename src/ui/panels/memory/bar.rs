@@ -5,11 +5,11 @@ use egui::{Align, Layout, RichText, Ui};
 use super::view::View;
 use super::{MemoryState, Shown, copy, input};
 use crate::session::export::MemoryExport;
-use crate::session::space::name_of;
 use crate::session::space::rows::Zeros;
-use crate::session::{Command, ExportCommand, SearchCommand, Target};
+use crate::session::{Command, ExportCommand, SearchCommand};
+use crate::ui::panels::address_rows::place_ui;
 use crate::ui::tokens::{self, BAR_HEIGHT, SPACE_S, SPACE_XS, Tokens};
-use crate::ui::widgets::{ListRow, icon_button, icon_menu, mono_text, target_link, toggle_button};
+use crate::ui::widgets::{ListRow, icon_button, icon_menu, toggle_button};
 use crate::ui::{icons, text};
 
 pub(super) fn bar_ui(ui: &mut Ui, shown: &Shown<'_>, state: &mut MemoryState, commands: &mut Vec<Command>) {
@@ -109,24 +109,7 @@ pub(super) fn where_ui(ui: &mut Ui, shown: &Shown<'_>, view: &View, commands: &m
                 ui.label(small("Click a byte, or go to an address with Ctrl+G".to_owned()));
                 return;
             };
-            ui.label(mono_text(at.to_string()).color(tokens.strong));
-            let Some(segment) = shown.space.segment_at(at) else {
-                ui.label(small("not mapped".to_owned()));
-                return;
-            };
-            ui.label(mono_text(name_of(segment.vma, at)).color(tokens.text));
-            ui.label(mono_text(segment.vma.perms()).color(tokens.muted));
-            if let Some(place) = shown.space.place_of(at) {
-                match Target::of_place(shown.archive.checkpoint(), &place) {
-                    Some(target) => {
-                        target_link(ui, commands, &place.to_string(), target);
-                    }
-                    None => {
-                        ui.label(mono_text(place.to_string()).color(tokens.muted));
-                    }
-                }
-            }
-            ui.add(egui::Label::new(small(super::grid::origin_words_in(shown.archive, segment.origin))).truncate());
+            place_ui(ui, shown.archive, &shown.space, at, None, commands);
         });
     });
 }

@@ -72,7 +72,7 @@ pub(super) fn copy(shown: &Shown<'_>, view: &View, menu: &mut CopyMenu, format: 
         }
         Err(at) => {
             let why = match shown.space.segment_at(at) {
-                Some(segment) => super::grid::origin_words(segment.origin),
+                Some(segment) => crate::ui::panels::address_rows::origin_words(segment.origin),
                 None => "not mapped".to_owned(),
             };
             failed(

@@ -4,27 +4,29 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use egui::text::{LayoutJob, TextFormat};
-use egui::{Align2, Color32, Painter, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
+use egui::{Color32, Painter, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo};
 
-use super::view::{ROW, View};
+use super::view::View;
 use super::{MemoryState, Shown, input};
 use crate::base::VirtAddr;
-use crate::checkpoint::memory_map::VmaKind;
+use crate::checkpoint::Checkpoint;
 use crate::checkpoint::sockets::SocketAddress;
-use crate::checkpoint::{Checkpoint, Vma};
 use crate::memory::overlay::{Field, SOCKADDR_BYTES, Structure, socket_addresses};
 use crate::memory::{Missing, Origin, Segment};
 use crate::report::search::KeptHit;
+use crate::session::Command;
 use crate::session::space::rows::{ROW_BYTES, Row, Zeros};
 use crate::session::space::shape::Source;
 use crate::session::space::{self, SpaceId, cursor};
-use crate::session::{Command, OpenArchive, Target};
+use crate::ui::panels::address_rows::{ROW, RowPainter, address_digits, char_width, is_of_base, origin_words};
 use crate::ui::panels::base::attach_base_at;
 use crate::ui::text;
 use crate::ui::tokens::{self, OriginTokens, SPACE_S, SPACE_XS, StructureTokens, Tokens};
 
 /// Bytes that are read at once.
 const PAGE: u64 = 4096;
+/// Where addresses stand behind the left edge, in points.
+const ADDRESS: f32 = 14.0;
 /// Pages that are kept.
 const MAX_PAGES: usize = 32;
 
@@ -117,8 +119,6 @@ fn ports_of(checkpoint: &Checkpoint) -> Vec<u16> {
 pub(super) struct Metrics {
     pub(super) rect: Rect,
     char_width: f32,
-    digits: usize,
-    addr: f32,
     hex: f32,
     text: f32,
     note: f32,
@@ -126,23 +126,11 @@ pub(super) struct Metrics {
 
 impl Metrics {
     fn new(ui: &Ui, rect: Rect, shown: &Shown<'_>) -> Metrics {
-        let galley = ui.painter().layout_no_wrap("0".repeat(64), tokens::mono_font(), Color32::PLACEHOLDER);
-        let char_width = galley.size().x / 64.0;
-        // One area of the kernel at the very end does not make all addresses longer.
-        let vmas = &shown.space.map().vmas;
-        let top = vmas.iter().rev().find(|vma| vma.kind != VmaKind::Vsyscall).map_or(0, |vma| vma.end.0);
-        let digits = if top > 1 << 48 {
-            16
-        } else if top > 1 << 32 {
-            12
-        } else {
-            8
-        };
-        let addr = rect.left() + 14.0;
-        let hex = addr + char_width * (digits as f32 + 2.0);
+        let char_width = char_width(ui);
+        let hex = rect.left() + ADDRESS + char_width * (address_digits(shown.space.map()) as f32 + 2.0);
         let text = hex + char_width * (3.0 * 16.0 + 2.0);
         let note = text + char_width * 17.5;
-        Metrics { rect, char_width, digits, addr, hex, text, note }
+        Metrics { rect, char_width, hex, text, note }
     }
 
     fn row_rect(&self, row: u64, view: &View) -> Rect {
@@ -200,11 +188,17 @@ pub(super) fn grid_ui(
     state.view.settle(&shown.space, &shown.rows, rect.height());
     let hovered = response.hover_pos().filter(|_| response.hovered());
     let hovered = hovered.and_then(|pos| input::address_at(pos, &metrics, shown, &state.view));
-    let painter = ui.painter_at(rect);
+    let tokens = Tokens::get(ui);
     let mut drawing = Drawing {
-        tokens: Tokens::get(ui),
+        tokens,
         has_focus: response.has_focus(),
-        painter,
+        rows: RowPainter {
+            tokens,
+            painter: ui.painter_at(rect),
+            rect,
+            addr: rect.left() + ADDRESS,
+            digits: address_digits(shown.space.map()),
+        },
         metrics,
         shown,
         view: state.view.clone(),
@@ -224,15 +218,9 @@ pub(super) fn grid_ui(
         let name = match &row {
             Row::Gap(gap) => drawing.gap(row_rect, gap),
             Row::Border(vma) => {
-                let name = drawing.border_name(vma);
-                let visible = row_rect.intersect(rect);
-                let border = ui.interact(visible, ui.scope_id().with(("border", vma.start.0)), Sense::click());
-                border.widget_info(|| WidgetInfo::labeled(Role::Button, true, &name));
-                drawing.border(row_rect, vma, border.hovered());
-                if border.clicked() {
-                    commands.push(Command::go(Target::Vma { pid: shown.pid, start: vma.start }));
-                }
-                border.on_hover_text(format!("{name}\nClick for its row in the memory map"));
+                let id = ui.scope_id().with(("border", vma.start.0));
+                let hex = drawing.metrics.hex;
+                drawing.rows.border_ui(ui, row_rect, id, (shown.pid, vma), hex, commands);
                 continue;
             }
             Row::Folded(segment) => {
@@ -303,7 +291,7 @@ fn structure_label(fields: &[Field], first: &Field) -> String {
 struct Drawing<'a> {
     tokens: &'static Tokens,
     has_focus: bool,
-    painter: Painter,
+    rows: RowPainter,
     metrics: Metrics,
     shown: &'a Shown<'a>,
     view: View,
@@ -313,80 +301,11 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    fn put(&self, x: f32, row: Rect, text: &str, color: Color32) -> Rect {
-        let at = Pos2::new(x, row.center().y);
-        self.painter.text(at, Align2::LEFT_CENTER, text, tokens::mono_font(), color)
-    }
-
-    /// Small words, cut at the right edge; where they end.
-    fn put_words(&self, x: f32, row: Rect, text: &str, color: Color32) -> f32 {
-        let width = self.metrics.rect.right() - SPACE_S - x;
-        if width < 24.0 {
-            return x;
-        }
-        let mut job = LayoutJob::simple_singleline(text.to_owned(), tokens::small_font(), color);
-        job.wrap = egui::text::TextWrapping::truncate_at_width(width);
-        let galley = self.painter.layout_job(job);
-        let end = x + galley.size().x;
-        self.painter.galley(Pos2::new(x, row.center().y - galley.size().y / 2.0), galley, color);
-        end
-    }
-
-    fn address(&self, row: Rect, addr: VirtAddr, color: Color32) {
-        let digits = self.metrics.digits;
-        let mut label = format!("{:0digits$x}", addr.0);
-        if label.len() > digits {
-            label = format!("{}…{}", &label[..4], &label[label.len() + 5 - digits..]);
-        }
-        self.put(self.metrics.addr, row, &label, color);
-    }
-
     fn gap(&self, row: Rect, gap: &Range<VirtAddr>) -> String {
         let label = format!("{} not mapped", text::bytes(gap.end.0.saturating_sub(gap.start.0)));
-        let galley = self.painter.layout_no_wrap(label.clone(), tokens::small_font(), self.tokens.muted);
-        let at = Pos2::new(self.metrics.hex, row.center().y - galley.size().y / 2.0);
-        let right = at.x + galley.size().x;
-        self.painter.galley(at, galley, self.tokens.muted);
-        let stroke = Stroke::new(1.0, self.tokens.line);
-        let y = row.center().y;
-        self.painter.extend(egui::Shape::dashed_line(
-            &[Pos2::new(row.left() + SPACE_S, y), Pos2::new(self.metrics.hex - SPACE_S, y)],
-            stroke,
-            3.0,
-            3.0,
-        ));
-        self.painter.extend(egui::Shape::dashed_line(
-            &[Pos2::new(right + SPACE_S, y), Pos2::new(row.right() - SPACE_S, y)],
-            stroke,
-            3.0,
-            3.0,
-        ));
+        let end = self.rows.put_words(self.metrics.hex, row, &label, self.tokens.muted);
+        self.rows.dashes(row, self.metrics.hex, end);
         format!("{label} from {} to {}", gap.start, gap.end)
-    }
-
-    fn border_name(&self, vma: &Vma) -> String {
-        let size = text::bytes(vma.len_bytes());
-        let path = vma.path.label();
-        format!("{} {} {size} {} {path}", vma.start, vma.perms(), vma.kind.word()).trim_end().to_owned()
-    }
-
-    fn border(&self, row: Rect, vma: &Vma, is_hovered: bool) {
-        let tokens = self.tokens;
-        self.painter.rect_filled(row, 0.0, if is_hovered { tokens.hover } else { tokens.chrome });
-        self.painter.hline(row.x_range(), row.top() + 0.5, Stroke::new(1.0, tokens.line));
-        self.address(row, vma.start, tokens.text);
-        let is_rwx = vma.prot & 6 == 6;
-        let perms = self.put(self.metrics.hex, row, &vma.perms(), if is_rwx { tokens.warning } else { tokens.text });
-        let path = vma.path.label();
-        let words = format!("{}  {}", text::bytes(vma.len_bytes()), vma.kind.word());
-        let words_at = perms.right() + 2.0 * SPACE_S;
-        let galley = self.painter.layout_no_wrap(words, tokens::small_font(), tokens.muted);
-        let path_at = words_at + galley.size().x + 2.0 * SPACE_S;
-        self.painter.galley(Pos2::new(words_at, row.center().y - galley.size().y / 2.0), galley, tokens.muted);
-        let mut job = LayoutJob::simple_singleline(path, tokens::mono_font(), tokens.strong);
-        job.wrap.max_width = (row.right() - SPACE_S - path_at).max(0.0);
-        let galley = self.painter.layout_job(job);
-        self.painter.galley(Pos2::new(path_at, row.center().y - galley.size().y / 2.0), galley, tokens.strong);
     }
 
     /// A stretch in one row: its name, and where there is room behind its words.
@@ -397,13 +316,13 @@ impl Drawing<'_> {
             selection.start < segment.range.end && segment.range.start < selection.end && self.view.anchor.is_some()
         });
         if is_on || is_selected {
-            self.painter.rect_filled(row, 0.0, tokens.selected);
+            self.rows.painter.rect_filled(row, 0.0, tokens.selected);
         }
         self.gutter(row, segment.origin);
-        self.address(row, segment.range.start, tokens.muted);
+        self.rows.address(row, segment.range.start, tokens.muted);
         let label = format!("{}  {}", text::bytes(segment.len_bytes()), origin_words(segment.origin));
         let color = if is_on || is_selected { tokens.strong } else { tokens.muted };
-        let words = self.put_words(self.metrics.hex, row, &label, color);
+        let words = self.rows.put_words(self.metrics.hex, row, &label, color);
         (format!("{}: {label}", segment.range.start), words + 2.0 * SPACE_S)
     }
 
@@ -411,7 +330,7 @@ impl Drawing<'_> {
     fn gutter(&self, row: Rect, origin: Origin) {
         let color = source_color(&self.tokens.origins, Source::of(origin));
         let bar = Rect::from_min_size(Pos2::new(row.left() + 4.0, row.top()), egui::vec2(3.0, row.height()));
-        self.painter.rect_filled(bar, 0.0, color);
+        self.rows.painter.rect_filled(bar, 0.0, color);
     }
 
     fn bytes(&mut self, row: Rect, base: VirtAddr, range: &Range<VirtAddr>, is_first: bool) -> String {
@@ -438,7 +357,7 @@ impl Drawing<'_> {
         self.fields(row, base, range, &fields);
         self.marks(row, base, range, selected.as_ref());
         let is_cursor_row = self.view.cursor.is_some_and(|cursor| range.contains(&cursor));
-        self.address(row, base, if is_cursor_row { tokens.strong } else { tokens.muted });
+        self.rows.address(row, base, if is_cursor_row { tokens.strong } else { tokens.muted });
         let mut hit_columns = 0u32;
         for (_, hit) in self.hits(range) {
             let (from, to) = (hit.offset, hit.offset.saturating_add(hit.len_bytes));
@@ -473,8 +392,8 @@ impl Drawing<'_> {
             text.push(c.encode_utf8(&mut [0; 4]), at);
         }
         let name = format!("{base}: {} {}", hex.text.trim_end(), text.text.trim_end());
-        hex.paint(&self.painter, self.metrics.hex, row);
-        text.paint(&self.painter, self.metrics.text, row);
+        hex.paint(&self.rows.painter, self.metrics.hex, row);
+        text.paint(&self.rows.painter, self.metrics.text, row);
         self.pointers(row, base, &cells);
         self.note(row, range, segment.as_ref(), is_first, &fields);
         name
@@ -488,11 +407,11 @@ impl Drawing<'_> {
             let (from, to) = (start.0 - base.0, field.range.end.min(range.end).0 - base.0);
             let cells = self.metrics.field_rect(row, from, to);
             for rect in [cells, self.metrics.text_rect(row, from, to)] {
-                self.painter.rect_filled(rect, 0.0, color.gamma_multiply(StructureTokens::TINT));
+                self.rows.painter.rect_filled(rect, 0.0, color.gamma_multiply(StructureTokens::TINT));
             }
             if start == field.range.start {
                 let stroke = Stroke::new(1.0, color.gamma_multiply(0.7));
-                self.painter.vline(cells.left() + 0.5, cells.y_range(), stroke);
+                self.rows.painter.vline(cells.left() + 0.5, cells.y_range(), stroke);
             }
         }
     }
@@ -503,7 +422,7 @@ impl Drawing<'_> {
         let both = |from: u64, to: u64| [self.metrics.hex_rect(row, from, to), self.metrics.text_rect(row, from, to)];
         if let Some(selected) = selected {
             for rect in both(selected.start, selected.end) {
-                self.painter.rect_filled(rect, 0.0, tokens.selected);
+                self.rows.painter.rect_filled(rect, 0.0, tokens.selected);
             }
         }
         let column = |addr: VirtAddr| range.contains(&addr).then(|| addr.0.saturating_sub(base.0));
@@ -511,30 +430,30 @@ impl Drawing<'_> {
             let start = VirtAddr(hit.offset).max(range.start);
             let end = VirtAddr(hit.offset.saturating_add(hit.len_bytes)).min(range.end);
             for rect in both(start.0 - base.0, end.0 - base.0) {
-                self.painter.rect_filled(rect, 2.0, tokens.highlight);
+                self.rows.painter.rect_filled(rect, 2.0, tokens.highlight);
                 if is_current {
                     let stroke = Stroke::new(1.0, tokens.warning);
-                    self.painter.rect_stroke(rect, 2.0, stroke, StrokeKind::Inside);
+                    self.rows.painter.rect_stroke(rect, 2.0, stroke, StrokeKind::Inside);
                 }
             }
         }
         for bookmark in self.shown.bookmarks.iter().filter(|known| known.pid == self.shown.pid.0) {
             if let Some(column) = column(VirtAddr(bookmark.addr)) {
                 for rect in both(column, column + 1) {
-                    self.painter.rect_filled(rect, 2.0, tokens.highlight);
+                    self.rows.painter.rect_filled(rect, 2.0, tokens.highlight);
                 }
             }
         }
         if let Some(column) = self.hovered.and_then(column) {
             for rect in both(column, column + 1) {
-                self.painter.rect_filled(rect, 2.0, tokens.hover);
+                self.rows.painter.rect_filled(rect, 2.0, tokens.hover);
             }
         }
         if let Some(column) = self.view.cursor.and_then(column) {
             let color = if self.has_focus { tokens.accent } else { tokens.muted };
             for rect in both(column, column + 1) {
                 let stroke = Stroke::new(1.0, color);
-                self.painter.rect_stroke(rect.shrink2(egui::vec2(0.0, 1.0)), 2.0, stroke, StrokeKind::Inside);
+                self.rows.painter.rect_stroke(rect.shrink2(egui::vec2(0.0, 1.0)), 2.0, stroke, StrokeKind::Inside);
             }
         }
     }
@@ -561,7 +480,7 @@ impl Drawing<'_> {
             if leads {
                 let cells = self.metrics.hex_rect(row, (nr * len) as u64, ((nr + 1) * len) as u64);
                 let stroke = Stroke::new(1.0, self.tokens.accent.gamma_multiply(0.55));
-                self.painter.hline(cells.shrink2(egui::vec2(2.0, 0.0)).x_range(), row.bottom() - 1.5, stroke);
+                self.rows.painter.hline(cells.shrink2(egui::vec2(2.0, 0.0)).x_range(), row.bottom() - 1.5, stroke);
             }
         }
     }
@@ -590,14 +509,14 @@ impl Drawing<'_> {
         };
         let first = fields.iter().find(is_begin);
         if !notes.is_empty() {
-            self.put_words(x, row, &notes.join(" · "), self.tokens.warning);
+            self.rows.put_words(x, row, &notes.join(" · "), self.tokens.warning);
         } else if let Some(first) = first {
             let label = structure_label(fields, first);
-            self.put_words(x, row, &label, structure_color(&self.tokens.structures, first.structure));
+            self.rows.put_words(x, row, &label, structure_color(&self.tokens.structures, first.structure));
         } else if let Some(segment) = segment.filter(|segment| is_first || range.contains(&segment.range.start)) {
             let is_base = is_of_base(self.shown.archive, segment.origin);
             let label = if is_base { "base image".to_owned() } else { origin_label(segment.origin) };
-            self.put_words(x, row, &label, self.tokens.muted);
+            self.rows.put_words(x, row, &label, self.tokens.muted);
         }
     }
 }
@@ -653,29 +572,6 @@ fn origin_label(origin: Origin) -> String {
         Origin::Zero => "zeros".to_owned(),
         Origin::Absent(why) => why.to_string(),
     }
-}
-
-/// Where bytes come from, in a sentence's half.
-pub(in crate::ui::panels) fn origin_words(origin: Origin) -> String {
-    match origin {
-        Origin::Dump => "in this checkpoint".to_owned(),
-        Origin::Parent { depth: 1 } => "in the parent checkpoint".to_owned(),
-        Origin::Parent { depth } => format!("in a parent checkpoint, {depth} before this"),
-        Origin::Shared { shmid, depth: 0 } => format!("in shared memory {shmid}"),
-        Origin::Shared { shmid, depth } => format!("in shared memory {shmid}, {depth} checkpoints before this"),
-        Origin::File { file } => format!("from file {file}, as it was when the archive was made"),
-        Origin::Zero => "zeros: never written to".to_owned(),
-        Origin::Absent(why) => why.to_string(),
-    }
-}
-
-/// As [`origin_words`], where a file may be one of the base image.
-pub(in crate::ui::panels) fn origin_words_in(archive: &OpenArchive, origin: Origin) -> String {
-    if is_of_base(archive, origin) { "clean page, from the base image".to_owned() } else { origin_words(origin) }
-}
-
-fn is_of_base(archive: &OpenArchive, origin: Origin) -> bool {
-    matches!(origin, Origin::File { file } if archive.memory().is_of_base(file))
 }
 
 /// Whether a double-click shall open folded zeros.

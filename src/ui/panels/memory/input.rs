@@ -3,13 +3,14 @@
 use egui::{Event, EventFilter, Key, Modifiers, Pos2, Response, Ui};
 
 use super::grid::{Metrics, is_folded_zero};
-use super::view::{ROW, View};
+use super::view::View;
 use super::{MemoryState, Shown, copy};
 use crate::base::VirtAddr;
 use crate::session::space::cursor::{self, Step};
 use crate::session::space::rows::{Row, Zeros};
 use crate::session::{BookmarksCommand, Command, Target};
 use crate::ui::icons;
+use crate::ui::panels::address_rows::ROW;
 use crate::ui::widgets::ListRow;
 
 /// Takes the input of a frame.

@@ -20,13 +20,12 @@ mod side;
 mod strip;
 mod view;
 
-pub(super) use grid::{origin_words, origin_words_in};
-
 use std::sync::Arc;
 
 use egui::{Frame, Panel, Rect, Ui};
 
 use super::address_field::AddressField;
+use super::places::Places;
 use crate::base::{ByteOrder, Pid, VirtAddr};
 use crate::checkpoint::Process;
 use crate::memory::AddressSpace;
@@ -41,7 +40,7 @@ use crate::ui::tokens::Tokens;
 use crate::ui::widgets::{Loading, empty_state};
 use copy::CopyMenu;
 use side::SideState;
-use view::{Places, View};
+use view::View;
 
 /// What bytes and text of a row need, in points.
 const ROOM: f32 = 602.0;
@@ -53,13 +52,12 @@ const BESIDE: f32 = ROOM + strip::WIDTH + 210.0;
 pub struct MemoryState {
     /// The selection that was taken in last.
     seen: Option<(ArchiveId, u64)>,
-    shown: Option<SpaceId>,
     /// Of the memory that is shown, and the address on top.
     version: u32,
     top: Option<VirtAddr>,
     view: View,
     /// Where the analyst was in other spaces.
-    places: Places,
+    places: Places<View>,
     address: AddressField,
     copy: CopyMenu,
     side: SideState,
@@ -79,12 +77,7 @@ impl MemoryState {
 
     /// Takes in which space is shown and where the analyst has gone.
     fn follow(&mut self, archive: &OpenArchive, id: SpaceId) {
-        if self.shown != Some(id) {
-            if let Some(old) = self.shown {
-                self.places.keep(old, self.view.clone());
-            }
-            self.view = self.places.take(id);
-            self.shown = Some(id);
+        if self.places.turn_to(id, &mut self.view) {
             self.side.forget();
         }
         if self.version != archive.memory_version() {

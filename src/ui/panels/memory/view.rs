@@ -1,17 +1,11 @@
 //! Where the analyst is in a space: top row, cursor, selection.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::base::VirtAddr;
 use crate::memory::AddressSpace;
-use crate::session::space::SpaceId;
 use crate::session::space::rows::{Rows, Zeros};
-
-/// Height of a row in points.
-pub(super) const ROW: f32 = 18.0;
-/// Most places that are remembered.
-const MAX_PLACES: usize = 64;
+use crate::ui::panels::address_rows::ROW;
 
 /// Which row is on top, and where the cursor is.
 #[derive(Clone, Debug, Default)]
@@ -115,25 +109,6 @@ impl View {
             self.top = rows.row_of(space, top, zeros);
             self.above = 0.0;
         }
-    }
-}
-
-/// Views of other spaces, the last left last.
-#[derive(Debug, Default)]
-pub(super) struct Places(VecDeque<(SpaceId, View)>);
-
-impl Places {
-    pub(super) fn keep(&mut self, id: SpaceId, view: View) {
-        self.0.retain(|(known, _)| *known != id);
-        if self.0.len() >= MAX_PLACES {
-            self.0.pop_front();
-        }
-        self.0.push_back((id, View { reveal: None, wants_focus: false, ..view }));
-    }
-
-    pub(super) fn take(&mut self, id: SpaceId) -> View {
-        let at = self.0.iter().position(|(known, _)| *known == id);
-        at.and_then(|at| self.0.remove(at)).map(|(_, view)| view).unwrap_or_default()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, Mount};
 use crate::session::{Command, OpenArchive, Target};
 use crate::ui::icons;
 use crate::ui::tokens::Tone;
-use crate::ui::widgets::{Cell, Column, Follow, Table, TableRows, TableState, split_detail, tab_strip};
+use crate::ui::widgets::{Cell, Column, Follow, Table, TableRows, TableState, tab_strip};
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
@@ -37,7 +37,6 @@ impl MountsState {
 /// Draws the panel.
 #[must_use]
 pub fn mounts_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut MountsState) -> Vec<Command> {
-    let mut commands = Vec::new();
     let checkpoint = archive.checkpoint();
     let before = state.follow.shown().copied();
     state.follow.update(archive, mount_of);
@@ -48,33 +47,26 @@ pub fn mounts_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut MountsState) ->
     let tabs = [("Mounts", checkpoint.mounts.len()), ("Namespaces", checkpoint.namespaces.len())];
     state.tab = tab_strip(ui, &tabs, state.tab);
     if state.tab == 1 {
+        let mut commands = Vec::new();
         namespaces::namespaces_ui(ui, archive, &mut state.namespaces, &mut commands);
         return commands;
     }
-    let shown = state.follow.shown().copied();
-    let mut is_closed = false;
-    let mut asked = Vec::new();
-    let detail = shown.map(|id| {
-        let (detail, asked, is_closed) = (&mut state.detail, &mut asked, &mut is_closed);
-        move |ui: &mut Ui| *is_closed = detail::detail_ui(ui, archive, id, detail, asked)
-    });
-    split_detail(ui, "mounts", detail, |ui| {
-        let target = shown.map_or(Target::Overview, Target::Mount);
-        let table = Table::new("mounts", COLUMNS).empty_hint("No mountpoints image could be read; see Issues.");
-        let key = u64::from(archive.id().0);
-        let many = checkpoint
-            .mounts
-            .first()
-            .is_some_and(|first| checkpoint.mounts.last().is_some_and(|last| last.ns_id != first.ns_id));
-        let rows = MountRows { checkpoint, has_namespaces: many };
-        commands.extend(table.show(ui, &mut state.table, &rows, key, &target, |_| {}));
-    });
-    if is_closed {
-        state.follow.close();
-    }
-    state.follow.clicked(&commands, mount_of);
-    commands.append(&mut asked);
-    commands
+    let MountsState { table, follow, detail, .. } = state;
+    follow.split_ui(
+        ui,
+        "mounts",
+        mount_of,
+        |ui, id, commands| detail::detail_ui(ui, archive, id, detail, commands),
+        |ui, shown| {
+            let target = shown.map_or(Target::Overview, Target::Mount);
+            let key = u64::from(archive.id().0);
+            let ends = checkpoint.mounts.first().zip(checkpoint.mounts.last());
+            let has_namespaces = ends.is_some_and(|(first, last)| first.ns_id != last.ns_id);
+            let list = Table::new("mounts", COLUMNS).empty_hint("No mountpoints image could be read; see Issues.");
+            let rows = MountRows { checkpoint, has_namespaces };
+            list.show(ui, table, &rows, key, &target, |_| {}).into_iter().collect()
+        },
+    )
 }
 
 fn mount_of(target: &Target) -> Option<MntId> {

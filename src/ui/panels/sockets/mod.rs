@@ -16,7 +16,7 @@ use crate::session::{Command, OpenArchive, Target};
 use crate::ui::icons;
 use crate::ui::text::grouped;
 use crate::ui::tokens::Tone;
-use crate::ui::widgets::{Cell, Column, Follow, Table, TableRows, TableState, split_detail, tab_strip};
+use crate::ui::widgets::{Cell, Column, Follow, Table, TableRows, TableState, tab_strip};
 
 /// What the panel keeps.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub fn sockets_ui(ui: &mut Ui, archive: &OpenArchive, state: &mut SocketsState) 
     let tabs = [("Sockets", checkpoint.sockets.len()), ("Interfaces and routes", interfaces), ("Packet filters", 0)];
     state.tab = tab_strip(ui, &tabs, state.tab);
     match state.tab {
-        0 => list_ui(ui, archive, state, of, &mut commands),
+        0 => commands = list_ui(ui, archive, state, of),
         1 => network::interfaces_ui(ui, archive, &mut commands),
         _ => network::filters_ui(ui, archive, &mut state.network, &mut commands),
     }
@@ -69,26 +69,20 @@ fn list_ui(
     archive: &OpenArchive,
     state: &mut SocketsState,
     of: impl Fn(&Target) -> Option<FileId>,
-    commands: &mut Vec<Command>,
-) {
-    let shown = state.follow.shown().copied();
-    let mut is_closed = false;
-    let mut asked = Vec::new();
-    let detail = shown.map(|id| {
-        let (detail, asked, is_closed) = (&mut state.detail, &mut asked, &mut is_closed);
-        move |ui: &mut Ui| *is_closed = detail::detail_ui(ui, archive, id, detail, asked)
-    });
-    split_detail(ui, "sockets", detail, |ui| {
-        let target = shown.map_or(Target::Overview, Target::Socket);
-        let table = Table::new("sockets", COLUMNS).empty_hint("No process of this container had a socket open.");
-        let key = u64::from(archive.id().0);
-        commands.extend(table.show(ui, &mut state.table, &SocketRows(archive.checkpoint()), key, &target, |_| {}));
-    });
-    if is_closed {
-        state.follow.close();
-    }
-    state.follow.clicked(commands, of);
-    commands.append(&mut asked);
+) -> Vec<Command> {
+    let SocketsState { table, follow, detail, .. } = state;
+    follow.split_ui(
+        ui,
+        "sockets",
+        of,
+        |ui, id, commands| detail::detail_ui(ui, archive, id, detail, commands),
+        |ui, shown| {
+            let target = shown.map_or(Target::Overview, Target::Socket);
+            let key = u64::from(archive.id().0);
+            let list = Table::new("sockets", COLUMNS).empty_hint("No process of this container had a socket open.");
+            list.show(ui, table, &SocketRows(archive.checkpoint()), key, &target, |_| {}).into_iter().collect()
+        },
+    )
 }
 
 /// `tcp 127.0.0.1:80`, with its peer if there is one.
