@@ -1,14 +1,16 @@
 //! Stacks, the listing of instructions, base images and named structures, driven by keyboard, pointer and accessible names.
 
 #![cfg(feature = "gui")]
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and writes its own files")]
 
 mod drive;
+mod rebuild;
 
 use std::path::{Path, PathBuf};
 
 use cryoscope::base::{Pid, VirtAddr};
 use cryoscope::checkpoint::memory_map::VmaKind;
+use cryoscope::decode::schema::CoreEntry;
 use cryoscope::session::{ArchivesCommand, BaseState, Command, PanelKind, ProcessTab, Target, ViewCommand};
 use cryoscope::ui::App;
 use drive::{run_until, until_open};
@@ -16,6 +18,7 @@ use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use rebuild::Parts;
 
 type Window = Harness<'static, App>;
 
@@ -98,6 +101,32 @@ fn frames_of_a_thread_have_names_and_lead_to_bytes_and_instructions() {
     assert_eq!(target(&harness), code(16, 0x42_5229));
     run_until(&mut harness, |harness| has(harness, "0x425229: add rsp, 0x18"));
     assert!(has(&harness, "pause:") && has(&harness, "__register_atfork:"));
+}
+
+#[test]
+fn address_of_the_kernels_half_stands_in_one_line_of_the_stack() {
+    const VSYSCALL: u64 = 0xffff_ffff_ff60_0000;
+    let mut parts = Parts::of("compressed.tar");
+    let mut cores = parts.records::<CoreEntry>("core-1.img");
+    cores[0].thread_info.as_mut().unwrap().gpregs.ip = VSYSCALL;
+    parts.set_records("core-1.img", &cores);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vsyscall.tar");
+    std::fs::write(&path, parts.tar()).unwrap();
+    let mut harness = drive::window([1280.0, 800.0], vec![path]);
+    until_open(&mut harness);
+    go(&mut harness, Target::process_tab(Pid(1), ProcessTab::Threads));
+    run_until(&mut harness, |harness| has(harness, "[vsyscall]"));
+    let address = format!("{VSYSCALL:x}");
+    let rects: Vec<_> = harness.query_all_by_label(&address).map(|node| node.rect()).collect();
+    assert!(rects.iter().all(|rect| rect.height() < 20.0), "{rects:?}");
+    // The frame and the register.
+    assert_eq!(rects.len(), 2, "{rects:?}");
+    let names: Vec<_> = harness.query_all_by_label_contains("[vsyscall]").map(|node| node.rect()).collect();
+    let is_beside = |name: &egui::Rect, address: &egui::Rect| {
+        address.y_range().contains(name.center().y) && address.right() < name.left()
+    };
+    assert!(names.iter().any(|name| rects.iter().any(|address| is_beside(name, address))), "{names:?} {rects:?}");
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn hit_ui(
     let char_width = ui.ctx().fonts_mut(|fonts| fonts.glyph_width(&font, '0')).max(1.0);
     let mut x = rect.left() + SPACE_XS + 2.0 * INDENT + 16.0;
     let link = at_ui(ui, rect, x, nr, &at);
-    x += char_width * 15.0;
+    x += char_width * (at.chars().count().max(14) + 1) as f32;
     if let Some(rule) = &rule {
         let width = (char_width * 24.0).min(rect.width() * 0.25);
         cut(ui, rect, x, width, rule, tokens::small_font(), tokens.strong);

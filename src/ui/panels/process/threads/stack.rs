@@ -12,14 +12,17 @@ use crate::memory::stack::{Frame, Stack};
 use crate::session::space::stacks::{self, FoundBy, ThreadStack, ThreadStacks};
 use crate::session::{ArchivesCommand, Command, Content, ContentKey, Requested, Target};
 use crate::ui::icons;
+use crate::ui::panels::address_rows::char_width;
 use crate::ui::panels::base::attach_base_link;
-use crate::ui::tokens::{self, SPACE_S, SPACE_XS, Tokens};
+use crate::ui::tokens::{self, SPACE_M, SPACE_S, SPACE_XS, Tokens};
 use crate::ui::widgets::{Loading, icon_button, link_mono, mono_text, paint_icon, section_header};
 
 /// Height of the row of a frame, in points.
 const ROW: f32 = 37.0;
-/// Where the name of a frame begins, in points.
-const NAME: f32 = 130.0;
+/// Where the address of a frame begins, in points.
+const ADDRESS: f32 = 32.0;
+/// Digits of an address, where none is longer.
+const DIGITS: usize = 12;
 
 /// What is known of the stacks of a process.
 pub(super) enum Stacks {
@@ -98,14 +101,15 @@ fn frames_ui(ui: &mut Ui, shown: Shown<'_>, title: &str, stack: &Stack, commands
         }
     });
     let space = shown.archive.memory().space(shown.process.pid).ok();
+    let name = ADDRESS + digits_of(stack) as f32 * char_width(ui) + SPACE_M;
     ui.spacing_mut().item_spacing.y = 0.0;
     ui.add_space(SPACE_XS);
-    for (nr, frame) in stack.frames.iter().enumerate() {
+    for nr in 0..stack.frames.len() {
         let (rect, _) = ui.allocate_exact_size(egui::vec2(ui.available_width(), ROW), Sense::hover());
         // Of many frames only those in view are laid out.
         if ui.is_rect_visible(rect) {
             let mut row = ui.new_child(UiBuilder::new().max_rect(rect).id_salt(("frame", nr)));
-            frame_ui(&mut row, shown, rect, nr, frame, FoundBy::of(stack, nr), commands);
+            frame_ui(&mut row, shown, (rect, name), stack, nr, commands);
         }
     }
     let Some(space) = space else { return };
@@ -128,15 +132,17 @@ fn frames_ui(ui: &mut Ui, shown: Shown<'_>, title: &str, stack: &Stack, commands
     ui.add_space(SPACE_S);
 }
 
+/// The row of a frame over a rectangle; its name begins so many points from the left.
 fn frame_ui(
     ui: &mut Ui,
     shown: Shown<'_>,
-    rect: Rect,
+    (rect, name_at): (Rect, f32),
+    stack: &Stack,
     nr: usize,
-    frame: &Frame,
-    found: FoundBy,
     commands: &mut Vec<Command>,
 ) {
+    let Some(frame) = stack.frames.get(nr) else { return };
+    let found = FoundBy::of(stack, nr);
     let tokens = Tokens::get(ui);
     let pid = shown.process.pid;
     if nr % 2 == 1 {
@@ -158,8 +164,8 @@ fn frame_ui(
             }
         });
     }
-    ui.scope_builder(UiBuilder::new().max_rect(line(32.0, rect.left() + NAME, 2.0)), |ui| {
-        let label = format!("{:012x}", frame.addr.0);
+    ui.scope_builder(UiBuilder::new().max_rect(line(ADDRESS, rect.left() + name_at, 2.0)), |ui| {
+        let label = format!("{:0DIGITS$x}", frame.addr.0);
         if vma.is_some() {
             if link_mono(ui, &label).on_hover_text("Show the bytes here").clicked() {
                 commands.push(Command::go(Target::Address { pid, addr: frame.addr }));
@@ -168,12 +174,12 @@ fn frame_ui(
             ui.add(egui::Label::new(mono_text(label)).selectable(true));
         }
     });
-    ui.scope_builder(UiBuilder::new().max_rect(line(NAME, right, 2.0)), |ui| {
+    ui.scope_builder(UiBuilder::new().max_rect(line(name_at, right, 2.0)), |ui| {
         let name = name_of(shown, frame);
         let text = mono_text(escape_controls(&name)).color(tokens.strong);
         ui.add(egui::Label::new(text).truncate().selectable(true));
     });
-    ui.scope_builder(UiBuilder::new().max_rect(line(NAME, right, 18.5)), |ui| {
+    ui.scope_builder(UiBuilder::new().max_rect(line(name_at, right, 18.5)), |ui| {
         ui.with_layout(Layout::left_to_right(Align::Min), |ui| {
             ui.spacing_mut().item_spacing.x = SPACE_XS;
             let where_ = match vma {
@@ -193,6 +199,12 @@ fn frame_ui(
     });
 }
 
+/// Digits of the longest address: those of the kernel's half have 16.
+fn digits_of(stack: &Stack) -> usize {
+    let longest = stack.frames.iter().map(|frame| frame.addr.0).max().unwrap_or_default();
+    DIGITS.max(longest.checked_ilog(16).map_or(1, |last| last as usize + 1))
+}
+
 /// `libc.so.6!pause+0x1d`; the area where no file is known.
 fn name_of(shown: Shown<'_>, frame: &Frame) -> String {
     match &frame.name {
@@ -208,8 +220,9 @@ fn area_of(shown: Shown<'_>, addr: VirtAddr) -> String {
 
 fn as_text(shown: Shown<'_>, stack: &Stack) -> String {
     let mut out = String::new();
+    let width = digits_of(stack) + 2;
     for (nr, frame) in stack.frames.iter().enumerate() {
-        let _ = writeln!(out, "#{nr:<3} {:#014x} {}", frame.addr, escape_controls(&name_of(shown, frame)));
+        let _ = writeln!(out, "#{nr:<3} {:#0width$x} {}", frame.addr, escape_controls(&name_of(shown, frame)));
     }
     out
 }
