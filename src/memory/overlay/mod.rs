@@ -82,17 +82,18 @@ impl Fields {
     /// # Errors
     /// The job shall stop.
     pub fn of(space: &AddressSpace<'_>, order: ByteOrder, progress: &dyn Progress) -> Result<Fields, Cancelled> {
-        let mut fields = Vec::new();
-        let vmas = &space.map().vmas;
-        for (nr, vma) in vmas.iter().enumerate() {
-            if nr % 64 == 0 {
-                progress.step(nr as u64, Some(vmas.len() as u64))?;
-            }
-            if fields.len() < MAX_FIELDS {
-                elf::fields_at(space, vma, &mut fields);
-            }
-        }
+        let mut fields = heads(space, progress)?;
         linker::fields(space, order, progress, &mut fields)?;
+        fields.truncate(MAX_FIELDS);
+        Ok(Fields::sorted(fields))
+    }
+
+    /// Heads of all images alone. Work for a job.
+    ///
+    /// # Errors
+    /// The job shall stop.
+    pub fn of_heads(space: &AddressSpace<'_>, progress: &dyn Progress) -> Result<Fields, Cancelled> {
+        let mut fields = heads(space, progress)?;
         fields.truncate(MAX_FIELDS);
         Ok(Fields::sorted(fields))
     }
@@ -124,6 +125,20 @@ impl Fields {
     pub fn all(&self) -> &[Field] {
         &self.0
     }
+}
+
+fn heads(space: &AddressSpace<'_>, progress: &dyn Progress) -> Result<Vec<Field>, Cancelled> {
+    let mut fields = Vec::new();
+    let vmas = &space.map().vmas;
+    for (nr, vma) in vmas.iter().enumerate() {
+        if nr % 64 == 0 {
+            progress.step(nr as u64, Some(vmas.len() as u64))?;
+        }
+        if fields.len() < MAX_FIELDS {
+            elf::fields_at(space, vma, &mut fields);
+        }
+    }
+    Ok(fields)
 }
 
 /// Reads a structure field by field.

@@ -6,6 +6,7 @@ use crate::base::{Cancelled, Pid, Progress, VirtAddr};
 use crate::checkpoint::Vma;
 use crate::checkpoint::memory_map::MemoryMap;
 use crate::memory::disassembly::Isa;
+use crate::memory::overlay::{Field, Fields, Structure};
 use crate::memory::{AddressSpace, Memory, Symbols};
 
 /// `PROT_EXEC`.
@@ -22,9 +23,20 @@ pub struct Code {
     pub isa: Option<Isa>,
     /// Where threads stand, by address.
     threads: Vec<(VirtAddr, Pid)>,
+    /// By address.
+    heads: Vec<Head>,
     /// Weight of the areas before each.
     before: Vec<u64>,
     total: u64,
+}
+
+/// A header of an image that is mapped: no instructions, although it may lie in an area with some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its bytes.
+    pub range: Range<VirtAddr>,
+    /// What it is and says.
+    pub words: String,
 }
 
 /// Whether an area may be executed.
@@ -53,9 +65,14 @@ impl Code {
             symbols,
             isa: Isa::of(memory.checkpoint(), space.pid()),
             threads,
+            heads: Vec::new(),
             before: Vec::with_capacity(space.map().vmas.len()),
             total: 0,
         };
+        let mut heads = heads(space.map(), &Fields::of_heads(space, progress)?);
+        // Where a thread stands in one it is code.
+        heads.retain(|head| code.threads_in(head.range.clone()).is_empty());
+        code.heads = heads;
         for vma in &space.map().vmas {
             code.before.push(code.total);
             code.total = code.total.saturating_add(weight(vma));
@@ -73,6 +90,17 @@ impl Code {
     /// All threads, by address.
     pub fn threads(&self) -> &[(VirtAddr, Pid)] {
         &self.threads
+    }
+
+    /// The header of an image that an address lies in, and behind it the next one.
+    pub fn heads_from(&self, addr: VirtAddr) -> &[Head] {
+        self.heads.get(self.heads.partition_point(|head| head.range.end <= addr)..).unwrap_or_default()
+    }
+
+    /// The last header that ends at or before an address.
+    pub fn head_before(&self, addr: VirtAddr) -> Option<&Head> {
+        let after = self.heads.partition_point(|head| head.range.end <= addr);
+        self.heads.get(after.checked_sub(1)?)
     }
 
     /// How far an address is in the listing, 0 to 1. An area without code counts little, whatever its size.
@@ -94,6 +122,24 @@ impl Code {
         }
         VirtAddr(vma.start.0.saturating_add(wanted - before).min(vma.end.0.saturating_sub(1)))
     }
+}
+
+/// Headers as a whole: what hangs together of the fields of each.
+fn heads(map: &MemoryMap, fields: &Fields) -> Vec<Head> {
+    let are_one = |a: &Field, b: &Field| a.structure == b.structure && a.range.end == b.range.start;
+    let heads = fields.all().chunk_by(are_one).filter_map(|fields| {
+        let (first, last) = (fields.first()?, fields.last()?);
+        let range = first.range.start..last.range.end;
+        map.vma_at(range.start).filter(|vma| range.end <= vma.end)?;
+        let telling: &[&str] = match first.structure {
+            Structure::ElfHeader => &["e_type", "e_machine", "e_entry"],
+            _ => &["p_type", "p_flags", "p_vaddr"],
+        };
+        let told: Vec<&str> =
+            fields.iter().filter(|it| telling.contains(&it.name)).map(|it| it.value.as_str()).collect();
+        Some(Head { range, words: format!("{}  {}", first.structure, told.join(" ")) })
+    });
+    heads.collect()
 }
 
 fn weight(vma: &Vma) -> u64 {

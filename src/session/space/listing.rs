@@ -10,7 +10,7 @@ use crate::checkpoint::Vma;
 use crate::memory::disassembly::{Isa, Line, disassemble, starts_until};
 use crate::memory::{AddressSpace, Missing, Origin};
 
-use super::code::{Code, is_code};
+use super::code::{Code, Head, is_code};
 
 /// How far back a start is looked for from which decoding meets an address, in bytes.
 const BACK: u64 = 512;
@@ -32,12 +32,14 @@ pub enum Row<'a> {
     Absent(Range<VirtAddr>, Missing),
     /// Zeros that nobody wrote.
     Zeros(Range<VirtAddr>),
+    /// A header of an image.
+    Head(&'a Head),
     /// A symbol begins.
     Label(VirtAddr, String),
     /// An instruction.
     Code(Line),
-    /// Bytes before the address that was gone to, or before the end of an area, which the instruction that they begin
-    /// would run over.
+    /// Bytes before the address that was gone to, before a header or before the end of an area, which the instruction
+    /// that they begin would run over.
     Cut(Range<VirtAddr>, Vec<u8>),
 }
 
@@ -48,6 +50,7 @@ impl Row<'_> {
             Row::Gap(range) | Row::Absent(range, _) | Row::Zeros(range) | Row::Cut(range, _) => range.clone(),
             Row::Border(vma) => vma.start..vma.start,
             Row::Data(vma) => vma.start..vma.end,
+            Row::Head(head) => head.range.clone(),
             Row::Label(addr, _) => *addr..*addr,
             Row::Code(line) => line.addr..VirtAddr(line.addr.0.saturating_add(line.len_bytes())),
         }
@@ -99,6 +102,10 @@ impl<'a> Listing<'a> {
             rows.push(Row::Data(vma));
             return rows;
         }
+        if let Some(head) = self.head_at(addr).filter(|head| head.range.start == addr) {
+            rows.push(Row::Head(head));
+            return rows;
+        }
         let segment = self.space.segment_at(addr);
         match segment.map(|segment| (segment.range, segment.origin)) {
             Some((range, Origin::Absent(why))) => rows.push(Row::Absent(addr..range.end, why)),
@@ -110,9 +117,25 @@ impl<'a> Listing<'a> {
         rows
     }
 
-    /// The end of a stretch, or the pinned address inside of it.
+    /// The end of a stretch, or the pinned address or header inside of it.
     fn ends_at(&self, addr: VirtAddr, end: VirtAddr) -> u64 {
-        self.pinned.filter(|pinned| addr < *pinned && *pinned < end).unwrap_or(end).0
+        let head = self.code.heads_from(addr).iter().find(|head| self.is_shown(head)).map(|head| head.range.start);
+        self.pinned.into_iter().chain(head).filter(|at| addr < *at && *at < end).min().unwrap_or(end).0
+    }
+
+    /// The header that an address lies in.
+    fn head_at(&self, addr: VirtAddr) -> Option<&'a Head> {
+        self.code.heads_from(addr).first().filter(|head| head.range.start <= addr && self.is_shown(head))
+    }
+
+    /// Where the last header before an address ends.
+    fn behind_head(&self, addr: VirtAddr) -> VirtAddr {
+        self.code.head_before(addr).filter(|head| self.is_shown(head)).map_or(VirtAddr(0), |head| head.range.end)
+    }
+
+    /// Whether a header is a row: where the analyst has gone into one, it is decoded.
+    fn is_shown(&self, head: &Head) -> bool {
+        self.pinned.is_none_or(|pinned| pinned <= head.range.start || head.range.end <= pinned)
     }
 
     fn decode(&self, addr: VirtAddr, vma: &Vma, rows: &mut Vec<Row<'a>>) {
@@ -153,7 +176,7 @@ impl<'a> Listing<'a> {
         }
         match self.space.segment_at(addr) {
             Some(segment) if matches!(segment.origin, Origin::Absent(_)) => segment.range.start,
-            _ => addr,
+            _ => self.head_at(addr).map_or(addr, |head| head.range.start),
         }
     }
 
@@ -162,7 +185,7 @@ impl<'a> Listing<'a> {
     pub fn nearest(&self, addr: VirtAddr) -> VirtAddr {
         let start = self.start_of(addr);
         let Some(vma) = self.space.map().vma_at(addr).filter(|_| start == addr) else { return start };
-        let lowest = VirtAddr(addr.0.saturating_sub(64)).max(vma.start);
+        let lowest = VirtAddr(addr.0.saturating_sub(64)).max(vma.start).max(self.behind_head(addr));
         let there = self.space.bytes_before(addr, usize::try_from(addr.0 - lowest.0).unwrap_or_default());
         let from = VirtAddr(addr.0.saturating_sub(there.len() as u64) / 4 * 4).max(vma.start);
         let ends = (0..16).filter_map(|nr| addr.checked_add(nr)).filter(|end| *end < vma.end);
@@ -223,6 +246,9 @@ impl<'a> Listing<'a> {
         if !self.is_decoded(vma) {
             return vec![vma.start];
         }
+        if let Some(head) = self.head_at(last) {
+            return vec![head.range.start];
+        }
         let Some(segment) = self.space.segment_at(last) else { return Vec::new() };
         match segment.origin {
             Origin::Absent(_) => return vec![segment.range.start],
@@ -235,7 +261,7 @@ impl<'a> Listing<'a> {
 
     /// The lowest address, not more than [`BACK`] below, from which on there are bytes.
     fn first_readable(&self, vma: &Vma, addr: VirtAddr) -> VirtAddr {
-        let lowest = VirtAddr(addr.0.saturating_sub(BACK)).max(vma.start);
+        let lowest = VirtAddr(addr.0.saturating_sub(BACK)).max(vma.start).max(self.behind_head(addr));
         let there = self.space.bytes_before(addr, usize::try_from(addr.0 - lowest.0).unwrap_or_default());
         VirtAddr(addr.0.saturating_sub(there.len() as u64)).max(lowest)
     }
@@ -345,6 +371,36 @@ mod tests {
         let rows = cut.rows_from(Spot { addr: long.addr, part: 0 }, 2);
         assert!(matches!(&rows[0].1, Row::Cut(range, bytes) if range.end == pinned && bytes.len() == 2));
         assert_eq!(rows[1].0.addr, pinned);
+    }
+
+    #[test]
+    fn headers_of_an_image_are_rows_and_no_instructions_until_somebody_goes_into_them() {
+        let memory = memory();
+        let space = memory.space(Pid(16)).unwrap();
+        let code = Code::new(&memory, &space, &Silent).unwrap();
+        let listing = listing(&space, &code);
+        let start = space.map().vmas.iter().find(|vma| vma.path.label() == "[vdso]").unwrap().start;
+        let rows = listing.rows_from(Spot { addr: start, part: 0 }, 40);
+        let words: Vec<&str> = rows
+            .iter()
+            .filter_map(|(_, row)| if let Row::Head(head) = row { Some(head.words.as_str()) } else { None })
+            .collect();
+        assert_eq!(words[..2], ["ELF header  ET_DYN EM_X86_64 0x0", "program header 0  PT_LOAD r-x 0x0"]);
+        let at = rows.iter().rposition(|(_, row)| matches!(row, Row::Head(_))).unwrap();
+        assert_eq!((at, words.len()), (words.len(), words.len()), "header by header behind the border");
+        assert!(matches!(rows[at + 1].1, Row::Code(_)));
+        for (nr, (spot, row)) in rows.iter().enumerate().take(at + 2) {
+            assert_eq!(listing.spot_before(*spot, nr), rows[0].0, "{nr} rows before {row:?}");
+        }
+        let inside = VirtAddr(start.0 + 0x12);
+        assert_eq!((listing.start_of(inside), listing.nearest(inside)), (start, start));
+        let pinned = Listing { pinned: Some(inside), ..listing };
+        assert_eq!(pinned.start_of(inside), inside);
+        assert!(!pinned.at(start).iter().any(|row| matches!(row, Row::Head(_))));
+        assert!(matches!(pinned.at(inside).last(), Some(Row::Code(_))));
+        let second = pinned.rows_from(Spot { addr: VirtAddr(start.0 + 0x40), part: 0 }, 1);
+        assert!(matches!(&second[0].1, Row::Head(head) if head.words.starts_with("program header 0")));
+        assert!(pinned.spot_before(second[0].0, 1).addr < second[0].0.addr);
     }
 
     #[test]

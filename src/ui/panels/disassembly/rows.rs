@@ -99,7 +99,7 @@ pub(super) fn rows_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut Vie
                 }
             }
             Row::Code(line) => draw.code(ui, row_rect, visible, line, commands),
-            Row::Gap(_) | Row::Absent(..) | Row::Zeros(_) | Row::Label(..) | Row::Cut(..) => {
+            Row::Gap(_) | Row::Absent(..) | Row::Zeros(_) | Row::Head(_) | Row::Label(..) | Row::Cut(..) => {
                 let words = draw.other(row_rect, row);
                 if matches!(row, Row::Absent(_, Missing::FilePage)) {
                     let at = Rect::from_min_max(Pos2::new(words, visible.top()), visible.right_bottom());
@@ -170,6 +170,12 @@ impl Drawing<'_> {
             Row::Gap(_) => {
                 let end = self.rows.put_words(self.columns.text, row, &words_of(what), tokens.muted);
                 self.rows.dashes(row, self.columns.text, end);
+            }
+            Row::Head(head) => {
+                let color = if self.background(row, start) { tokens.strong } else { tokens.muted };
+                self.rows.address(row, start, color);
+                self.bytes(row, &self.shown.space.bytes_at(start, MAX_BYTES + 1));
+                self.rows.put_words(self.columns.text, row, &head.words, color);
             }
             Row::Cut(_, bytes) => {
                 self.background(row, start);
@@ -341,6 +347,7 @@ fn words_of(row: &Row<'_>) -> String {
         Row::Data(_) => format!("{size} of data: not executable"),
         Row::Absent(_, why) => format!("{size}  {}", origin_words(Origin::Absent(*why))),
         Row::Zeros(_) => format!("{size}  {}", origin_words(Origin::Zero)),
+        Row::Head(head) => head.words.clone(),
         Row::Cut(_, bytes) => {
             format!("{}: the instruction would run over what begins next", text::counted(bytes.len(), "byte", "bytes"))
         }
