@@ -30,6 +30,7 @@ impl YaraSink for Found {
         let YaraHit { rule, pattern, hit } = found;
         let (pid, vaddr) = (hit.pid().map(|pid| pid.0), hit.vaddr().map(|vaddr| vaddr.0));
         let pattern = pattern.map(str::to_owned);
+        assert_eq!(hit.bytes(usize::MAX).len() as u64, hit.len_bytes(), "{} at {:#x}", rule.name, hit.offset());
         self.hits.push((rule.name.clone(), pattern, hit.source(), pid, vaddr, hit.name().label()));
         if self.max == Some(self.hits.len()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -80,6 +81,14 @@ fn planted_secrets_are_found_at_their_addresses() {
         assert!(told.is_subset(&all), "{label}: {told:x?} has what was not planted: {all:x?}");
     }
     assert!(compared >= 20, "{compared}");
+}
+
+/// The sink holds that the bytes of each match are there.
+#[test]
+fn memfd_that_a_process_maps_is_a_file_as_well_and_its_matches_have_their_bytes() {
+    let told = run(&memory("memory-zoo.tar.zst"), "rule r { strings: $a = \"mem-\" condition: $a }", &Scope::default());
+    let of = |source| told.hits.iter().filter(|hit| hit.2 == source && hit.5.starts_with("/memfd:mapped")).count();
+    assert!(of(Source::Memfd) >= 2 && of(Source::Memory) >= 2, "{:?}", told.hits);
 }
 
 #[test]

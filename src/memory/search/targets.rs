@@ -26,6 +26,22 @@ pub(super) struct Target<'a> {
     pub(super) space: Space<'a>,
 }
 
+#[cfg(feature = "yara")]
+impl<'a> Target<'a> {
+    /// A program in a memfd is a file as well, also where a process maps all of it: the whole of one of which ranges are
+    /// left out.
+    pub(super) fn as_file(&self) -> Option<Target<'a>> {
+        let Target { source, pid, name, space } = self;
+        match space {
+            Space::Object { pagemap, size, without } if *source == Source::Memfd && !without.is_empty() => {
+                let space = Space::Object { pagemap, size: *size, without: Vec::new() };
+                Some(Target { source: *source, pid: *pid, name: name.clone(), space })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A target, or why there is none.
 pub(super) type Opened<'a> = Result<Target<'a>, Unreadable>;
 

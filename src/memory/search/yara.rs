@@ -27,7 +27,7 @@ use crate::memory::{Memory, Missing};
 use super::engine::gather;
 use super::hit::{Hit, Skipped};
 use super::plan::{Planned, Planner, Unit, UnitBytes};
-use super::scope::{Scope, Source};
+use super::scope::Scope;
 use super::space::Space;
 use super::targets::{self, Target, Unreadable};
 
@@ -227,6 +227,8 @@ struct Found {
     hits: Vec<(u64, u64, usize, Option<String>)>,
     absent: Vec<Lost>,
     failure: Option<String>,
+    /// It was scanned as a file.
+    is_whole: bool,
 }
 
 struct Scan<'s> {
@@ -246,13 +248,11 @@ impl<'s> Scan<'s> {
             Space::Object { size, .. } | Space::Pieces { size, .. } => Some(*size),
         };
         match (size, &target.space) {
-            // A program in a memfd is a file as well, also where a process maps all of it.
-            (Some(size), Space::Object { pagemap, .. })
-                if self.may_be_whole(&target.space, size) && target.source == Source::Memfd =>
-            {
-                self.whole(&Space::Object { pagemap, size, without: Vec::new() }, size)
+            (Some(size), space) if self.may_be_whole(space, size) => {
+                let file = target.as_file();
+                let found = self.whole(file.as_ref().map_or(space, |file| &file.space), size)?;
+                Ok(Found { is_whole: true, ..found })
             }
-            (Some(size), space) if self.may_be_whole(space, size) => self.whole(space, size),
             (_, space) => self.in_blocks(scanner, space),
         }
     }
@@ -509,6 +509,8 @@ fn stored_mib(space: &Space<'_>) -> u64 {
 }
 
 fn emit(rules: &YaraRules, target: &Target<'_>, found: &Found, sink: &mut dyn YaraSink) -> ControlFlow<()> {
+    let file = target.as_file().filter(|_| found.is_whole);
+    let target = file.as_ref().unwrap_or(target);
     for (range, why) in &found.absent {
         target.tell_missing(range.clone(), *why, &mut |it| sink.skipped(it));
     }
