@@ -15,6 +15,7 @@ use cryoscope::checkpoint;
 use cryoscope::decode::schema::{MmEntry, PagemapEntry, VmaEntry};
 use cryoscope::evidence::{Evidence, OpenOptions};
 use cryoscope::memory::{Memory, Origin};
+use object::Object as _;
 use rebuild::Parts;
 use serde_json::Value;
 
@@ -242,6 +243,48 @@ fn program_that_was_loaded_into_anonymous_memory_is_rebuilt_whether_it_may_run_o
             assert!(carved[offset + from..offset + len] == image[offset + from..offset + len]);
         }
         check_tools(line["file"].as_str().unwrap());
+    }
+}
+
+/// As an injector does it: segments copied, words that hold addresses moved, section headers left behind, in memory that may
+/// be executed or may not any more. Patched in as well.
+#[test]
+fn program_with_relocations_that_was_loaded_by_hand_is_rebuilt_and_its_moved_words_stay_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["files", WEBAPP, "extract", "rootfs:/tmp/.X11-unix/relay", "-o", dir.path().to_str().unwrap()];
+    assert_eq!(cryoscope(&args).code, 0);
+    let original = std::fs::read(dir.path().join("rootfs/tmp/.X11-unix/relay")).unwrap();
+    let at = 0x4000_0000_0000u64;
+    let (mut loaded, segments) = (laid_out(&original), loads(&original));
+    let elf = object::File::parse(&original[..]).unwrap();
+    let mut moved = Vec::new();
+    for (vaddr, relocation) in elf.dynamic_relocations().unwrap() {
+        if relocation.flags() == (object::RelocationFlags::Elf { r_type: object::elf::R_X86_64_RELATIVE }) {
+            let value = at.wrapping_add_signed(relocation.addend()).to_le_bytes();
+            loaded[vaddr as usize..vaddr as usize + 8].copy_from_slice(&value);
+            let (offset, _, start, _) = segments.iter().find(|it| (it.2..it.2 + it.1 as u64).contains(&vaddr)).unwrap();
+            moved.push((offset + (vaddr - start) as usize, value));
+        }
+    }
+    assert!(moved.len() > 2);
+    for prot in [7, 3] {
+        let archive = with_memory(dir.path(), at, &[(2 << 20, prot)], &loaded);
+        let out = dir.path().join(prot.to_string());
+        let line = carve(&archive, 1, &out, &["--kind", "anon-private"]).remove(0);
+        assert_eq!((&line["layout"], &line["absent_bytes"]), (&"loaded".into(), &0.into()));
+        let mut expected = original.clone();
+        for (offset, value) in &moved {
+            expected[*offset..*offset + 8].copy_from_slice(value);
+        }
+        let carved = file(&line);
+        for (offset, len, ..) in &segments {
+            let from = if *offset == 0 { 64 } else { 0 };
+            assert!(carved[offset + from..offset + len] == expected[offset + from..offset + len], "{prot} {offset:#x}");
+        }
+        let path = line["file"].as_str().unwrap();
+        check_tools(path);
+        let symbols = Command::new("objdump").args(["-T", path]).output().unwrap();
+        assert!(String::from_utf8_lossy(&symbols.stdout).contains("memfd_create"));
     }
 }
 

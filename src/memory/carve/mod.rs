@@ -16,11 +16,12 @@
 mod header;
 mod made;
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use crate::base::{Cancelled, Progress, VirtAddr};
+use crate::base::{Cancelled, FileId, Progress, VirtAddr};
 use crate::checkpoint::Vma;
 use crate::checkpoint::memory_map::VmaKind;
 
@@ -126,20 +127,23 @@ pub fn find_images<'a>(
             }
         })?;
     }
-    let mut seen: Vec<&Vma> = Vec::new();
-    for vma in space.map().vmas.iter().filter(|vma| filter.has(vma) && vma.file.is_some() && vma.prot & 4 != 0) {
-        let is_seen = seen.iter().any(|other| other.file == vma.file);
-        let is_found = || carved.images.iter().any(|image| image.vma.file == vma.file);
-        let first = || space.map().vmas.iter().find(|other| other.file == vma.file).unwrap_or(vma);
-        let is_absent = |first: &Vma| {
-            let origin = space.segment_at(first.start).map(|segment| segment.origin);
-            matches!(origin, Some(Origin::Absent(_)))
-        };
-        if !is_seen && !is_found() && is_absent(first()) && seen.len() < MAX_IMAGES {
-            seen.push(first());
+    let mut firsts: HashMap<FileId, &Vma> = HashMap::new();
+    for vma in &space.map().vmas {
+        if let Some(file) = vma.file {
+            firsts.entry(file).or_insert(vma);
         }
     }
-    carved.headless = seen;
+    let mut known: HashSet<FileId> = carved.images.iter().filter_map(|image| image.vma.file).collect();
+    for vma in space.map().vmas.iter().filter(|vma| filter.has(vma) && vma.prot & 4 != 0) {
+        progress.step(0, None)?;
+        let Some(first) = vma.file.filter(|file| known.insert(*file)).and_then(|file| firsts.get(&file)) else {
+            continue;
+        };
+        let origin = space.segment_at(first.start).map(|segment| segment.origin);
+        if matches!(origin, Some(Origin::Absent(_))) && carved.headless.len() < MAX_IMAGES {
+            carved.headless.push(first);
+        }
+    }
     Ok(carved)
 }
 
