@@ -3,11 +3,13 @@
 //! Unwinding is framehop's. It needs the tables (`.eh_frame`) of the files that the code comes from, which a checkpoint
 //! does not hold unless they were changed or deleted; with a base image they are there. Where they are not, frame pointers
 //! are followed, which most programs do not keep: [`Frame::has_tables`] and [`Stack::end`] say what can be relied on.
+//! Tables whose following might not end are not taken.
 
 use bytes::Bytes;
 use framehop::aarch64::{CacheAarch64, UnwindRegsAarch64, UnwinderAarch64};
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module as Tables, Unwinder};
+use object::Architecture;
 
 use crate::base::VirtAddr;
 use crate::checkpoint::Arch;
@@ -55,24 +57,15 @@ pub struct Stack {
 pub struct Stacks<'a> {
     space: &'a AddressSpace<'a>,
     symbols: Symbols,
-    x86_64: UnwinderX86_64<Bytes>,
-    aarch64: UnwinderAarch64<Bytes>,
+    unwinders: Unwinders,
 }
 
 impl<'a> Stacks<'a> {
     /// Reads the files that the process maps: work for a job.
     pub fn new(memory: &Memory, space: &'a AddressSpace<'a>) -> Stacks<'a> {
         let symbols = Symbols::new(memory, space);
-        let (mut x86_64, mut aarch64) = (UnwinderX86_64::new(), UnwinderAarch64::new());
-        for module in symbols.modules() {
-            if let Some(tables) = tables_of(module) {
-                x86_64.add_module(tables);
-            }
-            if let Some(tables) = tables_of(module) {
-                aarch64.add_module(tables);
-            }
-        }
-        Stacks { space, symbols, x86_64, aarch64 }
+        let unwinders = Unwinders::new(&symbols);
+        Stacks { space, symbols, unwinders }
     }
 
     /// Names of addresses, which the tables were read with.
@@ -82,21 +75,50 @@ impl<'a> Stacks<'a> {
 
     /// The stack of a thread; `None` for an architecture whose stacks are not unwound.
     pub fn unwind(&self, registers: &Registers) -> Option<Stack> {
-        let general = |name: &str| registers.general.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        let mut read = |addr: u64| {
+        self.unwinders.unwind(&self.symbols, registers, &mut |addr| {
             let bytes = self.space.bytes_at(VirtAddr(addr), 8);
             <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).map_err(|_short| ())
-        };
+        })
+    }
+}
+
+/// The unwind tables of all files of a process.
+pub(super) struct Unwinders {
+    x86_64: UnwinderX86_64<Bytes>,
+    aarch64: UnwinderAarch64<Bytes>,
+}
+
+impl Unwinders {
+    pub(super) fn new(symbols: &Symbols) -> Unwinders {
+        let (mut x86_64, mut aarch64) = (UnwinderX86_64::new(), UnwinderAarch64::new());
+        for module in symbols.modules() {
+            match tables_of(module) {
+                Some((Architecture::X86_64, tables)) => x86_64.add_module(tables),
+                Some((Architecture::Aarch64, tables)) => aarch64.add_module(tables),
+                _ => {}
+            }
+        }
+        Unwinders { x86_64, aarch64 }
+    }
+
+    /// The stack of a thread whose memory `read` gives, eight bytes at an address.
+    pub(super) fn unwind(
+        &self,
+        symbols: &Symbols,
+        registers: &Registers,
+        mut read: &mut dyn FnMut(u64) -> Result<u64, ()>,
+    ) -> Option<Stack> {
+        let general = |name: &str| registers.general.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         match registers.arch {
             Arch::X86 if !registers.is_compat => {
                 let regs = UnwindRegsX86_64::new(registers.pc, registers.sp, general("bp")?);
                 let mut cache = CacheX86_64::<_>::new();
-                Some(walk(&self.symbols, self.x86_64.iter_frames(registers.pc, regs, &mut cache, &mut read)))
+                Some(walk(symbols, self.x86_64.iter_frames(registers.pc, regs, &mut cache, &mut read)))
             }
             Arch::Aarch64 => {
                 let regs = UnwindRegsAarch64::new(general("x30")?, registers.sp, general("x29")?);
                 let mut cache = CacheAarch64::<_>::new();
-                Some(walk(&self.symbols, self.aarch64.iter_frames(registers.pc, regs, &mut cache, &mut read)))
+                Some(walk(symbols, self.aarch64.iter_frames(registers.pc, regs, &mut cache, &mut read)))
             }
             _ => None,
         }
@@ -142,8 +164,8 @@ fn has_tables(module: &Module) -> bool {
     module.elf.as_ref().is_some_and(|elf| elf.eh_frame.is_some())
 }
 
-/// What framehop has to know of a file.
-fn tables_of(module: &Module) -> Option<Tables<Bytes>> {
+/// What framehop has to know of a file. It makes its own index: that of the file (`.eh_frame_hdr`) may lead anywhere.
+fn tables_of(module: &Module) -> Option<(Architecture, Tables<Bytes>)> {
     let elf = module.elf.as_ref()?;
     let bytes = |section: &Option<Section>| section.as_ref().map(|it| it.bytes.clone());
     let range = |section: &Option<Section>| section.as_ref().map(|it| it.range.clone());
@@ -153,10 +175,8 @@ fn tables_of(module: &Module) -> Option<Tables<Bytes>> {
         text: bytes(&elf.text),
         eh_frame_svma: range(&elf.eh_frame),
         eh_frame: bytes(&elf.eh_frame),
-        eh_frame_hdr_svma: range(&elf.eh_frame_hdr),
-        eh_frame_hdr: bytes(&elf.eh_frame_hdr),
         ..ExplicitModuleSectionInfo::default()
     };
     let addresses = module.range.start.0..module.range.end.0;
-    Some(Tables::new(module.name(), addresses, module.bias, info))
+    Some((elf.machine, Tables::new(module.name(), addresses, module.bias, info)))
 }

@@ -12,10 +12,13 @@ use super::{AddressSpace, Memory};
 /// Largest file that is looked into for symbols.
 const MAX_FILE_BYTES: usize = 1 << 30;
 
+/// Maps of one file that are compared with its segments: the first ones of a real one fit.
+const MAX_TRIED: usize = 1024;
+
 /// Every file that a process maps, by address.
 #[derive(Clone, Debug)]
 pub struct Symbols {
-    modules: Vec<Module>,
+    pub(super) modules: Vec<Module>,
 }
 
 /// One mapped file.
@@ -95,7 +98,7 @@ impl Symbols {
             let elf = parsed.entry((content.as_ptr().addr(), content.len())).or_insert_with(parse);
             let Some(elf) = elf else { continue };
             let own = vmas.get(numbers.clone()).unwrap_or_default().iter().filter(|vma| vma.file == Some(*file));
-            if let Some(bias) = own.filter_map(|vma| elf.bias(vma.pgoff, vma.start.0)).next() {
+            if let Some(bias) = own.take(MAX_TRIED).filter_map(|vma| elf.bias(vma.pgoff, vma.start.0)).next() {
                 module.bias = bias;
                 module.elf = Some(Arc::clone(elf));
             }
