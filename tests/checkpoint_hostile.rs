@@ -5,14 +5,21 @@
 mod rebuild;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cryoscope::base::{Absent, Field, Pid, Silent};
 use cryoscope::checkpoint::{self, Checkpoint, LoadError};
-use cryoscope::decode::schema::{MmEntry, MntEntry, PagemapEntry, PagemapHead, PstreeEntry, RemapFilePathEntry};
+use cryoscope::decode::schema::{
+    FileEntry, MmEntry, MntEntry, PagemapEntry, PagemapHead, PstreeEntry, RegFileEntry, RemapFilePathEntry, VmaEntry,
+};
 use cryoscope::evidence::{Evidence, OpenOptions};
-use cryoscope::memory::fuzz_memory;
+use cryoscope::memory::carve::find_images;
+use cryoscope::memory::search::VmaFilter;
+use cryoscope::memory::{Memory, fuzz_elf, fuzz_memory};
+use object::{Object as _, ObjectSection as _};
 use rebuild::{Parts, push_record};
 
 fn load(tar: Bytes) -> Result<Vec<Arc<Checkpoint>>, LoadError> {
@@ -183,42 +190,80 @@ fn remap_onto_itself_ends() {
     assert!(!one(&parts).files.is_empty());
 }
 
-/// Every image of a checkpoint, cut and with bits turned over, in a fixed pseudo-random order; all memory of what is left is
-/// walked and searched.
+/// Each of many maps is one of an executable file of its own, none of which is there.
+#[test]
+fn maps_of_very_many_files_are_told_in_time() {
+    const COUNT: u32 = 100_000;
+    let mut parts = Parts::of("compressed.tar");
+    let mut mm = parts.records::<MmEntry>("mm-1.img").remove(0);
+    let file = *mm.vmas.iter().find(|vma| vma.prot & 4 != 0 && vma.shmid != 0).unwrap();
+    let mut files = parts.records::<FileEntry>("files.img");
+    let known = files.iter().find(|known| u64::from(known.id) == file.shmid).unwrap().clone();
+    for id in 1_000_000..1_000_000 + COUNT {
+        let start = 0x10_0000_0000 + u64::from(id) * 0x2000;
+        mm.vmas.push(VmaEntry { start, end: start + 0x1000, shmid: id.into(), ..file });
+        let reg = known.reg.clone().map(|reg| Box::new(RegFileEntry { id, ..*reg }));
+        files.push(FileEntry { id, reg, ..known.clone() });
+    }
+    mm.vmas.sort_by_key(|vma| vma.start);
+    parts.set_records("mm-1.img", &[mm]);
+    parts.set_records("files.img", &files);
+    let memory = Memory::new(one(&parts));
+    let space = memory.space(Pid(1)).unwrap();
+    let started = Instant::now();
+    let carved = find_images(&space, &VmaFilter::default(), &Silent).unwrap();
+    let spent = started.elapsed();
+    assert!(carved.headless.len() > 1000, "{}", carved.headless.len());
+    assert!(spent < Duration::from_secs(20), "{spent:?}");
+}
+
+/// Numbers below others, in a fixed pseudo-random order.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % below.max(1) as u64).unwrap()
+    }
+
+    /// Cuts the bytes off, or turns some of them over from one on.
+    fn damage(&mut self, bytes: &mut Vec<u8>, from: usize) {
+        match self.next(4) {
+            0 => bytes.truncate(from + self.next(bytes.len() - from).max(1)),
+            1 => {
+                let at = from + self.next(bytes.len() - from);
+                let end = bytes.len().min(at + 4);
+                bytes[at..end].fill(0xff);
+            }
+            _ => {
+                for _ in 0..8 {
+                    let at = from + self.next(bytes.len() - from);
+                    bytes[at] ^= 1 << self.next(8);
+                }
+            }
+        }
+    }
+}
+
+/// Every image of a checkpoint, cut and with bits turned over; all memory of what is left is walked, searched by every kind
+/// of pattern and by rules, unwound, disassembled, carved and written as a core file.
 #[test]
 fn damaged_images_never_panic_and_keep_the_rest() {
     for fixture in ["compressed.tar", "fd-zoo.tar.zst", "sockets.tar.zst", "memory-zoo.tar.zst", "namespaces.tar"] {
         let parts = Parts::of(fixture);
         let names: Vec<String> = parts.0.keys().filter(|name| name.ends_with(".img")).cloned().collect();
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = move |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            usize::try_from(state % below.max(1) as u64).unwrap()
-        };
+        let mut dice = Dice(0x2545_f491_4f6c_dd1d);
         for _ in 0..60 {
             let mut damaged = Parts(parts.0.clone());
             for _ in 0..4 {
-                let name = &names[next(names.len())];
+                let name = &names[dice.next(names.len())];
                 let mut bytes = damaged.0[name].to_vec();
                 if bytes.is_empty() || bytes.len() > 1 << 20 {
                     continue;
                 }
-                match next(4) {
-                    0 => bytes.truncate(next(bytes.len())),
-                    1 => {
-                        let at = next(bytes.len());
-                        let end = bytes.len().min(at + 4);
-                        bytes[at..end].fill(0xff);
-                    }
-                    _ => {
-                        for _ in 0..8 {
-                            let at = next(bytes.len());
-                            bytes[at] ^= 1 << next(8);
-                        }
-                    }
-                }
+                dice.damage(&mut bytes, 0);
                 damaged.0.insert(name.clone(), bytes.into());
             }
             // A damaged inventory may hide the checkpoint; everything else must not.
@@ -229,6 +274,43 @@ fn damaged_images_never_panic_and_keep_the_rest() {
                 }
                 Err(err) => assert!(!err.to_string().is_empty()),
             }
+        }
+    }
+}
+
+/// A program and a library with bytes turned over in their headers, in their tables, or anywhere.
+#[test]
+fn damaged_programs_have_symbols_and_stacks_or_none_and_never_panic() {
+    for (base, name) in [("base/image.tar.zst", "process-zoo"), ("base/webapp.tar.zst", "ld-linux-x86-64.so.2")] {
+        let parts = Parts::of(base);
+        let (_, program) = parts.0.iter().find(|(path, _)| path.ends_with(name)).unwrap();
+        fuzz_elf(program);
+        let tables = object::File::parse(&program[..]).unwrap();
+        let sections = [".eh_frame", ".eh_frame_hdr"].into_iter().filter_map(|name| tables.section_by_name(name));
+        let tables: Vec<Range<usize>> = sections
+            .map(|section| section.file_range().unwrap())
+            .map(|(offset, len)| usize::try_from(offset).unwrap()..usize::try_from(offset + len).unwrap())
+            .collect();
+        assert!(!tables.is_empty());
+        let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+        for round in 0..200 {
+            let mut bytes = program.to_vec();
+            for _ in 0..4 {
+                let len = bytes.len();
+                match round % 4 {
+                    0 => dice.damage(&mut bytes, 0),
+                    1 => bytes[dice.next(0x400.min(len))] ^= 1 << dice.next(8),
+                    2 => dice.damage(&mut bytes, len.saturating_sub(0x1000)),
+                    _ => {
+                        for table in &tables {
+                            for _ in 0..64 {
+                                bytes[table.start + dice.next(table.len())] ^= 1 << dice.next(8);
+                            }
+                        }
+                    }
+                }
+            }
+            fuzz_elf(&bytes.into());
         }
     }
 }

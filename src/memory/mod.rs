@@ -45,7 +45,7 @@ pub use address_space::{AddressSpace, Chunk, Content, PackedRun, Stored};
 pub(crate) use elf::build_id;
 
 pub use core_file::{CoreError, CoreSummary, write_core};
-pub use fuzz::fuzz_memory;
+pub use fuzz::{fuzz_elf, fuzz_memory};
 pub use index::SegmentIndex;
 pub use segment::{Missing, Origin, Segment};
 pub use symbols::{AddressName, Module, Symbols};

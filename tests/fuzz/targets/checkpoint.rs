@@ -1,4 +1,4 @@
-//! A whole archive: opened, decoded, joined, its memory walked and searched. Seeds: the small archives in fixtures/.
+//! A whole archive: opened, decoded, joined, and everything asked of its memory. Seeds: the small archives in fixtures/.
 #![no_main]
 
 use bytes::Bytes;
