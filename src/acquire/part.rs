@@ -224,6 +224,13 @@ impl Part {
     }
 }
 
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Closing it does not free it while a process that this one has just started still has a copy of the descriptor.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// Renames, and never over something that is there.
 fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -305,6 +312,17 @@ mod tests {
             fs::write(&state, text).unwrap();
         };
         check(&other, "another one");
+    }
+
+    #[test]
+    fn part_is_free_once_nobody_writes_it_whoever_still_has_its_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.tar");
+        let (part, _) = open(&target);
+        assert!(matches!(Part::open(&target, whole(), &Silent), Err(PullError::Busy { .. })));
+        let _descriptor = part.reader().unwrap();
+        drop(part);
+        open(&target);
     }
 
     #[test]
