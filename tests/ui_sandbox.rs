@@ -57,6 +57,17 @@ fn bundled_sample_brings_its_base_image_and_gets_it_again() {
     harness.state_mut().ask(ArchivesCommand::OpenSample);
     run_until(&mut harness, has_base);
     assert_eq!(harness.state().model().archives().len(), 1);
+    let told = |harness: &Window| {
+        let list = harness.state().model().notifications().newest_first();
+        list.map(|note| note.title.clone()).collect::<Vec<_>>()
+    };
+    assert!(told(&harness).is_empty(), "nobody asked for it: {:?}", told(&harness));
+    // One that the analyst chooses is told, also one that does not fit.
+    harness
+        .state_mut()
+        .ask(ArchivesCommand::AttachBase { archive: sample, path: "fixtures/base/namespaces.tar.zst".into() });
+    run_until(&mut harness, |harness| !told(harness).is_empty());
+    assert_eq!(told(&harness), ["namespaces.tar.zst has none of the mapped files"]);
 }
 
 #[test]

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{FileId, MntId, Text};
 use crate::checkpoint::files::{FileDetail, Memfd};
-use crate::checkpoint::process::Link;
 use crate::checkpoint::{Checkpoint, Process};
 
 /// Most programs; more are left as they are, and criu fails.
@@ -40,10 +39,8 @@ pub struct Program {
 pub(super) fn programs(checkpoint: &Checkpoint) -> Vec<Program> {
     let mut running: BTreeMap<FileId, (&Memfd, Vec<&Process>)> = BTreeMap::new();
     for process in &checkpoint.processes {
-        let exe = file_of(process.exe.known());
-        if let Some(FileDetail::Memfd(memfd)) = exe.and_then(|id| checkpoint.file(id)).map(|file| &file.detail)
-            && let Some(id) = exe
-        {
+        let Some(id) = process.exe.known().and_then(|link| link.file) else { continue };
+        if let Some(FileDetail::Memfd(memfd)) = checkpoint.file(id).map(|file| &file.detail) {
             running.entry(id).or_insert_with(|| (memfd, Vec::new())).1.push(process);
         }
     }
@@ -69,12 +66,8 @@ pub(super) fn programs(checkpoint: &Checkpoint) -> Vec<Program> {
     out
 }
 
-fn file_of(link: Option<&Link>) -> Option<FileId> {
-    link.and_then(|link| link.file)
-}
-
 fn root_mount(checkpoint: &Checkpoint, process: &Process) -> Option<MntId> {
-    match &checkpoint.file(file_of(process.root.known())?)?.detail {
+    match &checkpoint.file(process.root.known()?.file?)?.detail {
         FileDetail::Reg(root) => root.mnt_id,
         _ => None,
     }

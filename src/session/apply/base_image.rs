@@ -7,7 +7,7 @@ use super::{archives, start_job};
 use crate::memory::Memory;
 use crate::session::{
     ArchiveId, AttachedBase, BaseState, Command, Effect, JobEnd, JobId, JobWork, Level, Model, OpenArchive, PanelKind,
-    Target,
+    Target, sample,
 };
 
 /// Most archives that wait for a base image.
@@ -72,7 +72,9 @@ pub(super) fn attached(
         return Vec::new();
     }
     let name = archives::file_name(&base.path);
-    let (nr_files, nr_issues, is_sample) = (base.nr_files, base.issues.len(), archive.is_sample);
+    let (nr_files, nr_issues) = (base.nr_files, base.issues.len());
+    // The sample brings it along: nobody asked for it.
+    let is_unasked = base.path == Path::new(sample::BASE_NAME);
     archive.base = BaseState::Attached(base);
     set_memory(archive, memory);
     let differ = match nr_issues {
@@ -93,7 +95,7 @@ pub(super) fn attached(
     if nr_issues > 0 {
         let offer = ("Show issues", Command::go(Target::Panel(PanelKind::Issues)));
         model.notifications.push_offer(told.0, told.1, told.2, offer);
-    } else if !is_sample {
+    } else if !is_unasked {
         model.notifications.push(told.0, told.1, told.2);
     }
     Vec::new()

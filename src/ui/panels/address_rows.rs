@@ -52,6 +52,17 @@ pub(in crate::ui::panels) fn address_digits(map: &MemoryMap) -> usize {
 }
 
 impl RowPainter {
+    /// For the addresses of a process, so many points from the left edge.
+    pub(in crate::ui::panels) fn new(ui: &Ui, rect: Rect, addr: f32, map: &MemoryMap) -> RowPainter {
+        RowPainter {
+            tokens: Tokens::get(ui),
+            painter: ui.painter_at(rect),
+            rect,
+            addr: rect.left() + addr,
+            digits: address_digits(map),
+        }
+    }
+
     /// Monospaced text at `x`; its place.
     pub(in crate::ui::panels) fn put(&self, x: f32, row: Rect, text: &str, color: Color32) -> Rect {
         let at = Pos2::new(x, row.center().y);

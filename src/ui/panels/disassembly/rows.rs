@@ -65,13 +65,7 @@ pub(super) fn rows_ui(ui: &mut Ui, rect: Rect, shown: &Shown<'_>, view: &mut Vie
     let tokens = Tokens::get(ui);
     let draw = Drawing {
         tokens,
-        rows: RowPainter {
-            tokens,
-            painter: ui.painter_at(rect),
-            rect,
-            addr: rect.left() + ADDRESS,
-            digits: address_digits(shown.space.map()),
-        },
+        rows: RowPainter::new(ui, rect, ADDRESS, shown.space.map()),
         columns: Columns::new(ui, rect, shown),
         shown,
         cursor: clicked.or(view.cursor),

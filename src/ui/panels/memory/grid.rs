@@ -192,13 +192,7 @@ pub(super) fn grid_ui(
     let mut drawing = Drawing {
         tokens,
         has_focus: response.has_focus(),
-        rows: RowPainter {
-            tokens,
-            painter: ui.painter_at(rect),
-            rect,
-            addr: rect.left() + ADDRESS,
-            digits: address_digits(shown.space.map()),
-        },
+        rows: RowPainter::new(ui, rect, ADDRESS, shown.space.map()),
         metrics,
         shown,
         view: state.view.clone(),
